@@ -1,0 +1,26 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: test lint format bench
+
+test: $(VENV)/ready
+	$(RUN) -m pytest tests
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright
+
+format: $(VENV)/ready
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/ready
+	$(RUN) -m benchmarks.denoise --px 256 --frames 16 --json
+
+$(VENV)/ready: pyproject.toml tests/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet torch -c tests/constraints.txt
+	$(RUN) -m pip install --quiet -e ".[scripts,test]" -c tests/constraints.txt
+	touch $@

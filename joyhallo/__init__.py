@@ -1,0 +1,1 @@
+"""JoyHallo (arXiv 2409.13268): one portrait and a speech recording become a talking video."""

@@ -1,0 +1,1 @@
+"""The five networks of JoyHallo and Hallo."""

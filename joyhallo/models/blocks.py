@@ -1,0 +1,153 @@
+"""What the reference UNet and the denoising UNet share: Stable Diffusion 1.5's skeleton, frame by frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import NetConfig
+from ..ops import Ops
+from .attention import Transformer, spatial_transformer
+
+
+class TimeEmbedding(nn.Module):
+    def __init__(self, config: NetConfig, ops: Ops):
+        super().__init__()
+        self.width = config.channels[0]
+        self.linear_1 = ops.Linear(self.width, config.time_width)
+        self.linear_2 = ops.Linear(config.time_width, config.time_width)
+
+    def sinusoid(self, timestep: Tensor) -> Tensor:
+        half = self.width // 2
+        rates = torch.exp(torch.arange(half, device=timestep.device) * (-math.log(10_000) / half))
+        angles = timestep.float()[:, None] * rates
+        return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+    def forward(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(self.sinusoid(timestep).to(dtype))))
+
+
+class Resnet(nn.Module):
+    def __init__(self, channels_in: int, channels: int, config: NetConfig, ops: Ops):
+        super().__init__()
+        self.norm1 = ops.GroupNorm(config.norm_groups, channels_in, eps=1e-5)
+        self.conv1 = ops.Conv2d(channels_in, channels, 3, padding=1)
+        self.time_emb_proj = ops.Linear(config.time_width, channels)
+        self.norm2 = ops.GroupNorm(config.norm_groups, channels, eps=1e-5)
+        self.conv2 = ops.Conv2d(channels, channels, 3, padding=1)
+        self.conv_shortcut = ops.Conv2d(channels_in, channels, 1) if channels_in != channels else None
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """time: the activated time embedding, one row for all frames or one for each."""
+        h = self.conv1(F.silu(self.norm1(x), inplace=True))
+        h += self.time_emb_proj(time)[:, :, None, None]
+        h = self.conv2(F.silu(self.norm2(h), inplace=True))
+        return h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int, ops: Ops):
+        super().__init__()
+        self.conv = ops.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels: int, ops: Ops):
+        super().__init__()
+        self.conv = ops.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Block(nn.Module):
+    """The layers of one stage. How they follow each other is UNet.walk's business."""
+
+    def __init__(self, channels: int, resnet_inputs: list[int], attentions: int, config: NetConfig, ops: Ops):
+        super().__init__()
+        self.channels = channels
+        self.resnets = nn.ModuleList([Resnet(c, channels, config, ops) for c in resnet_inputs])
+        if attentions:
+            self.attentions = nn.ModuleList([spatial_transformer(channels, config, ops) for _ in range(attentions)])
+
+    @property
+    def sites(self) -> int:
+        return len(self.attentions) if hasattr(self, "attentions") else 0
+
+
+class UNet(nn.Module):
+    """Down, middle and up. The deepest stage has no attention; what happens at a site is the subclass's business."""
+
+    def __init__(self, config: NetConfig, ops: Ops):
+        super().__init__()
+        widths, deepest = config.channels, config.levels - 1
+        self.conv_in = ops.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.time_embedding = TimeEmbedding(config, ops)
+        skips = [widths[0]]
+
+        self.down_blocks = nn.ModuleList()
+        for level, width in enumerate(widths):
+            inputs = [skips[-1], *[width] * (config.layers - 1)]
+            block = Block(width, inputs, config.layers if level < deepest else 0, config, ops)
+            skips += [width] * config.layers
+            if level < deepest:
+                block.downsamplers = nn.ModuleList([Downsample(width, ops)])
+                skips.append(width)
+            self.down_blocks.append(block)
+
+        self.mid_block = Block(widths[-1], [widths[-1]] * 2, 1, config, ops)
+
+        self.up_blocks = nn.ModuleList()
+        below = widths[-1]
+        for level in reversed(range(config.levels)):
+            width = widths[level]
+            inputs = [width + skips.pop() for _ in range(config.layers + 1)]
+            inputs[0] += below - width
+            block = Block(width, inputs, config.layers + 1 if level < deepest else 0, config, ops)
+            if level > 0:
+                block.upsamplers = nn.ModuleList([Upsample(width, ops)])
+            self.up_blocks.append(block)
+            below = width
+
+    def site_blocks(self) -> list[tuple[Block, int]]:
+        """(block, index in it) of every attention site, in the order in which `walk` meets them."""
+        blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
+        return [(block, index) for block in blocks for index in range(block.sites)]
+
+    def site_transformers(self) -> list[Transformer]:
+        return [block.attentions[index] for block, index in self.site_blocks()]
+
+    def walk(self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """x: conv_in's output; attend(site, x) is called at every attention site, counted from 0."""
+        time = F.silu(time)
+        x = x.contiguous(memory_format=torch.channels_last)  # then a map and its tokens are the same memory
+        skips, site = [x], 0
+        for block in self.down_blocks:
+            for resnet in block.resnets:
+                x = resnet(x, time)
+                if block.sites:
+                    x, site = attend(site, x), site + 1
+                skips.append(x)
+            if hasattr(block, "downsamplers"):
+                x = block.downsamplers[0](x)
+                skips.append(x)
+
+        x = self.mid_block.resnets[0](x, time)
+        x, site = attend(site, x), site + 1
+        x = self.mid_block.resnets[1](x, time)
+
+        for block in self.up_blocks:
+            for resnet in block.resnets:
+                x = resnet(torch.cat([x, skips.pop()], dim=1), time)
+                if block.sites:
+                    x, site = attend(site, x), site + 1
+            if hasattr(block, "upsamplers"):
+                x = block.upsamplers[0](x)
+        return x

@@ -1,0 +1,61 @@
+"""The seam between the networks and whoever runs them.
+
+Every network takes one argument `ops`: a class with the four layers below, `attention`, and `weights` for the few
+places that fold two layers into one. ComfyUI hands in its own, with its memory management; training and tests use
+`TorchOps`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Ops = Any  # a class like TorchOps; layers are made by calling its members
+
+
+class TorchOps:
+    """Plain torch.nn layers and scaled-dot-product attention."""
+
+    Linear = nn.Linear
+    Conv2d = nn.Conv2d
+    GroupNorm = nn.GroupNorm
+    LayerNorm = nn.LayerNorm
+
+    @staticmethod
+    def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        """(batch, tokens, heads * width) in and out; every query of a batch entry sees all of its keys."""
+        q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    @staticmethod
+    def weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A layer's weight and bias where `like` lives, in full precision."""
+        weight, bias = layer.weight.float(), layer.bias
+        return weight.to(like.device), None if bias is None else bias.float().to(like.device)
+
+
+class CastOps(TorchOps):
+    """Weights stay as stored (half precision, say), arithmetic follows the input: for processors slow in half."""
+
+    class Linear(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.linear(input, *_cast(self, input.dtype))
+
+    class Conv2d(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return self._conv_forward(input, *_cast(self, input.dtype))
+
+    class GroupNorm(nn.GroupNorm):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.group_norm(input, self.num_groups, *_cast(self, input.dtype), self.eps)
+
+    class LayerNorm(nn.LayerNorm):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.layer_norm(input, self.normalized_shape, *_cast(self, input.dtype), self.eps)
+
+
+def _cast(layer: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    return layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)

@@ -1,0 +1,307 @@
+"""From a portrait and the features of a speech to frames: denoise one chunk, chain chunks by their last frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .config import CLIP_FRAMES, GUIDANCE, LATENT_SCALE, MOTION_FRAMES, REGIONS, SAMPLING_STEPS, NetConfig
+from .models.attention import Reading
+from .models.audio_module import RegionGates
+from .models.denoising_unet import ChunkConditions, ClipConditions, Conditions, DenoisingUNet
+from .models.net import Net
+from .schedule import Schedule, Step
+
+
+class Codec(Protocol):
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pictures (n, 3, height, width) in -1..1 -> latents of unit variance (n, channels, height/8, width/8)."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents -> pictures (n, 3, height, width) in 0..1, full precision."""
+        ...
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the picture contributes to a clip."""
+
+    picture: Tensor  # (3, height, width) in -1..1
+    identity: Tensor  # (face_dim): the recogniser's raw embedding
+    locator: Tensor  # (3, height, width) in 0..1: the rectangle of the face, drawn
+    masks: Sequence[Tensor]  # per level (3, pixels) in 0..1: soft regions for pose, expression and lip
+
+
+@dataclass(frozen=True)
+class Settings:
+    steps: int = SAMPLING_STEPS
+    guidance: float = GUIDANCE  # 1 or less: the conditional row alone, at half the cost
+    seed: int = 42
+    weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3)
+    clip_frames: int = CLIP_FRAMES
+    motion_frames: int = MOTION_FRAMES
+    rows_together: bool = True  # False: the two guidance rows one after the other, in less memory
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance > 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the sampling stands, after a step."""
+
+    done: int
+    total: int
+    estimate: Tensor  # (frames, channels, height, width): the latents that this step points at
+
+
+@dataclass(frozen=True)
+class Chunk:
+    index: int
+    start: int  # the clip's number of its first frame
+    latents: Tensor  # (clip_frames, channels, height, width), with those past the end of the clip
+    frames: Tensor  # (up to clip_frames, 3, height, width) in 0..1
+
+
+def as_it_is(network: nn.Module) -> nn.Module:
+    return network
+
+
+@torch.no_grad()
+def animate(
+    net: Net,
+    codec: Codec,
+    schedule: Schedule,
+    portrait: Portrait,
+    windows: Tensor,
+    settings: Settings,
+    *,
+    length: int | None = None,
+    noise: Iterable[Tensor] | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    ready: Callable[[nn.Module], nn.Module] = as_it_is,
+    on_step: Callable[[Progress], None] | None = None,
+) -> Iterator[Chunk]:
+    """Frames of a talking portrait, chunk by chunk.
+
+    windows (frames, window, layers, channels): speech features, one row per video frame; a last chunk that is not
+    full repeats the last row. `length` frames are kept (all, if not given). `noise` replaces the seed's: one
+    (clip_frames, channels, height/8, width/8) per chunk. `ready` is called with a network before it runs: the place
+    to load it. Closing the generator, or an exception from `on_step`, stops at once.
+    """
+    check(net.config, portrait, windows, settings)
+    steps = schedule.ddim(settings.steps)
+    count, size = math.ceil(len(windows) / settings.clip_frames), settings.clip_frames
+    length = len(windows) if length is None else length
+    noise = iter(noise) if noise is not None else seeded_noise(net.config, portrait, settings)
+
+    portrait_latent = codec.encode(portrait.picture[None])
+    sampler = Sampler(net, portrait, portrait_latent, settings, torch.device(device), dtype, ready)
+    recent = portrait.picture.expand(settings.motion_frames, -1, -1, -1)
+    for index in range(count):
+        start = index * size
+        motion_latents = codec.encode(recent) if index and settings.motion_frames else None
+        chunk = sampler.prepare_chunk(padded(windows[start : start + size], size), start, motion_latents)
+        report = None
+        if on_step is not None:
+            report = _reporter(on_step, index * len(steps), count * len(steps))
+        latents = sampler.denoise(chunk, next(noise), steps, report)
+        frames = codec.decode(latents).float()
+        if settings.motion_frames:
+            recent = torch.cat([recent, frames.to(recent) * 2 - 1])[-settings.motion_frames :]
+        yield Chunk(index, start, latents, frames[: max(0, length - start)])
+
+
+def seeded_noise(config: NetConfig, portrait: Portrait, settings: Settings) -> Iterator[Tensor]:
+    """Drawn on the CPU, chunk after chunk from one generator: the same on every device."""
+    generator = torch.Generator("cpu").manual_seed(settings.seed)
+    height, width = (side // LATENT_SCALE for side in portrait.picture.shape[1:])
+    while True:
+        drawn = torch.randn((config.latent_channels, settings.clip_frames, height, width), generator=generator)
+        yield drawn.transpose(0, 1)
+
+
+def padded(rows: Tensor, count: int) -> Tensor:
+    if len(rows) == count:
+        return rows
+    return torch.cat([rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])])
+
+
+def _reporter(on_step: Callable[[Progress], None], done: int, total: int) -> Callable[[Tensor], None]:
+    def report(estimate: Tensor) -> None:
+        nonlocal done
+        done += 1
+        on_step(Progress(done, total, estimate))
+
+    return report
+
+
+class Sampler:
+    """The networks at work on one clip.
+
+    The original's order of rows, which the published weights expect: reference pictures are [portrait, motion
+    frames...] for the unconditional half, then the same for the conditional half, and row r of these is encoded with
+    the unconditional face tokens if r is even, with the conditional ones if it is odd.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        portrait: Portrait,
+        portrait_latent: Tensor,
+        settings: Settings,
+        device: torch.device,
+        dtype: torch.dtype,
+        ready: Callable[[nn.Module], nn.Module] = as_it_is,
+    ):
+        """portrait_latent: the encoded picture (1, channels, height/8, width/8)."""
+        self.net, self.portrait, self.settings, self.ready = net, portrait, settings, ready
+        self.device, self.dtype = device, dtype
+        motion, half = settings.motion_frames, 1 + settings.motion_frames
+        self.reference_tokens = [0, half % 2]
+        self.motion_tokens = torch.tensor([[(row + i) % 2 for i in range(1, 1 + motion)] for row in (0, half)])
+
+        identity = self.here(portrait.identity).reshape(1, -1)
+        self.face_tokens = ready(net.imageproj)(torch.cat([torch.zeros_like(identity), identity]))
+        self.portrait_features = self._look(portrait_latent.expand(2, -1, -1, -1), torch.arange(2))
+        self.clip = self._prepare_clip()
+
+    def here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self.dtype)
+
+    def _prepare_clip(self) -> ClipConditions:
+        feature = self.ready(self.net.face_locator)(self.here(self.portrait.locator)[None])
+        references = [features[self.reference_tokens] for features in self.portrait_features]
+        locator = torch.cat([torch.zeros_like(feature), feature])
+        return self._denoiser().prepare_clip(references, self.face_tokens, locator)
+
+    def prepare_chunk(self, windows: Tensor, start: int, motion_latents: Tensor | None) -> ChunkConditions:
+        """windows (frames, ...), motion_latents (motion frames, ...); without them the portrait stands in."""
+        tokens = self.ready(self.net.audioproj)(self.here(windows))
+        motion = self.motion_features(motion_latents)
+        return self._denoiser().prepare_chunk(tokens, motion, self._gates(start, len(windows)), len(windows))
+
+    def motion_features(self, latents: Tensor | None) -> list[Tensor]:
+        """Per site (2 rows, motion frames, pixels, channels)."""
+        if latents is None:
+            return [features[self.motion_tokens] for features in self.portrait_features]
+        # an odd number of motion frames gives both rows the same tokens
+        rows = self.motion_tokens[:1] if self.settings.motion_frames % 2 else self.motion_tokens
+        features = self._look(latents.repeat(len(rows), 1, 1, 1), rows.flatten())
+        return [f.unflatten(0, rows.shape).expand(2, -1, -1, -1) for f in features]
+
+    def denoise(
+        self,
+        chunk: ChunkConditions,
+        noise: Tensor,
+        steps: Sequence[Step],
+        report: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        unet = self._denoiser()
+        x = noise.to(self.device, torch.float32)
+        for step in steps:
+            v = self.velocity(unet, x, step.timestep, chunk)
+            if report is not None:
+                report(step.clean(x, v))
+            x = step.advance(x, v)
+        return x
+
+    def velocity(self, unet: DenoisingUNet, x: Tensor, timestep: int, chunk: ChunkConditions) -> Tensor:
+        rows = self.rows(unet, x, timestep, chunk)
+        if len(rows) == 1:
+            return rows[0]
+        unconditional, conditional = rows
+        return unconditional + self.settings.guidance * (conditional - unconditional)
+
+    def rows(self, unet: DenoisingUNet, x: Tensor, timestep: int, chunk: ChunkConditions) -> list[Tensor]:
+        """The predictions that guidance combines: [unconditional, conditional], or the latter alone."""
+        clip, x, t = self.clip, self.here(x), torch.tensor([timestep], device=self.device)
+        if self.settings.guided and self.settings.rows_together:
+            passes = [Conditions(clip, chunk, slice(0, 2), [*_unguided(chunk), *_guided(chunk, first=chunk.frames)])]
+        else:
+            passes = [Conditions(clip, chunk, slice(1, 2), _guided(chunk, first=0))]
+            if self.settings.guided:
+                passes.insert(0, Conditions(clip, chunk, slice(0, 1), _unguided(chunk), hearing=False))
+        return [row for conditions in passes for row in unet(x, t, conditions).float().split(chunk.frames)]
+
+    def _look(self, latents: Tensor, tokens: Tensor) -> list[Tensor]:
+        return self.ready(self.net.reference_unet)(self.here(latents), self.face_tokens[tokens])
+
+    def _denoiser(self) -> DenoisingUNet:
+        unet = self.ready(self.net.denoising_unet)
+        assert isinstance(unet, DenoisingUNet)
+        return unet
+
+    def _gates(self, start: int, frames: int) -> list[RegionGates]:
+        weights = torch.as_tensor(self.settings.weights, dtype=torch.float32)
+        if weights.ndim == 2:
+            weights = padded(weights[start : start + frames], frames)
+        weights = weights.reshape(-1, 1, len(REGIONS))
+        masks = [mask.float().cpu().T for mask in self.portrait.masks]
+        return [RegionGates(self.here(weights * mask), self.here(weights)) for mask in masks]
+
+
+def _unguided(chunk: ChunkConditions) -> list[Reading]:
+    return [Reading(slice(0, chunk.frames), None)]
+
+
+def _guided(chunk: ChunkConditions, first: int) -> list[Reading]:
+    """Conditional frames read the two encodings of the portrait in turn; the last one always reads the second."""
+    end = first + chunk.frames
+    return [Reading(slice(first + f, end, 2), (chunk.frames + f) % 2) for f in range(min(2, chunk.frames))]
+
+
+def check(config: NetConfig, portrait: Portrait, windows: Tensor, settings: Settings) -> None:
+    """Raise a ValueError that says what does not fit, before anything is computed."""
+    _, height, width = portrait.picture.shape
+    multiple = config.size_multiple
+    if height % multiple or width % multiple or not height or not width:
+        near = [max(multiple, round(side / multiple) * multiple) for side in (width, height)]
+        raise ValueError(
+            f"The picture is {width}x{height} pixels, but both sides must be multiples of {multiple}; "
+            f"resize it to {near[0]}x{near[1]}, say."
+        )
+    if portrait.locator.shape != portrait.picture.shape:
+        raise ValueError(
+            f"The face rectangle is drawn at {tuple(portrait.locator.shape)} but the picture is "
+            f"{tuple(portrait.picture.shape)}; draw it at the picture's size."
+        )
+    cells = [(height // LATENT_SCALE >> level) * (width // LATENT_SCALE >> level) for level in range(config.levels)]
+    expected = [(len(REGIONS), n) for n in cells]
+    found = [tuple(mask.shape) for mask in portrait.masks]
+    if found != expected:
+        raise ValueError(f"The region masks have the shapes {found}; a {width}x{height} picture needs {expected}.")
+    if portrait.identity.numel() != config.face_dim:
+        raise ValueError(
+            f"The face identity has {portrait.identity.numel()} numbers, but this model takes {config.face_dim}; "
+            "use the face recogniser that the model was trained with."
+        )
+    taken = (config.audio_window, config.audio_layers, config.audio_channels)
+    if windows.ndim != 4 or tuple(windows.shape[1:]) != taken:
+        raise ValueError(
+            f"The speech features have the shape {tuple(windows.shape)}, but this model takes (frames, "
+            f"{', '.join(map(str, taken))}): window, layers and channels of the speech encoder; use the encoder that "
+            "the model was trained with."
+        )
+    if not len(windows):
+        raise ValueError("The speech features hold no frame; check that the recording is not empty.")
+    frames, motion = settings.clip_frames, settings.motion_frames
+    if frames < 1 or motion < 0 or frames + motion > config.positions:
+        raise ValueError(
+            f"{frames} frames per chunk with {motion} motion frames asked for; this model's table of positions holds "
+            f"{config.positions} of both together, and a chunk needs at least one frame."
+        )
+    weights = torch.as_tensor(settings.weights)
+    if weights.shape not in ((len(REGIONS),), (len(windows), len(REGIONS))):
+        raise ValueError(
+            f"The motion weights have the shape {tuple(weights.shape)}; give three numbers ({', '.join(REGIONS)}) or "
+            f"one row of three for each of the {len(windows)} frames."
+        )
