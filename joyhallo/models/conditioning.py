@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,7 +49,7 @@ class FaceLocator(nn.Module):
         widths = config.locator_channels
         self.conv_in = ops.Conv2d(3, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             self.blocks.append(ops.Conv2d(narrow, narrow, 3, padding=1))
             self.blocks.append(ops.Conv2d(narrow, wide, 3, padding=1, stride=2))
         self.conv_out = ops.Conv2d(widths[-1], config.channels[0], 3, padding=1)
