@@ -31,7 +31,7 @@ class TorchOps:
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
     @staticmethod
-    def weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    def weights(layer: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
         """A layer's weight and bias where `like` lives, in full precision."""
         weight, bias = layer.weight.float(), layer.bias
         return weight.to(like.device), None if bias is None else bias.float().to(like.device)

@@ -43,11 +43,11 @@ class Schedule:
         return [round(total - i * total / steps) - 1 for i in range(steps)]
 
     def ddim(self, steps: int) -> list[Step]:
+        timesteps = self.timesteps(steps)
         # A step ends at t - floor(T/n), which is not always the next timestep of the list, nor always zero noise.
         stride = self.config.train_steps // steps
         return [
-            Step(t, *self._levels(t), *(self._levels(t - stride) if t >= stride else (1.0, 0.0)))
-            for t in self.timesteps(steps)
+            Step(t, *self._levels(t), *(self._levels(t - stride) if t >= stride else (1.0, 0.0))) for t in timesteps
         ]
 
     def _levels(self, timestep: int) -> tuple[float, float]:

@@ -8,7 +8,7 @@ frames follow each other: row-major, (rows * frames, ...).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -180,7 +180,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.norm = ops.GroupNorm(config.norm_groups, channels, eps=1e-6)
         self.proj_in = ops.Conv2d(channels, inner, 1)
-        self.transformer_blocks = nn.ModuleList([block])
+        self.transformer_blocks: Any = nn.ModuleList([block])
         self.proj_out = ops.Conv2d(inner, channels, 1)
 
     def tokens(self, x: Tensor) -> Tensor:

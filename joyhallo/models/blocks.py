@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,13 @@ class Upsample(nn.Module):
 class Block(nn.Module):
     """The layers of one stage. How they follow each other is UNet.walk's business."""
 
+    resnets: Any  # lists of layers; a stage has some of the others, or none
+    attentions: Any
+    audio_modules: Any
+    motion_modules: Any
+    downsamplers: Any
+    upsamplers: Any
+
     def __init__(self, channels: int, resnet_inputs: list[int], attentions: int, config: NetConfig, ops: Ops):
         super().__init__()
         self.channels = channels
@@ -92,7 +100,7 @@ class UNet(nn.Module):
         self.time_embedding = TimeEmbedding(config, ops)
         skips = [widths[0]]
 
-        self.down_blocks = nn.ModuleList()
+        self.down_blocks: Any = nn.ModuleList()
         for level, width in enumerate(widths):
             inputs = [skips[-1], *[width] * (config.layers - 1)]
             block = Block(width, inputs, config.layers if level < deepest else 0, config, ops)
@@ -104,7 +112,7 @@ class UNet(nn.Module):
 
         self.mid_block = Block(widths[-1], [widths[-1]] * 2, 1, config, ops)
 
-        self.up_blocks = nn.ModuleList()
+        self.up_blocks: Any = nn.ModuleList()
         below = widths[-1]
         for level in reversed(range(config.levels)):
             width = widths[level]

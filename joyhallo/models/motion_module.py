@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ ATTENTIONS = 2
 
 
 class Positions(nn.Module):
+    pe: Tensor
+
     def __init__(self, length: int, width: int):
         super().__init__()
         self.register_buffer("pe", torch.empty(1, length, width))
@@ -30,7 +34,7 @@ class TemporalAttention(Attention):
 class TemporalBlock(nn.Module):
     def __init__(self, width: int, config: NetConfig, ops: Ops):
         super().__init__()
-        self.attention_blocks = nn.ModuleList([TemporalAttention(width, config, ops) for _ in range(ATTENTIONS)])
+        self.attention_blocks: Any = nn.ModuleList([TemporalAttention(width, config, ops) for _ in range(ATTENTIONS)])
         self.norms = nn.ModuleList([ops.LayerNorm(width) for _ in range(ATTENTIONS)])
         self.ff = FeedForward(width, ops)
         self.ff_norm = ops.LayerNorm(width)
@@ -53,7 +57,7 @@ class TemporalTransformer(nn.Module):
         super().__init__()
         self.norm = ops.GroupNorm(config.norm_groups, channels, eps=1e-6)
         self.proj_in = ops.Linear(channels, channels)
-        self.transformer_blocks = nn.ModuleList([TemporalBlock(channels, config, ops)])
+        self.transformer_blocks: Any = nn.ModuleList([TemporalBlock(channels, config, ops)])
         self.proj_out = ops.Linear(channels, channels)
 
     def enter(self, x: Tensor) -> Tensor:
