@@ -106,10 +106,11 @@ def _batches(shapes: dict[str, tuple[int, ...]]) -> Iterator[list[str]]:
 
 
 def _converted(key: str, tensor: Tensor, dtype: str) -> Tensor:
-    converted = tensor.to(DTYPES[dtype][0]).contiguous().flatten()
-    if dtype == "fp16" and not converted.isfinite().all() and tensor.isfinite().all():
-        raise CheckpointError(f"{key} has values beyond what fp16 can hold; convert with --dtype bf16.")
-    return converted
+    kind = DTYPES[dtype][0]
+    low, high = tensor.aminmax() if kind.itemsize < tensor.dtype.itemsize else (0, 0)
+    if max(-low, high) > torch.finfo(kind).max:
+        raise CheckpointError(f"{key} has values beyond what {dtype} can hold; convert with --dtype bf16.")
+    return tensor.to(kind).contiguous().flatten()
 
 
 def _check_space(target: Path, needed: int) -> None:

@@ -167,7 +167,9 @@ class Sampler:
         self.device, self.dtype = device, dtype
         motion, half = settings.motion_frames, 1 + settings.motion_frames
         self.reference_tokens = [0, half % 2]
-        self.motion_tokens = torch.tensor([[(row + i) % 2 for i in range(1, 1 + motion)] for row in (0, half)])
+        self.motion_tokens = torch.tensor(
+            [[(row + i) % 2 for i in range(1, 1 + motion)] for row in (0, half)], dtype=torch.long
+        )
 
         identity = self.here(portrait.identity).reshape(1, -1)
         self.face_tokens = ready(net.imageproj)(torch.cat([torch.zeros_like(identity), identity]))

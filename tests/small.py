@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import seeded
 import torch
 from torch import Tensor
 
-import seeded
 from joyhallo.config import LATENT_SCALE, NetConfig
 from joyhallo.models.net import Net
 from joyhallo.sampling import Portrait
@@ -16,6 +16,7 @@ SMALL = NetConfig(
     channels=(32, 32, 64, 64),
     layers=1,
     heads=4,
+    norm_groups=8,  # with 32 the coarsest level would normalise two numbers, which is hardly more than their sign
     latent_channels=4,
     face_width=32,
     audio_layers=3,

@@ -8,18 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import seeded
+import small
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from shared import CARRIED, REPOSITORY
 
-import seeded
-import small
-from joyhallo.checkpoint import CheckpointError, load_checkpoint, load_codec, modern_spelling
+from joyhallo.checkpoint import CheckpointError, header_entry, load_checkpoint, load_codec, modern_spelling
 from joyhallo.config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
-from joyhallo.checkpoint import header_entry
 from joyhallo.convert import convert, main
 from joyhallo.models.net import Net
-from shared import CARRIED, REPOSITORY
 
 PUBLISHED = json.loads(gzip.decompress((CARRIED / "keys_and_shapes.json.gz").read_bytes()))
 SKIPPED = ("denoising_unet.down_blocks.3.motion_modules.", "denoising_unet.up_blocks.0.motion_modules.")
@@ -71,7 +70,7 @@ def test_the_published_sizes_are_told_from_the_shapes(name):
 def test_a_pickled_checkpoint_loads_as_it_is(checkpoint, state):
     model = load_checkpoint(checkpoint)
     assert model.name == "JoyHallo"
-    assert model.config.net == replace(small.SMALL, heads=8, audio_layers=12, audio_channels=768)
+    assert model.config.net == replace(small.SMALL, heads=8, norm_groups=32, audio_layers=12, audio_channels=768)
     for key, tensor in model.net.state_dict().items():
         assert torch.equal(tensor, state[key]), key
 
@@ -82,7 +81,7 @@ def test_an_old_unzipped_pickle_loads_too(tmp_path, state):
 
 
 def test_hallo_is_told_by_its_three_attentions(tmp_path):
-    net = small.net(audio_layers=12, audio_channels=768, heads=8, regional_audio=True)
+    net = small.net(audio_layers=12, audio_channels=768, heads=8, norm_groups=32, regional_audio=True)
     torch.save({"state_dict": net.state_dict()}, tmp_path / "hallo.pth")
     assert load_checkpoint(tmp_path / "hallo.pth").name == "Hallo"
 
