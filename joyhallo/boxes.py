@@ -1,0 +1,72 @@
+"""Boxes in a picture: left and top inside, right and bottom just outside, in pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.floating]  # (count, 2): x and y in pixels
+Size = tuple[int, int]  # width and height
+
+
+@dataclass(frozen=True)
+class Box:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return max(0.0, self.right - self.left)
+
+    @property
+    def height(self) -> float:
+        return max(0.0, self.bottom - self.top)
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    @property
+    def longest(self) -> float:
+        return max(self.width, self.height)
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def moved(self, x: float, y: float) -> Box:
+        return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def within(self, other: Box) -> Box:
+        """What of this box lies in the other one; without area if nothing does."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        return Box(left, top, max(left, min(self.right, other.right)), max(top, min(self.bottom, other.bottom)))
+
+    def overlap(self, other: Box) -> float:
+        """Shared area over joint area: 1 for the same box, 0 for boxes apart."""
+        shared = self.within(other).area
+        return shared / max(self.area + other.area - shared, 1e-9)
+
+    def __str__(self) -> str:
+        return f"{self.width:.0f}x{self.height:.0f} pixels at ({self.left:.0f}, {self.top:.0f})"
+
+
+def whole(size: Size) -> Box:
+    return Box(0, 0, *size)
+
+
+def around(points: Points) -> Box:
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    return Box(float(left), float(top), float(right), float(bottom))
+
+
+def covered(mask: NDArray[np.uint8]) -> Box | None:
+    """The box around what a mask (height, width) covers by half or more."""
+    rows, columns = np.nonzero((mask >= 128).any(1))[0], np.nonzero((mask >= 128).any(0))[0]
+    if not len(rows):
+        return None
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
