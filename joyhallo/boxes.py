@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Points = NDArray[np.floating]  # (count, 2): x and y in pixels
 Size = tuple[int, int]  # width and height
+Picture = NDArray[np.uint8]  # (height, width, 3): 8-bit RGB
 
 
 @dataclass(frozen=True)
