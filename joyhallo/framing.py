@@ -69,7 +69,7 @@ def _pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode == "La":  # Pillow takes no other way out of premultiplied grey
         image = image.convert("LA")
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
-    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    return np.array(image.convert("RGBA" if transparent else "RGB"))
 
 
 def _numbers_of(image: Any) -> NDArray[Any]:
@@ -118,7 +118,7 @@ def _composited(array: NDArray[np.uint8], background: tuple[int, int, int]) -> P
     channels = array.shape[2]
     color = np.repeat(array[..., :1], 3, 2) if channels < 3 else array[..., :3]
     if channels in (1, 3):
-        return np.ascontiguousarray(color)
+        return np.array(color)
     opaque = array[..., -1:] / 255
     return (color * opaque + np.array(background) * (1 - opaque)).round().astype(np.uint8)
 

@@ -1,0 +1,402 @@
+"""One face of a picture: where it is, whose it is, and the mesh of its outline and lips.
+
+InsightFace finds the faces and recognises them, MediaPipe lays the mesh. One face is chosen once, and MediaPipe looks
+at its surroundings alone, so that the two cannot mean different people.
+
+InsightFace's model files are licensed for non-commercial research only, whatever the licence of this code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .boxes import Box, Picture, Points, Size, around, whole
+from .masks import OUTLINE, Mask
+
+log = logging.getLogger(__name__)
+
+Choice = Literal["auto", "largest"] | int | Box | Mask
+
+DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
+LICENCE = "InsightFace's models are for non-commercial research only"
+DETECTION_SIZE = (640, 640)
+MESH_POINTS = 468  # the least; 478 with the irises
+OVERLAP = 0.2  # between a mesh and the face it was looked for at
+CLEARLY_LARGER = 1.5  # area of the largest face over that of the next
+NARROWEST = 100  # longest over shortest side of a picture
+
+# Points of the mesh that stand for what the detector marks: eyes, nose, corners of the mouth.
+MESH_MARKS = ((33, 133), (362, 263), (1,), (61,), (291,))
+
+
+class FaceError(ValueError):
+    """The picture's faces are not what is needed; the message says what was found and what to do."""
+
+
+class LibraryError(RuntimeError):
+    """A library or model file is missing or broken; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Face:
+    box: Box
+    score: float = 1.0
+    marks: Points | None = None  # (5, 2): eyes, nose, corners of the mouth, from the picture's left
+    identity: NDArray[np.float32] | None = None  # (512): the recogniser's output, of any length
+    mesh: Points | None = None  # (468 or 478, 2)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What counts as a usable face."""
+
+    smallest: int = 48  # pixels of its longest side
+    visible: float = 0.9  # share of its box in the picture
+    turned: float = 0.6  # how far the nose may lie off the middle of the eyes, over their distance
+
+
+# ---- InsightFace
+
+
+class InsightFace:
+    """Boxes and identities of all faces. Runs on the CPU: a picture is looked at once per clip."""
+
+    def __init__(self, folder: str | Path):
+        """folder: with JoyHallo's files of the antelopev2 set, or with them in `models` or `antelopev2`."""
+        models = _models_in(Path(folder))
+        insightface = loaded("insightface", "insightface.app")
+        # A name that is a folder works in every version; with an empty one 2.1 would look in the current directory.
+        path = os.path.abspath(models)
+        with _printing_to_log():
+            try:
+                self.analysis = insightface.FaceAnalysis(
+                    name=path,
+                    root=os.path.dirname(path),
+                    allowed_modules=["detection", "recognition"],
+                    providers=["CPUExecutionProvider"],
+                )
+                self.analysis.prepare(ctx_id=-1, det_size=DETECTION_SIZE)
+            except Exception as error:  # protobuf, onnxruntime and assertion errors of a damaged file
+                raise LibraryError(
+                    f"The face models in {path} cannot be read ({_brief(error)}); download {DETECTOR} and {RECOGNISER} "
+                    f"again. {LICENCE}."
+                ) from error
+        if "recognition" not in self.analysis.models:
+            raise LibraryError(f"{path}/{RECOGNISER} is not a face recogniser; download it again. {LICENCE}.")
+
+    def faces(self, picture: Picture) -> list[Face]:
+        """From left to right. A face that fills the picture is found at the second look, with a border around."""
+        check_shape(picture)
+        found = self._look(picture)
+        if not found:
+            border = max(picture.shape[:2]) // 2
+            padded = np.pad(picture, ((border, border), (border, border), (0, 0)), "constant", constant_values=127)
+            found = [_moved(face, -border) for face in self._look(padded)]
+        return sorted(found, key=lambda face: face.box.center)
+
+    def _look(self, picture: Picture) -> list[Face]:
+        faces = self.analysis.get(np.ascontiguousarray(picture[..., ::-1]))
+        return [
+            Face(Box(*map(float, face.bbox)), float(face.det_score), face.kps, np.asarray(face.embedding, np.float32))
+            for face in faces
+        ]
+
+
+def _moved(face: Face, by: int) -> Face:
+    marks = None if face.marks is None else face.marks + by
+    return Face(face.box.moved(by, by), face.score, marks, face.identity)
+
+
+def _models_in(folder: Path) -> Path:
+    for place in (folder, folder / "models", folder / "antelopev2", folder / "models" / "antelopev2"):
+        if (place / DETECTOR).is_file() and (place / RECOGNISER).is_file():
+            return place
+    found = sorted(path.name for path in folder.glob("**/*.onnx")) if folder.is_dir() else []
+    raise LibraryError(
+        f"{folder} should hold {DETECTOR} and {RECOGNISER}, but {_listed(found, 'no .onnx file')} was found; take them "
+        f"from InsightFace's antelopev2 set or from face_analysis/models of JoyHallo's weights. Other recognisers "
+        f"speak of identity in terms that this model does not know. {LICENCE}."
+    )
+
+
+# ---- MediaPipe
+
+
+class FaceMesh:
+    """MediaPipe's face landmarker."""
+
+    def __init__(self, task: str | Path):
+        """task: face_landmarker.task or face_landmarker_v2_with_blendshapes.task."""
+        if not Path(task).is_file():
+            raise LibraryError(
+                f"There is no {task}; take face_landmarker_v2_with_blendshapes.task from face_analysis/models of "
+                "JoyHallo's weights, or MediaPipe's face_landmarker.task."
+            )
+        self.task = Path(task).read_bytes()  # by content: MediaPipe cannot open every path on Windows
+
+    def mesh(self, picture: Picture, box: Box) -> Points:
+        """Of the face in the box, in the picture's pixels."""
+        for window in (_around(box, picture), whole(_size(picture))):
+            found = [(box.overlap(outline_box(mesh)), mesh) for mesh in self.meshes(picture, window)]
+            overlap, mesh = max(found, key=lambda pair: pair[0], default=(0.0, None))
+            if mesh is not None and overlap >= OVERLAP:
+                return mesh
+        raise FaceError(
+            f"A face of {box} was found, but not the outline of its face and lips; use a picture where it is larger, "
+            "sharper and not covered, or give masks for face and lips."
+        )
+
+    def meshes(self, picture: Picture, window: Box | None = None, most: int = 4) -> list[Points]:
+        check_shape(picture)
+        window = window or whole(_size(picture))
+        left, top, right, bottom = map(int, (window.left, window.top, window.right, window.bottom))
+        part = np.ascontiguousarray(picture[top:bottom, left:right])
+        found = self._look(part, most)
+        return [mesh * (right - left, bottom - top) + (left, top) for mesh in found]
+
+    def _look(self, picture: Picture, most: int) -> list[Points]:
+        mediapipe = loaded("mediapipe", "mediapipe")
+        vision = loaded("mediapipe", "mediapipe.tasks.python.vision")
+        options = vision.FaceLandmarkerOptions(
+            base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=self.task),
+            running_mode=vision.RunningMode.IMAGE,
+            num_faces=most,
+        )
+        try:
+            # Closed here and now: a landmarker that the garbage collector finds may wait for itself for ever.
+            with vision.FaceLandmarker.create_from_options(options) as landmarker:
+                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
+                faces = landmarker.detect(image).face_landmarks
+        except (RuntimeError, ValueError) as error:
+            raise LibraryError(
+                f"MediaPipe cannot run the face landmarker ({_brief(error)}); download the .task file again."
+            ) from error
+        return [np.array([(point.x, point.y) for point in face]) for face in faces]
+
+
+def _around(box: Box, picture: Picture) -> Box:
+    """Twice the face: what the landmarker's own detector finds best."""
+    (x, y), half = box.center, max(8, round(box.longest))
+    return Box(round(x) - half, round(y) - half, round(x) + half, round(y) + half).within(whole(_size(picture)))
+
+
+# ---- meshes from elsewhere
+
+
+def as_mesh(points: Any, size: Size) -> Points:
+    """Points of the face mesh that someone else found, in pixels: (468 or 478, 2 or more)."""
+    mesh = np.asarray(points, np.float64)
+    if mesh.ndim == 3 and len(mesh) == 1:
+        mesh = mesh[0]
+    if mesh.ndim != 2 or len(mesh) < MESH_POINTS or mesh.shape[1] < 2:
+        raise FaceError(
+            f"Face landmarks of the shape {mesh.shape} were given; expected the 468 or 478 points (x, y) of "
+            "MediaPipe's face mesh."
+        )
+    mesh = mesh[:, :2]
+    if not np.isfinite(mesh).all():
+        raise FaceError("The face landmarks hold values that are not numbers; check what produced them.")
+    box = outline_box(mesh)
+    if box.longest <= 2 < max(size):
+        raise FaceError(
+            "The face landmarks span less than 2 pixels; give them in pixels, not as shares of the picture."
+        )
+    if box.within(whole(size)).area == 0:
+        raise FaceError(
+            f"The face landmarks lie at {box}, outside of the picture of {size[0]}x{size[1]}; give those of this "
+            "picture."
+        )
+    return mesh
+
+
+def meshes_from_comfyui(landmarks: Mapping[str, Any], size: Size) -> list[Points]:
+    """From the FACE_LANDMARKS that ComfyUI's own "Detect Face Landmarks (MediaPipe)" gives for one picture."""
+    try:
+        frames, (height, width) = landmarks["frames"], landmarks["image_size"]
+        found = [face["landmarks_xy"] for face in frames[0]] if len(frames) else []
+    except (KeyError, TypeError, ValueError) as error:
+        raise FaceError(
+            f"These face landmarks are of an unknown make ({_brief(error)}); expected the output of ComfyUI's Detect "
+            "Face Landmarks (MediaPipe)."
+        ) from error
+    if (width, height) != size:
+        raise FaceError(
+            f"The face landmarks were found in a picture of {width}x{height}, but this one has {size[0]}x{size[1]}; "
+            "connect the same picture to both."
+        )
+    return [as_mesh(face, size) for face in found]
+
+
+def face_of(mesh: Points) -> Face:
+    marks = np.stack([mesh[list(points)].mean(0) for points in MESH_MARKS])
+    return Face(outline_box(mesh), marks=marks, mesh=mesh)
+
+
+def outline_box(mesh: Points) -> Box:
+    return around(mesh[list(OUTLINE)])
+
+
+# ---- one face
+
+
+def choose(faces: Sequence[Face], choice: Choice, size: Size) -> Face:
+    """One of the faces, which come from left to right.
+
+    "auto" takes the only one, or one that is clearly the largest; "largest" the largest in any case; a number counts
+    from the left, from 0; a box or a mask tells where it is.
+    """
+    if not faces:
+        raise FaceError(
+            f"No face was found in this picture of {size[0]}x{size[1]}; use one that shows a face from the front, "
+            "upright and sharp. For a drawing, give masks for face and lips and ask for the neutral identity."
+        )
+    if isinstance(choice, str):
+        return _largest(faces, choice)
+    if isinstance(choice, (Box, np.ndarray)):
+        return _at(faces, choice, size)
+    if not 0 <= choice < len(faces):
+        raise FaceError(f"Face {choice} was asked for, but {_enumerated(faces)}; numbers count from the left, from 0.")
+    return faces[choice]
+
+
+def _largest(faces: Sequence[Face], choice: str) -> Face:
+    if choice not in ("auto", "largest"):
+        raise FaceError(f"{choice!r} is no way to choose a face; give auto, largest, a number, a box or a mask.")
+    ordered = sorted(faces, key=lambda face: -face.box.area)  # stable: the left one of two alike
+    if choice == "auto" and len(ordered) > 1 and ordered[0].box.area < CLEARLY_LARGER * ordered[1].box.area:
+        raise FaceError(
+            f"{_enumerated(faces)}, and none is clearly the largest; choose one by its number, draw a mask over it, or "
+            'ask for "largest".'
+        )
+    return ordered[0]
+
+
+def _at(faces: Sequence[Face], where: Box | Mask, size: Size) -> Face:
+    """The face of which most is covered."""
+    shares = [_covered_share(face.box.within(whole(size)), where, size) for face in faces]
+    order = sorted(range(len(faces)), key=lambda i: -shares[i])
+    if shares[order[0]] < 0.01:
+        raise FaceError(f"{_enumerated(faces)}, but none where the box or mask is; move it onto a face.")
+    if len(order) > 1 and shares[order[1]] > shares[order[0]] / 2:
+        raise FaceError(f"{_enumerated(faces)}, and the box or mask covers more than one; make it cover one alone.")
+    return faces[order[0]]
+
+
+def _covered_share(box: Box, where: Box | Mask, size: Size) -> float:
+    if box.area == 0:
+        return 0.0
+    if isinstance(where, Box):
+        return box.within(where).area / box.area
+    mask = where if where.shape[::-1] == size else np.array(Image.fromarray(where).resize(size))
+    part = mask[int(box.top) : int(np.ceil(box.bottom)), int(box.left) : int(np.ceil(box.right))]
+    return float((part >= 128).mean())
+
+
+def check_face(face: Face, size: Size, limits: Limits) -> None:
+    """Raise a FaceError if the face is too small, cut off or turned away."""
+    if face.box.longest < limits.smallest:
+        raise FaceError(
+            f"The face is only {face.box}, less than the {limits.smallest} pixels that say who it is; use a larger "
+            "picture of it, ideally with a face of 300 pixels."
+        )
+    visible = face.box.within(whole(size)).area / face.box.area
+    if visible < limits.visible:
+        raise FaceError(
+            f"Only {visible:.0%} of the face lies in the picture: it is {face.box}, the picture {size[0]}x{size[1]}; "
+            "use one where the whole face, forehead to chin, is seen."
+        )
+    if face.marks is not None and (turned := turn(face.marks)) > limits.turned:
+        raise FaceError(
+            f"The face is turned away: its nose lies {turned:.2f} eye distances off the middle of the eyes, more than "
+            f"{limits.turned:.2f}; use a picture that shows it from the front."
+        )
+
+
+def turn(marks: Points) -> float:
+    """How far the nose lies off the middle of the eyes, along their line and over their distance: 0 from the front."""
+    left, right, nose = marks[:3]
+    line = right - left
+    return float(abs((nose - (left + right) / 2) @ line) / max(line @ line, 1e-9))
+
+
+def check_shape(picture: Picture) -> None:
+    height, width = picture.shape[:2]
+    if min(width, height) < 16 or max(width, height) > NARROWEST * min(width, height):
+        raise FaceError(f"The picture is {width}x{height} pixels, too small or too narrow to hold a face; use another.")
+
+
+# ---- words and libraries
+
+
+def loaded(library: str, module: str) -> ModuleType:
+    """A module that is heavy or may be missing, imported when it is needed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or library).partition(".")[0]
+        package = PACKAGES.get(missing, missing)
+        raise LibraryError(
+            f"{package} is not installed, which {library} needs to find faces; install it with: "
+            f'"{sys.executable}" -m pip install "{REQUIREMENTS.get(package, package)}"'
+        ) from error
+    except Exception as error:  # broken binaries raise anything: ImportError, AttributeError, OSError, ValueError
+        broken = "opencv-python-headless" if "cv2" in _trail(error) or "libGL" in str(error) else library
+        raise LibraryError(
+            f"{library} is installed but cannot be loaded ({_brief(error)}); mend it with: "
+            f'"{sys.executable}" -m pip install --force-reinstall --no-deps "{REQUIREMENTS.get(broken, broken)}"'
+        ) from error
+
+
+PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "google": "protobuf"}
+REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.10.30,<1.0"}
+
+
+def _trail(error: BaseException) -> str:
+    """The files that an exception came through."""
+    names, trace = [str(error)], error.__traceback__
+    while trace is not None:
+        names.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return " ".join(names)
+
+
+@contextlib.contextmanager
+def _printing_to_log():
+    """InsightFace 1.0 prints what it loads."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    for line in printed.getvalue().splitlines():
+        log.debug("insightface: %s", line)
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _size(picture: Picture) -> Size:
+    return picture.shape[1], picture.shape[0]
+
+
+def _enumerated(faces: Sequence[Face]) -> str:
+    listed = "; ".join(f"{i}: {face.box}" for i, face in enumerate(faces))
+    return f"{len(faces)} faces were found ({listed})" if len(faces) > 1 else f"1 face was found ({listed})"
+
+
+def _listed(names: Sequence[str], none: str) -> str:
+    return ", ".join(names) if names else none
