@@ -351,7 +351,7 @@ def loaded(library: str, module: str) -> ModuleType:
         package = PACKAGES.get(missing, missing)
         raise LibraryError(
             f"{package} is not installed, which {library} needs to find faces; install it with: "
-            f'"{sys.executable}" -m pip install "{REQUIREMENTS.get(package, package)}"'
+            f'"{sys.executable}" -m pip install "{REQUIREMENTS.get(package, package)}"; {ALTERNATIVES[library]}.'
         ) from error
     except Exception as error:  # broken binaries raise anything: ImportError, AttributeError, OSError, ValueError
         broken = "opencv-python-headless" if "cv2" in _trail(error) or "libGL" in str(error) else library
@@ -361,8 +361,12 @@ def loaded(library: str, module: str) -> ModuleType:
         ) from error
 
 
+ALTERNATIVES = {
+    "insightface": "or ask for the neutral identity",
+    "mediapipe": "or give face landmarks, or masks for face and lips",
+}
 PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "google": "protobuf"}
-REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.10.30,<1.0"}
+REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.10.30,<0.10.32"}
 
 
 def _trail(error: BaseException) -> str:

@@ -250,9 +250,9 @@ def _enlarged(frames: Tensor, seen: Picture) -> Tensor:
 
 
 def stillness(frames: Tensor, before: Tensor) -> Tensor:
-    """1 where a frame shows what the portrait showed, 0 where it moved: (n, 1, height, width)."""
-    change = (frames - before).abs().amax(1, keepdim=True)
-    change = F.avg_pool2d(F.max_pool2d(change, 9, 1, 4), 9, 1, 4, count_include_pad=False)
+    """1 where a frame shows what the portrait showed, 0 where it moved: (n, 1, height / 8, width / 8)."""
+    change = F.max_pool2d((frames - before).abs().amax(1, keepdim=True), 8)
+    change = F.avg_pool2d(F.max_pool2d(change, 3, 1, 1), 3, 1, 1, count_include_pad=False)
     return (1 - change / STILL).clamp(0, 1)
 
 

@@ -427,7 +427,7 @@ class Broken:
 @pytest.mark.parametrize(
     ("name", "error", "remedy"),
     [
-        ("mediapipe", AttributeError("_ARRAY_API not found"), '--no-deps "mediapipe>=0.10.30,<1.0"'),
+        ("mediapipe", AttributeError("_ARRAY_API not found"), '--no-deps "mediapipe>=0.10.30,<0.10.32"'),
         ("mediapipe", OSError("libmediapipe.so: cannot open"), "mediapipe"),
         ("mediapipe", ImportError("libGL.so.1: cannot open shared object file"), "opencv-python-headless"),
         ("mediapipe", ImportError("numpy.core.multiarray failed to import (cv2)"), "opencv-python-headless"),
@@ -444,3 +444,8 @@ def test_a_broken_library_is_named_with_the_command(tmp_path, monkeypatch, name,
         FaceMesh(tmp_path / "x.task").meshes(np.zeros((64, 64, 3), np.uint8))
     assert remedy in str(found.value)
     assert sys.executable in str(found.value)
+
+
+def test_the_messages_name_what_is_required():
+    required = [line.partition(";")[0].strip() for line in (REPOSITORY / "requirements.txt").read_text().splitlines()]
+    assert set(faces.REQUIREMENTS.values()) <= set(required)
