@@ -80,16 +80,17 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float
     return max(2 * side**3 / clock(lambda: a @ b, repeat=4).wall for _ in range(4)) / 1e12
 
 
-def attention_flops(q: torch.Size, k: torch.Size, v: torch.Size, *_, **__) -> int:
-    batch, heads, queries, width = q
-    return 2 * batch * heads * queries * k[2] * (width + v[3])
-
-
-def counted(function) -> float:
-    """TFLOP of everything that runs; the CPU's attention kernel is one that torch's counter does not know."""
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with FlopCounterMode(display=False, custom_mapping={kernel: attention_flops}) as counter:
-        function()
+def counted_step(config: NetConfig, px: int, settings: Settings) -> float:
+    """TFLOP of a step, counted while it runs on the meta device: the same products, without their numbers."""
+    meta = torch.device("meta")
+    with meta:
+        net = Net(config)
+    portrait, windows = random_inputs(config, px, settings.clip_frames)
+    latents = torch.randn(settings.clip_frames, config.latent_channels, px // LATENT_SCALE, px // LATENT_SCALE)
+    sampler = Sampler(net, portrait, latents[:1], settings, meta, torch.float32)
+    chunk = sampler.prepare_chunk(windows, 0, None)
+    with FlopCounterMode(display=False) as counter:
+        sampler.velocity(net.denoising_unet, latents, 999, chunk)
     return counter.get_total_flops() / 1e12
 
 
@@ -107,11 +108,12 @@ def measure(arguments: argparse.Namespace) -> dict:
     if device.type == "cpu" and arguments.compute is None:
         compute = torch.float32
     config = NetConfig(regional_audio=arguments.hallo)
+    settings = Settings(clip_frames=arguments.frames, rows_together=not arguments.rows_apart)
     torch.manual_seed(0)
+    tflop = counted_step(config, arguments.px, settings)
     clock = Clock(device)
     net = cheap_net(config, TorchOps if weights == compute else CastOps, weights, device)
     portrait, windows = random_inputs(config, arguments.px, arguments.frames)
-    settings = Settings(clip_frames=arguments.frames, rows_together=not arguments.rows_apart)
     side = arguments.px // LATENT_SCALE
     latents = torch.randn(3, config.latent_channels, side, side)
 
@@ -125,7 +127,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     def step() -> None:
         sampler.velocity(net.denoising_unet, x, 999, chunk)
 
-    tflop = counted(step)  # warms up, too
+    step()  # warms up
     timing = clock(step, arguments.steps)
     figures = {
         "device": torch.cuda.get_device_name(device)

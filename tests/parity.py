@@ -42,7 +42,11 @@ from joyhallo.sampling import Portrait, Sampler, Settings, animate
 from joyhallo.schedule import Schedule
 
 # Greatest difference allowed, by case and by name of the answer: the tolerances of the golden data's README.
+# Features passed on in half precision (`bank_fp16`) differ more: where two roundings disagree, so do the halves. The
+# original on one thread differs from itself on two by 3e-5 there, and by ten times less elsewhere.
 TOLERANCES = [
+    ("(hallo_)?(full_)?step_?.*", ".*_bank_fp16", 1e-4),
+    ("sample_.*", ".*_bank_fp16", 5e-4),
     ("mod_motion|mod_audio_.*|mod_spatial", ".*", 2e-5),
     ("mod_.*", ".*", 1e-5),
     (".*_banks|.*_blocks", ".*", 5e-5),
@@ -382,13 +386,13 @@ class HalfPrecisionFeatures(nn.Module):
         return [features.half().float() for features in self.network(*inputs)]
 
 
-def step_sampler(case: Case, half_features: bool = False):
-    net = WEIGHTS.net(case)
+def step_sampler(case: Case, half_features: bool = False, dtype: torch.dtype = torch.float32):
+    net = WEIGHTS.net(case).to(dtype)
     if half_features:
         net.reference_unet = HalfPrecisionFeatures(net.reference_unet)
     latents = case["ref_latents"]
     settings = case.settings(guidance=2.0)  # both rows, whatever they are combined with
-    sampler = Sampler(net, case.portrait(), latents[:1], settings, torch.device("cpu"), torch.float32)
+    sampler = Sampler(net, case.portrait(), latents[:1], settings, torch.device("cpu"), dtype)
     motion = sampler.motion_features(latents[1:]) if settings.motion_frames else None
     chunk = sampler.prepare_chunk(case["audio_emb"][0], 0, latents[1:] if settings.motion_frames else None)
     return net, sampler, chunk, motion
@@ -435,9 +439,14 @@ def banks(case):
 
 @answers("(hallo_)?step(_[^_]+)?_blocks")
 def blocks(case):
+    """What each block puts out, for finding where a mistake sits; in double precision.
+
+    The recorded values are off from double precision by up to 3.5e-5 themselves, so an independent calculation in
+    single precision would use up the tolerance by rounding alone.
+    """
     first = next(iter(case.facts["tensors"].values()))[0][2]
     case = case.parent()
-    net, sampler, chunk, _ = step_sampler(case)
+    net, sampler, chunk, _ = step_sampler(case, dtype=torch.float64)
     unet, seen = net.denoising_unet, {}
     last_layers = {"conv_in": unet.conv_in, "mid_block": unet.mid_block.resnets[-1]}
     for i, block in enumerate(unet.down_blocks):
@@ -451,7 +460,7 @@ def blocks(case):
     step_rows(case, sampler, net, chunk)
     for name, output in seen.items():
         rows = 1 if name == "conv_in" else 2  # both rows start from the same latents
-        yield name, frames_third(output, rows)[:, :, :first].expand(2, -1, -1, -1, -1)
+        yield name, frames_third(output.float(), rows)[:, :, :first].expand(2, -1, -1, -1, -1)
 
 
 # ---- whole samplings
