@@ -56,6 +56,7 @@ TOLERANCES = [
     ("sample_.*", ".*", 2e-4),
     ("chunks.*", ".*video", 2e-4),
     ("chunks.*", ".*", 5e-4),
+    ("wav2vec.*", ".*", 2e-5),
     ("scheduler", ".*timesteps.*", 0.0),
     ("scheduler", ".*alphas_cumprod|.*betas", 1e-7),
     ("scheduler", ".*", 1e-5),
@@ -524,6 +525,11 @@ def chunk_video(case):
     found, _ = animated(case.parent())
     yield "out.video", frames_third(found[int(re.findall(r"\d+$", case.name)[0])].frames, 1)
 
+
+# ---- the cases of other modules, which register themselves with this one, not with a second copy named "parity"
+
+sys.modules.setdefault("parity", sys.modules[__name__])
+import parity_speech  # noqa: E402, F401
 
 # ---- the command
 

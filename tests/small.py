@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import seeded
 import torch
 from torch import Tensor
 
-import seeded
 from joyhallo.config import LATENT_SCALE, NetConfig
 from joyhallo.models.net import Net
 from joyhallo.sampling import Portrait

@@ -8,18 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import seeded
+import small
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from shared import CARRIED, REPOSITORY
 
-import seeded
-import small
-from joyhallo.checkpoint import CheckpointError, load_checkpoint, load_codec, modern_spelling
+from joyhallo.checkpoint import CheckpointError, header_entry, load_checkpoint, load_codec, modern_spelling
 from joyhallo.config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
-from joyhallo.checkpoint import header_entry
 from joyhallo.convert import convert, main
 from joyhallo.models.net import Net
-from shared import CARRIED, REPOSITORY
 
 PUBLISHED = json.loads(gzip.decompress((CARRIED / "keys_and_shapes.json.gz").read_bytes()))
 SKIPPED = ("denoising_unet.down_blocks.3.motion_modules.", "denoising_unet.up_blocks.0.motion_modules.")
