@@ -60,6 +60,13 @@ def prepare(waveform: Tensor, rate: int) -> Recording:
     return _listen(blocks, _checked(rate))
 
 
+def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
+    """waveform (channels, samples) in blocks (samples, 2): one channel twice, two as they are, more averaged."""
+    for block in _shaped(waveform).split(BLOCK, dim=1):
+        block = block.detach().cpu().float().numpy()
+        yield (block if len(block) == 2 else np.repeat(block.mean(axis=0)[None], 2, axis=0)).T
+
+
 def load(path: str | Path) -> Recording:
     """A sound file, read and resampled piece by piece."""
     with _opened(path) as file:
