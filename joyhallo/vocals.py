@@ -140,8 +140,8 @@ def separated(separator: Separator, mix: Iterable[np.ndarray], samples: int) -> 
             ahead = np.concatenate([ahead, next(source)])
         fade = np.hanning(size)[:, None]
         part = np.pad(ahead[:size], ((0, PART - size), (0, 0)))
-        voice[:size] += (_run(separator, part)[:size] * fade).astype(np.float32)
-        weight[:size] += fade.astype(np.float32)
+        voice[:size] += (_run(separator, part)[:size] * fade).astype(np.float32)  # rounded as audio-separator does
+        weight[:size] += fade
         first, last = max(EDGE, start), min(start + STEP, EDGE + samples)
         if first < last:
             done = slice(first - start, last - start)
