@@ -57,7 +57,7 @@ def prepare(waveform: Tensor, rate: int) -> Recording:
     """
     waveform = _shaped(waveform)
     blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
-    return _listen(blocks, _checked(rate))
+    return _listen(blocks, _checked(rate), waveform.shape[1])
 
 
 def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
@@ -71,7 +71,7 @@ def load(path: str | Path) -> Recording:
     """A sound file, read and resampled piece by piece."""
     with _opened(path) as file:
         blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
-        return _listen(blocks, _checked(file.samplerate))
+        return _listen(blocks, _checked(file.samplerate), file.frames)
 
 
 def read(path: str | Path) -> tuple[Tensor, int]:
@@ -99,15 +99,29 @@ def resampled(blocks: Iterable[np.ndarray], rate: int, target: int = SAMPLE_RATE
         made += len(piece)
     if stream is not None:
         yield (tail := stream.resample_chunk(np.ascontiguousarray(last), last=True))
-        short = math.ceil(heard * (target / rate)) - made - len(tail)
+        short = resampled_length(heard, rate, target) - made - len(tail)
         yield np.zeros((max(0, short), *last.shape[1:]), np.float32)
 
 
-def _listen(blocks: Iterable[np.ndarray], rate: int) -> Recording:
-    """blocks: (samples, channels)"""
+def resampled_length(samples: int, rate: int, target: int = SAMPLE_RATE) -> int:
+    return samples if rate == target else math.ceil(samples * (target / rate))
+
+
+def joined(blocks: Iterable[np.ndarray], length: int) -> np.ndarray:
+    """At most `length` samples in one array made beforehand: pieces kept while others come and go riddle the heap."""
+    whole, filled = np.empty(length, np.float32), 0
+    for block in blocks:
+        block = block[: length - filled]
+        whole[filled : filled + len(block)] = block
+        filled += len(block)
+    return whole[:filled]
+
+
+def _listen(blocks: Iterable[np.ndarray], rate: int, count: int) -> Recording:
+    """blocks: (samples, channels), `count` samples in all"""
     level = Level()
     mono = (block.mean(axis=1) for block in level.watch(blocks))
-    samples = np.concatenate([np.zeros(0, np.float32), *resampled(mono, rate)])
+    samples = joined(resampled(mono, rate), resampled_length(count, rate))
     seconds = level.samples / rate
     if not level.samples:
         raise AudioError("The recording is empty: it holds no sample. Choose a recording with speech.")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import AudioError, Recording, prepare, resampled, stereo
+from .audio import AudioError, Recording, joined, prepare, resampled, resampled_length, stereo
 from .checkpoint import CheckpointError
 from .config import SAMPLE_RATE
 from .libraries import library
@@ -122,7 +122,7 @@ def isolated(separator: Separator, waveform: Tensor, rate: int) -> Tensor:
             loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
             yield block.mean(axis=1)
 
-    found = torch.from_numpy(np.concatenate(list(resampled(voice(), RATE))))
+    found = torch.from_numpy(joined(resampled(voice(), RATE), resampled_length(samples, RATE)))
     return found * (PEAK / loudest) if loudest > PEAK else found
 
 
