@@ -94,18 +94,21 @@ def load_codec(
 # ---- files
 
 
-def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, mapped into memory where the format allows, and the header's entries. Told by content, not by name."""
+def open_weights(path: Path, expected: str = f"{EXPECTED}. {ADVICE}") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, mapped into memory where the format allows, and the header's entries. Told by content, not by name.
+
+    `expected` completes the sentence "Expected was ..." where the file is something else.
+    """
     if not path.is_file():
-        raise CheckpointError(f"There is no file {path}. Expected was {EXPECTED}. {ADVICE}")
+        raise CheckpointError(f"There is no file {path}. Expected was {expected}")
     with path.open("rb") as file:
         start = file.read(512)
     if problem := _not_weights(start):
-        raise CheckpointError(f"{path.name} {problem}. Download it again; expected was {EXPECTED}.")
+        raise CheckpointError(f"{path.name} {problem}. Download it again; expected was {expected}")
     if start.startswith(b"PK"):
-        return _open_pickle(path, mapped=True), {}
+        return _open_pickle(path, True, expected), {}
     if start.startswith(b"\x80"):
-        return _open_pickle(path, mapped=False), {}
+        return _open_pickle(path, False, expected), {}
     return _open_safetensors(path)
 
 
@@ -130,11 +133,11 @@ def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def _open_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
+def _open_pickle(path: Path, mapped: bool, expected: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path.name} {_refused(str(error))}. Expected was {EXPECTED}. {ADVICE}") from error
+        raise CheckpointError(f"{path.name} {_refused(str(error))}. Expected was {expected}") from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path.name} is a damaged or incomplete PyTorch file ({str(error).splitlines()[0]}). Download it again."
@@ -144,7 +147,7 @@ def _open_pickle(path: Path, mapped: bool) -> dict[str, Tensor]:
             state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         look = looks_like(state) if isinstance(state, dict) else f"a single {type(state).__name__}"
-        raise CheckpointError(f"{path.name} looks like {look}. Expected was {EXPECTED}. {ADVICE}")
+        raise CheckpointError(f"{path.name} looks like {look}. Expected was {expected}")
     return state
 
 
