@@ -62,11 +62,16 @@ TOLERANCES = [
     ("chunks.*", ".*", 5e-4),
     ("masks_.*", ".*", 0.0),
     ("wav2vec.*", ".*", 2e-5),
+    ("e2e.*", ".*latents.*", 5e-4),
     ("scheduler", ".*timesteps.*", 0.0),
     ("scheduler", ".*alphas_cumprod|.*betas", 1e-7),
     ("scheduler", ".*", 1e-5),
 ]
 MUST_DIFFER = {".*_WRONG_.*": 0.1}  # answers of a known mistake, which must not be ours
+
+NOT_OURS = {  # answers of the original that we do not want
+    "masks_.*_quirk_oversize": "the original loses a rectangle larger than the picture, ours is cut at its border",
+}
 
 KINDS: dict[str, Callable[[Case], Iterator[tuple[str, Tensor]]]] = {}
 
@@ -82,7 +87,7 @@ def answers(pattern: str):
 
 
 class Unsupported(LookupError):
-    """No code for this kind of case yet."""
+    """A case that is not answered, and why."""
 
 
 class Case:
@@ -513,11 +518,14 @@ def animated(case: Case):
     count = sum(key.startswith("latents.") for key in case.inputs)
     windows = torch.cat([case[f"audio_emb.{i}"][0] for i in range(count)])
     noise = [frames_first(case[f"latents.{i}"]) for i in range(count)]
+    return animated_with(case, WEIGHTS.net(case), case.portrait(), windows, noise)
+
+
+def animated_with(case: Case, net: Net, portrait: Portrait, windows, noise: list[Tensor], length: int | None = None):
+    """Chunks, and what was encoded on the way: the portrait, then each later chunk's motion frames."""
     codec = RecordingCodec(case.codec())
-    chunks = list(
-        animate(WEIGHTS.net(case), codec, case.schedule(), case.portrait(), windows, case.settings(), noise=noise)
-    )
-    return chunks, codec.encoded
+    found = animate(net, codec, case.schedule(), portrait, windows, case.settings(), length=length, noise=noise)
+    return list(found), codec.encoded
 
 
 @answers("chunks[^_]*")
@@ -541,6 +549,7 @@ def chunk_video(case):
 sys.modules.setdefault("parity", sys.modules[__name__])
 import parity_portrait  # noqa: E402, F401
 import parity_speech  # noqa: E402, F401
+import parity_whole  # noqa: E402, F401
 
 # ---- the command
 
@@ -555,7 +564,8 @@ def run(case: Case) -> dict[str, Tensor]:
             if missing := set(case.wanted) - set(found):
                 raise KeyError(f"{case.name}: no answer for {sorted(missing)}")
             return {name: found[name] for name in case.wanted}
-    raise Unsupported(case.name)
+    reasons = [reason for pattern, reason in NOT_OURS.items() if re.fullmatch(pattern, case.name)]
+    raise Unsupported(*reasons or ["no code answers this kind of case"])
 
 
 def differences(case: Case, found: dict[str, Tensor]) -> Iterator[tuple[str, float, float, bool]]:
@@ -568,6 +578,11 @@ def differences(case: Case, found: dict[str, Tensor]) -> Iterator[tuple[str, flo
                 yield name, float("inf"), 0.0, False
                 continue
             off = (tensor.double() - expected.double()).abs().max().item()
+            if tensor.dtype == torch.uint8 and case.name.startswith("e2e"):  # frames: a level here and there
+                share = (tensor != expected).double().mean().item()
+                yield f"{name} (share of differing values)", share, 0.005, share < 0.005
+                yield name, off, 1.0, off <= 1
+                continue
             if differ is not None:
                 yield name, off, differ, off > differ
                 continue
@@ -593,8 +608,8 @@ def main() -> int:
     for case in cases(arguments.cases, arguments.only):
         try:
             found = run(case)
-        except Unsupported:
-            print(f"{case.name}: skipped, this kind of case has no code yet")
+        except Unsupported as reason:
+            print(f"{case.name}: skipped, {reason}")
             continue
         save_file(found, arguments.out / f"{case.name}.safetensors")
         if not arguments.check:

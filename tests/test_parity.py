@@ -26,8 +26,8 @@ def test_recorded_answers(case):
         pytest.skip(f"the full-size networks need {FULL_SIZE_BYTES / 1e9:.0f} GB of free memory")
     try:
         found = parity.run(case)
-    except parity.Unsupported:
-        pytest.skip("this kind of case has no code yet")
+    except parity.Unsupported as reason:
+        pytest.skip(str(reason))
     wrong = {name: off for name, off, _, right in parity.differences(case, found) if not right}
     assert not wrong
 
