@@ -7,7 +7,7 @@ rectangle, where we cut it at the picture's border.
 from __future__ import annotations
 
 import torch
-from parity import answers
+from cases import answers
 from torch import Tensor
 
 from joyhallo.masks import (

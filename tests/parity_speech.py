@@ -1,10 +1,10 @@
-"""Parity cases of the speech side; parity.py registers them by importing this module."""
+"""Parity cases of the speech side."""
 
 from __future__ import annotations
 
 import seeded
 import torch
-from parity import answers
+from cases import answers
 
 from joyhallo.audio import prepare
 from joyhallo.config import CLIP_FRAMES, SAMPLE_RATE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from parity import WEIGHTS, animated_with, answers, frames_first, frames_third
+from cases import WEIGHTS, animated_with, answers, frames_first, frames_third
 from parity_speech import seeded_encoder
 
 from joyhallo.audio import prepare as prepare_sound
