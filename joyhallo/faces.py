@@ -9,15 +9,12 @@ InsightFace's model files are licensed for non-commercial research only, whateve
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .boxes import Box, Picture, Points, Size, around, whole
+from .libraries import LibraryError, brief, library
 from .masks import OUTLINE, Mask
 
 log = logging.getLogger(__name__)
@@ -33,6 +31,8 @@ Choice = Literal["auto", "largest"] | int | Box | Mask
 
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
 LICENCE = "InsightFace's models are for non-commercial research only"
+INSIGHTFACE = ("Recognising a face", "or ask for the neutral identity.")
+MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
 DETECTION_SIZE = (640, 640)
 MESH_POINTS = 468  # the least; 478 with the irises
 OVERLAP = 0.2  # between a mesh and the face it was looked for at
@@ -45,10 +45,6 @@ MESH_MARKS = ((33, 133), (362, 263), (1,), (61,), (291,))
 
 class FaceError(ValueError):
     """The picture's faces are not what is needed; the message says what was found and what to do."""
-
-
-class LibraryError(RuntimeError):
-    """A library or model file is missing or broken; the message says how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class InsightFace:
     def __init__(self, folder: str | Path):
         """folder: with JoyHallo's files of the antelopev2 set, or with them in `models` or `antelopev2`."""
         models = _models_in(Path(folder))
-        insightface = loaded("insightface", "insightface.app")
+        insightface = library("insightface.app", *INSIGHTFACE)
         # A name that is a folder works in every version; with an empty one 2.1 would look in the current directory.
         path = os.path.abspath(models)
         with _printing_to_log():
@@ -92,7 +88,7 @@ class InsightFace:
                 self.analysis.prepare(ctx_id=-1, det_size=DETECTION_SIZE)
             except Exception as error:  # protobuf, onnxruntime and assertion errors of a damaged file
                 raise LibraryError(
-                    f"The face models in {path} cannot be read ({_brief(error)}); download {DETECTOR} and {RECOGNISER} "
+                    f"The face models in {path} cannot be read ({brief(error)}); download {DETECTOR} and {RECOGNISER} "
                     f"again. {LICENCE}."
                 ) from error
         if "recognition" not in self.analysis.models:
@@ -169,8 +165,8 @@ class FaceMesh:
         return [mesh * (right - left, bottom - top) + (left, top) for mesh in found]
 
     def _look(self, picture: Picture, most: int) -> list[Points]:
-        mediapipe = loaded("mediapipe", "mediapipe")
-        vision = loaded("mediapipe", "mediapipe.tasks.python.vision")
+        mediapipe = library("mediapipe", *MEDIAPIPE)
+        vision = library("mediapipe.tasks.python.vision", *MEDIAPIPE)
         options = vision.FaceLandmarkerOptions(
             base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=self.task),
             running_mode=vision.RunningMode.IMAGE,
@@ -183,7 +179,7 @@ class FaceMesh:
                 faces = landmarker.detect(image).face_landmarks
         except (RuntimeError, ValueError) as error:
             raise LibraryError(
-                f"MediaPipe cannot run the face landmarker ({_brief(error)}); download the .task file again."
+                f"MediaPipe cannot run the face landmarker ({brief(error)}); download the .task file again."
             ) from error
         return [np.array([(point.x, point.y) for point in face]) for face in faces]
 
@@ -230,7 +226,7 @@ def meshes_from_comfyui(landmarks: Mapping[str, Any], size: Size) -> list[Points
         found = [face["landmarks_xy"] for face in frames[0]] if len(frames) else []
     except (KeyError, TypeError, ValueError) as error:
         raise FaceError(
-            f"These face landmarks are of an unknown make ({_brief(error)}); expected the output of ComfyUI's Detect "
+            f"These face landmarks are of an unknown make ({brief(error)}); expected the output of ComfyUI's Detect "
             "Face Landmarks (MediaPipe)."
         ) from error
     if (width, height) != size:
@@ -339,43 +335,7 @@ def check_shape(picture: Picture) -> None:
         raise FaceError(f"The picture is {width}x{height} pixels, too small or too narrow to hold a face; use another.")
 
 
-# ---- words and libraries
-
-
-def loaded(library: str, module: str) -> ModuleType:
-    """A module that is heavy or may be missing, imported when it is needed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        missing = (error.name or library).partition(".")[0]
-        package = PACKAGES.get(missing, missing)
-        raise LibraryError(
-            f"{package} is not installed, which {library} needs to find faces; install it with: "
-            f'"{sys.executable}" -m pip install "{REQUIREMENTS.get(package, package)}"; {ALTERNATIVES[library]}.'
-        ) from error
-    except Exception as error:  # broken binaries raise anything: ImportError, AttributeError, OSError, ValueError
-        broken = "opencv-python-headless" if "cv2" in _trail(error) or "libGL" in str(error) else library
-        raise LibraryError(
-            f"{library} is installed but cannot be loaded ({_brief(error)}); mend it with: "
-            f'"{sys.executable}" -m pip install --force-reinstall --no-deps "{REQUIREMENTS.get(broken, broken)}"'
-        ) from error
-
-
-ALTERNATIVES = {
-    "insightface": "or ask for the neutral identity",
-    "mediapipe": "or give face landmarks, or masks for face and lips",
-}
-PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "google": "protobuf"}
-REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.10.30,<0.10.32"}
-
-
-def _trail(error: BaseException) -> str:
-    """The files that an exception came through."""
-    names, trace = [str(error)], error.__traceback__
-    while trace is not None:
-        names.append(trace.tb_frame.f_code.co_filename)
-        trace = trace.tb_next
-    return " ".join(names)
+# ---- words
 
 
 @contextlib.contextmanager
@@ -386,11 +346,6 @@ def _printing_to_log():
         yield
     for line in printed.getvalue().splitlines():
         log.debug("insightface: %s", line)
-
-
-def _brief(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _size(picture: Picture) -> Size:

@@ -6,19 +6,45 @@ import importlib
 import sys
 from typing import Any
 
+PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "google": "protobuf"}  # by module
+REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.10.30,<0.10.32"}
 
-class MissingLibrary(ImportError):
-    """A library that cannot be imported, in words for whoever runs the program."""
+
+class LibraryError(RuntimeError):
+    """A library, or a model file of one, is missing or broken; the message says how to mend it."""
 
 
-def library(module: str, use: str, package: str = "") -> Any:
-    """The imported module. `use` completes "... needs the library x"; `package` is pip's name where it differs."""
+def library(module: str, use: str, otherwise: str = "") -> Any:
+    """The imported module. `use` completes "... needs the library x"; `otherwise` says how to do without."""
+    name = module.partition(".")[0]
     try:
         return importlib.import_module(module)
-    except Exception as error:  # a broken installation raises whatever it likes, not only ImportError
-        package = package or module.partition(".")[0]
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise MissingLibrary(
-            f"{use} needs the library {package}, which cannot be imported here ({reason[0]}). "
-            f'Install it with: "{sys.executable}" -m pip install -U {package}'
-        ) from error
+    except ModuleNotFoundError as error:
+        missing = (error.name or name).partition(".")[0]
+        package = PACKAGES.get(missing, missing)
+        problem = f"{package}, which is not installed; install it"
+        raise LibraryError(_cure(use, problem, "install", package, otherwise)) from error
+    except Exception as error:  # broken binaries raise anything: ImportError, AttributeError, OSError, ValueError
+        package = PACKAGES["cv2"] if "cv2" in _trail(error) or "libGL" in str(error) else name
+        problem = f"{name}, which cannot be loaded ({brief(error)}); mend it"
+        raise LibraryError(_cure(use, problem, "install --force-reinstall --no-deps", package, otherwise)) from error
+
+
+def brief(error: BaseException) -> str:
+    """The first line of an exception's message, with its kind."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _cure(use: str, problem: str, install: str, package: str, otherwise: str) -> str:
+    command = f'"{sys.executable}" -m pip {install} "{REQUIREMENTS.get(package, package)}"'
+    return f"{use} needs the library {problem} with: {command}{f'; {otherwise}' if otherwise else ''}"
+
+
+def _trail(error: BaseException) -> str:
+    """The files that an exception came through."""
+    names, trace = [str(error)], error.__traceback__
+    while trace is not None:
+        names.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return " ".join(names)

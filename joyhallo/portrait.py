@@ -16,7 +16,6 @@ from .faces import (
     FaceError,
     FaceMesh,
     InsightFace,
-    LibraryError,
     Limits,
     as_mesh,
     check_face,
@@ -25,6 +24,7 @@ from .faces import (
     outline_box,
 )
 from .framing import Frame, as_mask, as_picture, cut, frame_face, frame_whole, in_window
+from .libraries import LibraryError
 from .masks import (
     BASE,
     FACE_EXPAND,

@@ -28,6 +28,17 @@ class Codec(Protocol):
         ...
 
 
+class Windows(Protocol):
+    """Speech features (frames, window, layers, channels): a tensor, or a speech.Speech that computes them in turn."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Portrait:
     """What the picture contributes to a clip."""
@@ -80,7 +91,7 @@ def animate(
     codec: Codec,
     schedule: Schedule,
     portrait: Portrait,
-    windows: Tensor,
+    windows: Windows,
     settings: Settings,
     *,
     length: int | None = None,
@@ -261,7 +272,7 @@ def _guided(chunk: ChunkConditions, first: int) -> list[Reading]:
     return [Reading(slice(first + f, end, 2), (chunk.frames + f) % 2) for f in range(min(2, chunk.frames))]
 
 
-def check(config: NetConfig, portrait: Portrait, windows: Tensor, settings: Settings) -> None:
+def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Settings) -> None:
     """Raise a ValueError that says what does not fit, before anything is computed."""
     _, height, width = portrait.picture.shape
     multiple = config.size_multiple
@@ -287,7 +298,7 @@ def check(config: NetConfig, portrait: Portrait, windows: Tensor, settings: Sett
             "use the face recogniser that the model was trained with."
         )
     taken = (config.audio_window, config.audio_layers, config.audio_channels)
-    if windows.ndim != 4 or tuple(windows.shape[1:]) != taken:
+    if len(windows.shape) != 4 or tuple(windows.shape[1:]) != taken:
         raise ValueError(
             f"The speech features have the shape {tuple(windows.shape)}, but this model takes (frames, "
             f"{', '.join(map(str, taken))}): window, layers and channels of the speech encoder; use the encoder that "

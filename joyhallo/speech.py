@@ -95,10 +95,6 @@ class Speech:
     def shape(self) -> torch.Size:
         return torch.Size((self.rows, NetConfig.audio_window, self.layers, self.channels))
 
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
     def __len__(self) -> int:
         return self.rows
 

@@ -3,8 +3,8 @@
     python tests/parity.py CASES_DIR --out OUT_DIR [--check] [--only PATTERN ...]
 
 CASES_DIR/index.json lists the cases; `in.*` tensors come from CASES_DIR/<case>.safetensors or are drawn by the recipe
-in `cases.drawn_inputs`. The answers are written to OUT_DIR/<case>.safetensors under the names that the index lists. Stored
-answers are read by --check alone.
+in `cases.drawn_inputs`. The answers are written to OUT_DIR/<case>.safetensors under the names that the index lists.
+Stored answers are read by --check alone.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from speakers import ENGLISH, MANDARIN, recordings, spoken, voice
 
 from joyhallo import audio
 from joyhallo.audio import AudioError, Recording, load, prepare, read, resampled, video_frames
+from joyhallo.libraries import LibraryError
 
 RATES = (8_000, 11_025, 12_345, 16_000, 22_050, 44_100, 48_000, 96_000)
 
@@ -146,7 +147,7 @@ def test_files_that_are_no_sound(tmp_path):
 
 def test_a_missing_library_is_named_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "soxr", None)
-    with pytest.raises(ImportError, match=r"Resampling sound needs the library soxr.*pip install -U soxr"):
+    with pytest.raises(LibraryError, match=r"Resampling sound needs the library soxr.*-m pip install \"soxr\""):
         prepare(sound(5_000), 44_100)
     assert isinstance(prepare(sound(5_000), 16_000), Recording)
 

@@ -14,7 +14,8 @@ from shared import REPOSITORY, shared_folder
 from joyhallo import faces
 from joyhallo.boxes import Box
 from joyhallo.config import NetConfig
-from joyhallo.faces import FaceError, FaceMesh, InsightFace, LibraryError, Limits
+from joyhallo.faces import FaceError, FaceMesh, InsightFace, Limits
+from joyhallo.libraries import LibraryError
 from joyhallo.masks import LIPS, OUTLINE
 from joyhallo.portrait import Finders, Framing, Wishes, prepare
 from joyhallo.sampling import Settings, check
@@ -409,7 +410,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
 def test_a_missing_library_is_named_with_the_command(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "insightface", None)
     monkeypatch.setitem(sys.modules, "insightface.app", None)
-    with pytest.raises(LibraryError, match=r"insightface is not installed.*-m pip install \"insightface>=1.0.1\""):
+    with pytest.raises(
+        LibraryError,
+        match=r"library insightface, which is not.*-m pip install \"insightface>=1.0.1\"",
+    ):
         InsightFace(folder)
 
 

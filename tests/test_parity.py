@@ -1,8 +1,13 @@
 """The original's numbers: a compact part of its recorded answers is carried here, the full set lies in shared."""
 
+import json
+import os
+
 import parity
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from shared import CARRIED, shared_folder
 
 FULL_SIZE_BYTES = 14e9
@@ -22,8 +27,10 @@ def known() -> list:
 
 @pytest.mark.parametrize("case", known())
 def test_recorded_answers(case):
-    if case.facts.get("config") == "full_config" and psutil.virtual_memory().available < FULL_SIZE_BYTES:
-        pytest.skip(f"the full-size networks need {FULL_SIZE_BYTES / 1e9:.0f} GB of free memory")
+    if case.facts.get("config") == "full_config":
+        if psutil.virtual_memory().available < FULL_SIZE_BYTES:
+            pytest.skip(f"the full-size networks need {FULL_SIZE_BYTES / 1e9:.0f} GB of free memory")
+        torch.set_num_threads(os.cpu_count() or 1)
     try:
         found = parity.run(case)
     except parity.Unsupported as reason:
@@ -39,11 +46,6 @@ def test_the_full_set_is_here():
 
 def test_answers_come_from_inputs_alone(tmp_path):
     """With every stored answer spoiled, the same answers come out."""
-    import json
-
-    import torch
-    from safetensors.torch import load_file, save_file
-
     index = json.loads((CARRIED / "index.json").read_text())
     (tmp_path / "index.json").write_text(json.dumps(index))
     for case in parity.cases(CARRIED, ["mod_*", "step_a"]):

@@ -10,8 +10,9 @@ from test_faces import DrawnMeshes, drawn_mesh
 
 from joyhallo.boxes import Box
 from joyhallo.config import NetConfig
-from joyhallo.faces import Face, LibraryError
+from joyhallo.faces import Face
 from joyhallo.framing import paste
+from joyhallo.libraries import LibraryError
 from joyhallo.portrait import Finders, Framing, Wishes, prepare
 from joyhallo.sampling import Settings, check
 

@@ -9,6 +9,7 @@ from speakers import ENGLISH, MANDARIN, music, recordings, spoken, voice
 from joyhallo import vocals
 from joyhallo.audio import AudioError, load, prepare, read, resampled, stereo
 from joyhallo.checkpoint import CheckpointError
+from joyhallo.libraries import LibraryError
 from joyhallo.vocals import Separator, hear, isolated, load_separator, music_likely, pause_depth, separated
 
 
@@ -181,7 +182,7 @@ def test_files_that_are_no_separator(tmp_path):
 def test_without_onnxruntime_the_cure_is_named(tmp_path, monkeypatch):
     (tmp_path / "Kim_Vocal_2.onnx").write_bytes(b"any")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"needs the library onnxruntime.*pip install -U onnxruntime"):
+    with pytest.raises(LibraryError, match=r"needs the library onnxruntime.*-m pip install \"onnxruntime\""):
         load_separator(tmp_path / "Kim_Vocal_2.onnx")
 
 
