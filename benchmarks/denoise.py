@@ -119,7 +119,7 @@ def measure(arguments: argparse.Namespace) -> dict:
 
     rate = matmul_rate(device, compute, clock)
     sampler = Sampler(net, portrait, latents[:1], settings, device, compute)  # warms up
-    first = clock(lambda: sampler._look(latents[:1].expand(2, -1, -1, -1), torch.arange(2)))
+    first = clock(lambda: sampler.look(latents[:1].expand(2, -1, -1, -1), torch.arange(2)), repeat=2)
     later = clock(lambda: sampler.motion_features(latents[1:]))
     chunk = sampler.prepare_chunk(windows, 0, None)
     x = torch.randn(arguments.frames, config.latent_channels, side, side, device=device)

@@ -184,7 +184,7 @@ class Sampler:
 
         identity = self.here(portrait.identity).reshape(1, -1)
         self.face_tokens = ready(net.imageproj)(torch.cat([torch.zeros_like(identity), identity]))
-        self.portrait_features = self._look(portrait_latent.expand(2, -1, -1, -1), torch.arange(2))
+        self.portrait_features = self.look(portrait_latent.expand(2, -1, -1, -1), torch.arange(2))
         self.clip = self._prepare_clip()
 
     def here(self, tensor: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ class Sampler:
             return [features[self.motion_tokens] for features in self.portrait_features]
         # an odd number of motion frames gives both rows the same tokens
         rows = self.motion_tokens[:1] if self.settings.motion_frames % 2 else self.motion_tokens
-        features = self._look(latents.repeat(len(rows), 1, 1, 1), rows.flatten())
+        features = self.look(latents.repeat(len(rows), 1, 1, 1), rows.flatten())
         return [f.unflatten(0, rows.shape).expand(2, -1, -1, -1) for f in features]
 
     def denoise(
@@ -245,7 +245,8 @@ class Sampler:
                 passes.insert(0, Conditions(clip, chunk, slice(0, 1), _unguided(chunk), hearing=False))
         return [row for conditions in passes for row in unet(x, t, conditions).float().split(chunk.frames)]
 
-    def _look(self, latents: Tensor, tokens: Tensor) -> list[Tensor]:
+    def look(self, latents: Tensor, tokens: Tensor) -> list[Tensor]:
+        """Reference features of pictures, each encoded with the face tokens of row 0 or 1."""
         return self.ready(self.net.reference_unet)(self.here(latents), self.face_tokens[tokens])
 
     def _denoiser(self) -> DenoisingUNet:

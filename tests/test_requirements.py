@@ -1,0 +1,16 @@
+import re
+
+from shared import REPOSITORY
+
+
+def test_requirements_are_those_of_the_package():
+    """ComfyUI Manager reads requirements.txt, pip the project file."""
+    listed = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    dependencies = re.search(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert dependencies is not None
+    declared = re.findall(r'^    "(.*)",$', dependencies[1], re.MULTILINE)
+    wanted = [line for line in listed if line and not line.startswith("#")]
+    assert [line.replace('"', "'") for line in wanted] == declared
+    assert not any(re.match("(torch|numpy|torchvision|torchaudio)\\b", line) for line in wanted)
+    assert "transformers" in wanted  # any version
