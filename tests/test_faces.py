@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from shared import REPOSITORY, shared_folder
 
-from joyhallo import faces
+from joyhallo import faces, libraries
 from joyhallo.boxes import Box
 from joyhallo.config import NetConfig
 from joyhallo.faces import FaceError, FaceMesh, InsightFace, Limits
@@ -452,4 +452,4 @@ def test_a_broken_library_is_named_with_the_command(tmp_path, monkeypatch, name,
 
 def test_the_messages_name_what_is_required():
     required = [line.partition(";")[0].strip() for line in (REPOSITORY / "requirements.txt").read_text().splitlines()]
-    assert set(faces.REQUIREMENTS.values()) <= set(required)
+    assert set(libraries.REQUIREMENTS.values()) <= set(required)
