@@ -231,7 +231,8 @@ def model_config(path: Path, shapes: Shapes, header: Mapping[str, str]) -> Model
     told = _told(path, header)
     try:
         net = net_config(shapes, told.get("net", {}))
-        config = ModelConfig(net, ScheduleConfig(**told.get("schedule", {})), CodecConfig(**told.get("codec", {})))
+        schedule, codec = ScheduleConfig(**told.get("schedule", {})), CodecConfig(**told.get("codec", {}))
+        config = ModelConfig(net, schedule, codec, str(told.get("note", "")))
     except KeyError as error:
         raise CheckpointError(_misfit(path, "JoyHallo", [error.args[0]], [], [])) from error
     except (TypeError, ValueError) as error:
@@ -286,7 +287,7 @@ def header_entry(config: ModelConfig) -> str:
 def _told(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         told = json.loads(header.get(HEADER_ENTRY, "{}"))
-        return {part: dict(told.get(part, {})) for part in ("net", "schedule", "codec")}
+        return {**told, **{part: dict(told.get(part, {})) for part in ("net", "schedule", "codec")}}
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path.name}: its header's {HEADER_ENTRY!r} entry is not valid JSON ({error})."

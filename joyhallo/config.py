@@ -100,3 +100,4 @@ class ModelConfig:
     net: NetConfig = field(default_factory=NetConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
+    note: str = ""  # what whoever chooses the file should know

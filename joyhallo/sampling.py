@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .models.audio_module import RegionGates
 from .models.denoising_unet import ChunkConditions, ClipConditions, Conditions, DenoisingUNet
 from .models.net import Net
 from .schedule import Schedule, Step
+
+log = logging.getLogger(__name__)
 
 
 class Codec(Protocol):
@@ -57,7 +60,7 @@ class Settings:
     weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3)
     clip_frames: int = CLIP_FRAMES
     motion_frames: int = MOTION_FRAMES
-    rows_together: bool = True  # False: the two guidance rows one after the other, in less memory
+    rows_together: bool = True  # False, or too little memory: the guidance rows one after the other
 
     @property
     def guided(self) -> bool:
@@ -176,6 +179,7 @@ class Sampler:
         """portrait_latent: the encoded picture (1, channels, height/8, width/8)."""
         self.net, self.portrait, self.settings, self.ready = net, portrait, settings, ready
         self.device, self.dtype = device, dtype
+        self.together = settings.guided and settings.rows_together
         motion, half = settings.motion_frames, 1 + settings.motion_frames
         self.reference_tokens = [0, half % 2]
         self.motion_tokens = torch.tensor(
@@ -237,13 +241,21 @@ class Sampler:
     def rows(self, unet: DenoisingUNet, x: Tensor, timestep: int, chunk: ChunkConditions) -> list[Tensor]:
         """The predictions that guidance combines: [unconditional, conditional], or the latter alone."""
         clip, x, t = self.clip, self.here(x), torch.tensor([timestep], device=self.device)
-        if self.settings.guided and self.settings.rows_together:
-            passes = [Conditions(clip, chunk, slice(0, 2), [*_unguided(chunk), *_guided(chunk, first=chunk.frames)])]
-        else:
-            passes = [Conditions(clip, chunk, slice(1, 2), _guided(chunk, first=0))]
-            if self.settings.guided:
-                passes.insert(0, Conditions(clip, chunk, slice(0, 1), _unguided(chunk), hearing=False))
-        return [row for conditions in passes for row in unet(x, t, conditions).float().split(chunk.frames)]
+
+        def run(passes: Sequence[Conditions]) -> list[Tensor]:
+            return [row for conditions in passes for row in unet(x, t, conditions).float().split(chunk.frames)]
+
+        unguided = Conditions(clip, chunk, slice(0, 1), _unguided(chunk), hearing=False)
+        guided = Conditions(clip, chunk, slice(1, 2), _guided(chunk, first=0))
+        if self.together:
+            readings = [*_unguided(chunk), *_guided(chunk, first=chunk.frames)]
+            try:
+                return run([Conditions(clip, chunk, slice(0, 2), readings)])
+            except torch.cuda.OutOfMemoryError:
+                self.together = False
+                log.warning("Too little memory for both guidance rows together: from here on one runs after the other.")
+        # not within `except`, where the error would still hold what the failed pass had allocated
+        return run([unguided, guided] if self.settings.guided else [guided])
 
     def look(self, latents: Tensor, tokens: Tensor) -> list[Tensor]:
         """Reference features of pictures, each encoded with the face tokens of row 0 or 1."""

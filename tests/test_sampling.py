@@ -43,6 +43,32 @@ def test_guidance_rows_together_or_apart(net):
     close(frames_of(net, replace(QUICK, rows_together=False)), frames_of(net))
 
 
+def test_too_little_memory_for_both_rows(net, monkeypatch, caplog):
+    """A card that can hold one row but not two: the clip goes on, and one line of the log says so."""
+    rows, forward = [], net.denoising_unet.forward
+
+    def small_card(latents, timestep, conditions):
+        rows.append(conditions.rows)
+        if conditions.rows == slice(0, 2) and len(rows) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return forward(latents, timestep, conditions)
+
+    expected = frames_of(net)
+    monkeypatch.setattr(net.denoising_unet, "forward", small_card)
+    close(frames_of(net), expected)
+    assert rows.count(slice(0, 2)) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_no_memory_at_all_is_an_error(net, monkeypatch):
+    def tiny_card(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(net.denoising_unet, "forward", tiny_card)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        frames_of(net)
+
+
 def test_memory_limits_do_not_change_the_result(net, monkeypatch):
     expected = frames_of(net)
     monkeypatch.setattr(attention, "WORKSPACE_KEYS", 1)
