@@ -42,6 +42,39 @@ class Model:
         return "Hallo" if self.config.net.regional_audio else "JoyHallo"
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file whose sizes are known and whose weights still lie on disk, mapped into memory until they are used."""
+
+    config: ModelConfig
+    weights: Mapping[str, Tensor]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of most weights."""
+        return max(self.weights.values(), key=Tensor.numel).dtype
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+    def build(
+        self, ops: Ops = TorchOps, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    ) -> Model:
+        """All five networks, in the file's precision unless `dtype` says otherwise."""
+        with torch.device("meta"):
+            net = Net(self.config.net, ops)
+        needed = {key: _converted(key, self.weights[key], dtype, device) for key in net.state_dict()}
+        net.load_state_dict(needed, strict=True, assign=True)
+        return Model(self.config, net.requires_grad_(False).eval())
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    path = Path(path)
+    state, header = open_weights(path)
+    return Checkpoint(model_config(path, {key: tuple(tensor.shape) for key, tensor in state.items()}, header), state)
+
+
 def load_checkpoint(
     path: str | Path,
     ops: Ops = TorchOps,
@@ -49,18 +82,13 @@ def load_checkpoint(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> Model:
-    """All five networks of a file, in the file's precision unless `dtype` says otherwise.
+    return open_checkpoint(path).build(ops, dtype=dtype, device=device)
 
-    On the CPU and in the file's own precision the weights stay on disk, mapped into memory, until they are used.
-    """
-    path = Path(path)
-    state, header = open_weights(path)
-    config = model_config(path, {key: tuple(tensor.shape) for key, tensor in state.items()}, header)
-    with torch.device("meta"):
-        net = Net(config.net, ops)
-    needed = {key: state[key].to(device=device, dtype=dtype) for key in net.state_dict()}
-    net.load_state_dict(needed, strict=True, assign=True)
-    return Model(config, net.requires_grad_(False).eval())
+
+def _converted(key: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
+    if dtype is not None and dtype.itemsize == 1 and (tensor.ndim < 2 or not key.endswith(".weight")):
+        dtype = None  # 8 bits are for matrices: norms, biases and tables would lose much and save nothing
+    return tensor.to(device=device, dtype=dtype)
 
 
 def load_codec(

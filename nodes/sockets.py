@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 CATEGORY = "JoyHallo"
@@ -11,3 +13,9 @@ FaceAnalysis = io.Custom("JOYHALLO_FACE_ANALYSIS")
 Face = io.Custom("JOYHALLO_FACE")
 Speech = io.Custom("JOYHALLO_SPEECH")
 Landmarks = io.Custom("FACE_LANDMARKS")  # of newer ComfyUI's own face nodes
+
+
+def expect(value: Any, kind: type, name: str, source: str) -> None:
+    """ComfyUI compares the names of types alone, and lets anything through that comes without a link."""
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` is a {type(value).__name__}; connect the output of {source} to it.")

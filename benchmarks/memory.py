@@ -1,0 +1,105 @@
+"""How much memory does each network need beside its weights?
+
+    python -m benchmarks.memory --px 256 384 512 768 --json
+
+Every tensor is followed from its making to its end while the networks run on the meta device, so no memory is needed
+to ask. Attention is counted as the fused kernels have it: without the table of scores. The largest sum is compared with
+what `joyhallo.memory` tells ComfyUI to keep free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import weakref
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from joyhallo.checkpoint import NETWORKS
+from joyhallo.config import LATENT_SCALE, NetConfig
+from joyhallo.memory import working_memory
+from joyhallo.models.net import Net
+from joyhallo.ops import TorchOps
+from joyhallo.sampling import Sampler, Settings
+
+from .denoise import DTYPES, random_inputs
+
+
+class FusedOps(TorchOps):
+    @staticmethod
+    def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        return torch.empty_like(q)
+
+
+class Meter(TorchDispatchMode):
+    """Bytes of all storages that were made while it was on and still live; the most per network."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.networks = {getattr(net, name): name for name in NETWORKS}
+        self.known = {tensor.untyped_storage()._cdata for tensor in net.state_dict().values()}
+        self.live, self.name = 0, NETWORKS[0]
+        self.peaks: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._note(leaf.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        if storage._cdata not in self.known:
+            self.known.add(storage._cdata)
+            self.live += storage.nbytes()
+            weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        self.peaks[self.name] = max(self.peaks.get(self.name, 0), self.live)
+
+    def _gone(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.live -= size
+
+    def ready(self, network: nn.Module) -> nn.Module:
+        self.name = self.networks[network]
+        return network
+
+
+@torch.no_grad()
+def measured(config: NetConfig, px: int, settings: Settings, dtype: torch.dtype) -> dict[str, int]:
+    with torch.device("meta"):
+        net = Net(config, FusedOps).to(dtype)
+    portrait, windows = random_inputs(config, px, settings.clip_frames)
+    side = px // LATENT_SCALE
+    latents = torch.randn(settings.clip_frames, config.latent_channels, side, side)
+    meter = Meter(net)
+    with meter:
+        sampler = Sampler(net, portrait, latents[:1], settings, torch.device("meta"), dtype, meter.ready)
+        chunk = sampler.prepare_chunk(windows, 0, latents[: settings.motion_frames])
+        sampler.velocity(sampler._denoiser(), latents.to("meta"), 999, chunk)
+    return meter.peaks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--px", type=int, nargs="+", default=[256, 384, 512, 768])
+    parser.add_argument("--frames", type=int, default=Settings.clip_frames)
+    parser.add_argument("--dtype", choices=DTYPES, default="fp16")
+    parser.add_argument("--hallo", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    config, dtype = NetConfig(regional_audio=arguments.hallo), DTYPES[arguments.dtype]
+    for px in arguments.px:
+        for together in (True, False):
+            settings = Settings(clip_frames=arguments.frames, rows_together=together)
+            found = measured(config, px, settings, dtype)
+            told = working_memory(config, settings, px, dtype)
+            for name, peak in found.items():
+                row = {"px": px, "together": together, "network": name, "MB": peak >> 20, "told_MB": told[name] >> 20}
+                print(json.dumps(row) if arguments.json else "  ".join(f"{k} {v}" for k, v in row.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The engine in ComfyUI's hands: its layers, its attention, its memory, its choice of precision."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor, nn
+
+from ..joyhallo.checkpoint import NETWORKS, open_checkpoint
+from ..joyhallo.config import ModelConfig
+from ..joyhallo.memory import working_memory
+from ..joyhallo.models.net import Net
+from ..joyhallo.ops import Ops
+from ..joyhallo.sampling import Settings
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+WEIGHTS = {
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp32": torch.float32,
+    "fp8_e4m3fn": torch.float8_e4m3fn,
+}
+ARITHMETIC = [torch.float16, torch.bfloat16, torch.float32]  # what the networks can be computed in, the best first
+
+
+@dataclass(frozen=True)
+class Precision:
+    weights: torch.dtype
+    compute: torch.dtype
+
+    @classmethod
+    def chosen(cls, choice: str, stored: torch.dtype, parameters: int) -> Precision:
+        """By name, or what ComfyUI would take for a network of this size stored like that."""
+        if choice != AUTO and choice not in WEIGHTS:
+            raise ValueError(f"The weight dtype {choice!r} is unknown; choose {AUTO}, {', '.join(WEIGHTS)}.")
+        manager, device = comfy.model_management, comfy.model_management.get_torch_device()
+        weights = WEIGHTS.get(choice) or manager.unet_dtype(device, parameters, ARITHMETIC, stored)
+        return cls(weights, manager.unet_manual_cast(weights, device, ARITHMETIC) or weights)
+
+    def __str__(self) -> str:
+        weights, compute = (str(dtype).removeprefix("torch.") for dtype in (self.weights, self.compute))
+        return weights if weights == compute else f"{weights}, computed in {compute}"
+
+
+def comfy_ops(precision: Precision) -> Ops:
+    """ComfyUI's layers, which cast and move their weights when they are used, and the attention it was started with."""
+    device = comfy.model_management.get_torch_device()
+    layers = comfy.ops.pick_operations(precision.weights, precision.compute, load_device=device)
+
+    class ComfyOps:
+        Linear = layers.Linear
+        Conv2d = layers.Conv2d
+        GroupNorm = layers.GroupNorm
+        LayerNorm = layers.LayerNorm
+
+        @staticmethod
+        def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+            return optimized_attention(q, k, v, heads)
+
+        @staticmethod
+        def weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor | None]:
+            full = torch.float32
+            weight, bias, stream = comfy.ops.cast_bias_weight(
+                layer, dtype=full, device=like.device, bias_dtype=full, offloadable=True
+            )
+            if stream is not None:  # what it holds may be written over by the next layer's weights
+                weight, bias = weight.clone(), None if bias is None else bias.clone()
+            comfy.ops.uncast_bias_weight(layer, weight, bias, stream)
+            return weight, bias
+
+    return ComfyOps
+
+
+@dataclass(frozen=True)
+class JoyHalloModel:
+    """The networks of a checkpoint, each for ComfyUI to load and unload by itself: they live at different times."""
+
+    name: str
+    config: ModelConfig
+    net: Net
+    precision: Precision
+    patchers: Mapping[str, comfy.model_patcher.ModelPatcher]
+
+    @property
+    def device(self) -> torch.device:
+        return self.patchers["denoising_unet"].load_device
+
+    def loader(self, settings: Settings, size: int) -> Callable[[nn.Module], nn.Module]:
+        """For `animate`: loads a network, and room for what it computes at this size."""
+        needed = working_memory(self.config.net, settings, size, self.precision.compute)
+
+        def ready(network: nn.Module) -> nn.Module:
+            name = next(name for name, patcher in self.patchers.items() if patcher.model is network)
+            comfy.model_management.load_models_gpu([self.patchers[name]], memory_required=needed[name])
+            return network
+
+        return ready
+
+
+def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
+    checkpoint = open_checkpoint(path)
+    precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
+    model = checkpoint.build(comfy_ops(precision), dtype=precision.weights)
+    patchers = {network: patcher(getattr(model.net, network)) for network in NETWORKS}
+    log.info(f"{name} is a {model.name} checkpoint, loaded in {precision}.")
+    if model.config.note:
+        log.warning(f"{name}: {model.config.note}")
+    return JoyHalloModel(name, model.config, model.net, precision, patchers)
+
+
+def patcher(network: nn.Module) -> comfy.model_patcher.ModelPatcher:
+    # Newer versions manage the memory of their own models by another class, chosen when ComfyUI starts.
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    manager = comfy.model_management
+    return kind(network, load_device=manager.get_torch_device(), offload_device=manager.unet_offload_device())

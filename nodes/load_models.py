@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import model_folders
+from .comfy_adapter import AUTO, WEIGHTS
+from .sockets import CATEGORY, FaceAnalysis, Model
+
+
+class LoadJoyHalloModels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LoadJoyHalloModels",
+            display_name="Load JoyHallo Models",
+            category=CATEGORY,
+            description="Loads all that JoyHallo needs: the network, the speech encoder, the face models and the VAE.",
+            inputs=[
+                io.Combo.Input(
+                    "checkpoint",
+                    options=model_folders.checkpoints(),
+                    tooltip="The network: net.pth of JoyHallo or Hallo, or a .safetensors made from it, in "
+                    "models/joyhallo or models/diffusion_models. demo is a small one that comes with the nodes.",
+                ),
+                io.Combo.Input(
+                    "audio_encoder",
+                    options=model_folders.audio_encoders(),
+                    tooltip="What hears the speech: chinese-wav2vec2-base for JoyHallo, wav2vec2-base-960h for Hallo.",
+                ),
+                io.Combo.Input(
+                    "face_models",
+                    options=model_folders.face_models(),
+                    tooltip="The folder with InsightFace's models and MediaPipe's face landmarker, for non-commercial "
+                    "research only. none: faces are not looked for; draw the masks yourself.",
+                ),
+                io.Combo.Input(
+                    "vae",
+                    options=model_folders.vaes(),
+                    tooltip="Turns latents into pictures: sd-vae-ft-mse, or another VAE of Stable Diffusion 1.5.",
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=[AUTO, *WEIGHTS],
+                    default=AUTO,
+                    tooltip="How the network's weights are kept in memory. auto: as ComfyUI finds best for this "
+                    "machine. fp8_e4m3fn takes half the memory of fp16 and is a little less exact.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    label_on="fetch what is missing",
+                    label_off="never",
+                    tooltip="Whether files that are chosen but not here may be fetched from Hugging Face into "
+                    "models/joyhallo. HF_ENDPOINT chooses a mirror.",
+                ),
+            ],
+            outputs=[
+                Model.Output("model", tooltip="For JoyHallo Sampler."),
+                io.AudioEncoder.Output("encoder", display_name="audio_encoder", tooltip="For Chinese Wav2Vec2 Encode."),
+                FaceAnalysis.Output("faces", display_name="face_analysis", tooltip="For Face & Mask Prep."),
+                io.Vae.Output("autoencoder", display_name="vae", tooltip="For JoyHallo Sampler, or any other node."),
+            ],
+        )

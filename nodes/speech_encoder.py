@@ -1,0 +1,57 @@
+"""wav2vec2 as ComfyUI's AUDIO_ENCODER."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ..joyhallo.audio import prepare
+from ..joyhallo.config import SAMPLE_RATE
+from ..joyhallo.libraries import library
+from ..joyhallo.speech import Encoder, load_encoder
+
+
+class SpeechEncoder:
+    """What ComfyUI's own audio encoders offer, for a wav2vec2 of any size that knows how it wants its sound."""
+
+    def __init__(self, encoder: Encoder):
+        self.name, self.model, self.normalize = encoder.name, encoder.model, encoder.normalize
+        self.load_device = comfy.model_management.text_encoder_device()
+        self.patcher = comfy.model_patcher.ModelPatcher(
+            self.model, self.load_device, comfy.model_management.text_encoder_offload_device()
+        )
+        self.model_sample_rate = SAMPLE_RATE
+
+    def load(self) -> None:
+        """All of it: its layers are not ComfyUI's, which could be loaded in part."""
+        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+
+    @torch.no_grad()
+    def encode_audio(self, audio: Tensor, sample_rate: int) -> dict[str, Any]:
+        """audio (1, channels, samples)"""
+        sound = prepare(audio, sample_rate).samples
+        heard = torch.nn.functional.layer_norm(sound, sound.shape, eps=1e-7) if self.normalize else sound
+        self.load()
+        out = self.model(heard[None].to(self.load_device), output_hidden_states=True, return_dict=True)
+        return {
+            "encoded_audio": out.last_hidden_state,
+            "encoded_audio_all_layers": out.hidden_states,
+            "audio_samples": len(sound),
+        }
+
+    def get_sd(self) -> dict[str, Tensor]:
+        return self.model.state_dict()
+
+
+def load_speech_encoder(path: Path, name: str) -> Any:
+    """A Hugging Face folder by our own loader, a single file by ComfyUI's."""
+    if path.is_dir():
+        return SpeechEncoder(load_encoder(path, name=name))
+    single = library("comfy.audio_encoders.audio_encoders", "An audio encoder in a single file")
+    return single.load_audio_encoder_from_sd(comfy.utils.load_torch_file(str(path), safe_load=True))
