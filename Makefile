@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: test lint format bench
+.PHONY: test lint format bench demo demo-model
 
 test: $(VENV)/ready
 	$(RUN) -m pytest tests
@@ -19,8 +19,16 @@ format: $(VENV)/ready
 bench: $(VENV)/ready
 	$(RUN) -m benchmarks.denoise --px 256 --frames 16 --json
 
+demo: $(VENV)/ready
+	$(RUN) -m demo
+
+demo-model: $(VENV)/ready
+	$(RUN) -m demo.bundle
+
 $(VENV)/ready: pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet torch -c tests/constraints.txt
-	$(RUN) -m pip install --quiet -e ".[scripts,test]" -c tests/constraints.txt
+	$(RUN) -m pip install --quiet -e ".[scripts,comfyui,test]" -c tests/constraints.txt
+	$(RUN) -m pip install --quiet --no-deps torchvision torchaudio spandrel -c tests/constraints.txt
+	$(RUN) -m demo.environment
 	touch $@

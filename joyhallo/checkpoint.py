@@ -64,7 +64,9 @@ class Checkpoint:
         """All five networks, in the file's precision unless `dtype` says otherwise."""
         with torch.device("meta"):
             net = Net(self.config.net, ops)
-        needed = {key: _converted(key, self.weights[key], dtype, device) for key in net.state_dict()}
+        skipped = never_run(self.config.net)  # nothing else in the file is unknown
+        kept = {key: tensor for key, tensor in self.weights.items() if not skipped.match(key)}
+        needed = {key: _converted(key, tensor, dtype, device) for key, tensor in kept.items()}
         net.load_state_dict(needed, strict=True, assign=True)
         return Model(self.config, net.requires_grad_(False).eval())
 

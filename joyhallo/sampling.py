@@ -251,7 +251,9 @@ class Sampler:
             readings = [*_unguided(chunk), *_guided(chunk, first=chunk.frames)]
             try:
                 return run([Conditions(clip, chunk, slice(0, 2), readings)])
-            except torch.cuda.OutOfMemoryError:
+            except RuntimeError as error:
+                if "out of memory" not in str(error):  # each kind of device has an exception of its own
+                    raise
                 self.together = False
                 log.warning("Too little memory for both guidance rows together: from here on one runs after the other.")
         # not within `except`, where the error would still hold what the failed pass had allocated

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import model_folders
+from .audio_encode import ChineseWav2Vec2Encode
+from .face_mask_prep import FaceMaskPrep
+from .load_models import LoadJoyHalloModels
+from .sampler import JoyHalloSampler
+from .save_video import SaveTalkingVideo
+
+model_folders.register()
+
 
 class JoyHallo(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return []
+        return [LoadJoyHalloModels, FaceMaskPrep, ChineseWav2Vec2Encode, JoyHalloSampler, SaveTalkingVideo]
 
 
 async def comfy_entrypoint() -> JoyHallo:

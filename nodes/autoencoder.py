@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,13 @@ from torch import Tensor
 
 from ..joyhallo.checkpoint import CheckpointError, looks_like
 from ..joyhallo.config import LATENT_SCALE, ModelConfig
+
+# A convolution of each level, by the names of ComfyUI and of diffusers
+FIRST_BLOCK = (
+    "encoder.down.{level}.block.{block}.conv1.weight",
+    "encoder.down_blocks.{level}.resnets.{block}.conv1.weight",
+)
+STABLE_DIFFUSION = [128, 256, 512, 512]
 
 EXPECTED = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
 
@@ -55,11 +64,13 @@ def load_vae(path: Path) -> comfy.sd.VAE:
 
 def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
     """What ComfyUI takes to build an autoencoder of other widths than Stable Diffusion's; None for that one."""
-    first = "encoder.down.0.block.0.conv1.weight"
-    if first not in state or (width := state[first].shape[0]) == 128:
+    first = next((first for first in FIRST_BLOCK if first.format(level=0, block=0) in state), None)
+    if first is None:
         return None
-    levels = _count(state, "encoder.down.{}.block.0.conv1.weight")
-    widths = [state[f"encoder.down.{level}.block.0.conv1.weight"].shape[0] for level in range(levels)]
+    widths = [weight.shape[0] for weight in _following(state, lambda level: first.format(level=level, block=0))]
+    blocks = len(_following(state, lambda block: first.format(level=0, block=block)))
+    if widths == STABLE_DIFFUSION:
+        return None
     channels = state["decoder.conv_in.weight"].shape[1]
     sizes = {
         "double_z": True,
@@ -67,17 +78,15 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
         "resolution": 256,
         "in_channels": 3,
         "out_ch": 3,
-        "ch": width,
-        "ch_mult": [wide // width for wide in widths],
-        "num_res_blocks": _count(state, "encoder.down.0.block.{}.conv1.weight"),
+        "ch": widths[0],
+        "ch_mult": [width // widths[0] for width in widths],
+        "num_res_blocks": blocks,
         "attn_resolutions": [],
         "dropout": 0.0,
     }
     return {"params": {"ddconfig": sizes, "embed_dim": channels}}
 
 
-def _count(state: dict[str, Tensor], key: str) -> int:
-    count = 0
-    while key.format(count) in state:
-        count += 1
-    return count
+def _following(state: dict[str, Tensor], key: Callable[[int], str]) -> list[Tensor]:
+    """The tensors of key(0), key(1), ... as far as they go."""
+    return [state[name] for name in takewhile(state.__contains__, map(key, count()))]

@@ -70,13 +70,13 @@ def comfy_ops(precision: Precision) -> Ops:
         @staticmethod
         def weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor | None]:
             full = torch.float32
-            weight, bias, stream = comfy.ops.cast_bias_weight(
+            weight, bias, borrowed = comfy.ops.cast_bias_weight(
                 layer, dtype=full, device=like.device, bias_dtype=full, offloadable=True
             )
-            if stream is not None:  # what it holds may be written over by the next layer's weights
-                weight, bias = weight.clone(), None if bias is None else bias.clone()
-            comfy.ops.uncast_bias_weight(layer, weight, bias, stream)
-            return weight, bias
+            try:  # copies: the room that they were moved to is for the next layer's weights
+                return weight.to(full, copy=True), None if bias is None else bias.to(full, copy=True)
+            finally:
+                comfy.ops.uncast_bias_weight(layer, weight, bias, borrowed)
 
     return ComfyOps
 
@@ -94,6 +94,10 @@ class JoyHalloModel:
     @property
     def device(self) -> torch.device:
         return self.patchers["denoising_unet"].load_device
+
+    def get_ram_usage(self) -> int:
+        """ComfyUI asks when it must choose which results to forget."""
+        return sum(patcher.model_size() for patcher in self.patchers.values())
 
     def loader(self, settings: Settings, size: int) -> Callable[[nn.Module], nn.Module]:
         """For `animate`: loads a network, and room for what it computes at this size."""

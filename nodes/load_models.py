@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..joyhallo.faces import FaceModels
 from . import model_folders
-from .comfy_adapter import AUTO, WEIGHTS
+from .autoencoder import load_vae
+from .comfy_adapter import AUTO, WEIGHTS, load_model
 from .sockets import CATEGORY, FaceAnalysis, Model
+from .speech_encoder import load_speech_encoder
 
 
 class LoadJoyHalloModels(io.ComfyNode):
@@ -60,4 +63,16 @@ class LoadJoyHalloModels(io.ComfyNode):
                 FaceAnalysis.Output("faces", display_name="face_analysis", tooltip="For Face & Mask Prep."),
                 io.Vae.Output("autoencoder", display_name="vae", tooltip="For JoyHallo Sampler, or any other node."),
             ],
+        )
+
+    @classmethod
+    def execute(
+        cls, checkpoint: str, audio_encoder: str, face_models: str, vae: str, weight_dtype: str, download: bool
+    ) -> io.NodeOutput:
+        files = model_folders.find(checkpoint, audio_encoder, face_models, vae, download)
+        return io.NodeOutput(
+            load_model(files.checkpoint, checkpoint, weight_dtype),
+            load_speech_encoder(files.audio_encoder, audio_encoder),
+            FaceModels(files.face_models, files.face_task),
+            load_vae(files.vae),
         )

@@ -26,12 +26,10 @@ class Preview:
         known = channels == latents.latent_channels
         self.previewer = latent_preview.get_previewer(device, latents) if known else None
         self.finished = picture[None] / 2 + 0.5
-        self.bar: comfy.utils.ProgressBar | None = None
+        self.bar = comfy.utils.ProgressBar(1)  # the first step tells how many there are
 
     def after_step(self, progress: Progress) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        if self.bar is None:
-            self.bar = comfy.utils.ProgressBar(progress.total)
         self.bar.update_absolute(progress.done, progress.total, self._shown(progress))
 
     def _shown(self, progress: Progress) -> tuple:

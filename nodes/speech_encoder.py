@@ -9,7 +9,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.utils
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..joyhallo.audio import prepare
 from ..joyhallo.config import SAMPLE_RATE
@@ -23,14 +23,16 @@ class SpeechEncoder:
     def __init__(self, encoder: Encoder):
         self.name, self.model, self.normalize = encoder.name, encoder.model, encoder.normalize
         self.load_device = comfy.model_management.text_encoder_device()
+        # in a module of its own: ComfyUI notes the device on what it loads, which transformers' networks do not allow
         self.patcher = comfy.model_patcher.ModelPatcher(
-            self.model, self.load_device, comfy.model_management.text_encoder_offload_device()
+            nn.Sequential(self.model), self.load_device, comfy.model_management.text_encoder_offload_device()
         )
         self.model_sample_rate = SAMPLE_RATE
 
     def load(self) -> None:
         """All of it: its layers are not ComfyUI's, which could be loaded in part."""
         comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        self.model.to(self.load_device)  # with --novram that was not all
 
     @torch.no_grad()
     def encode_audio(self, audio: Tensor, sample_rate: int) -> dict[str, Any]:
@@ -44,6 +46,9 @@ class SpeechEncoder:
             "encoded_audio_all_layers": out.hidden_states,
             "audio_samples": len(sound),
         }
+
+    def get_ram_usage(self) -> int:
+        return self.patcher.model_size()
 
     def get_sd(self) -> dict[str, Tensor]:
         return self.model.state_dict()

@@ -1,0 +1,1 @@
+"""A real ComfyUI without a terminal's trouble: for the demo, and for the tests."""

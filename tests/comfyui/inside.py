@@ -1,0 +1,35 @@
+"""The pack loaded as ComfyUI loads it, within the test's own process, for tests that look into it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+NAME = "joyhallo_pack"
+
+
+def load_pack(tree: Path) -> ModuleType:
+    """Import ComfyUI's modules from its tree, on the CPU, then the pack by its folder. Both stay imported."""
+    if NAME in sys.modules:
+        return sys.modules[NAME]
+    path = list(sys.path)
+    sys.path[:] = [str(tree), *(entry for entry in path if Path(entry or ".").resolve() != ROOT)]
+    try:
+        from comfy.cli_args import args
+
+        args.cpu = True
+        import nodes  # noqa: F401  ComfyUI's, before any import inside of it could find the pack's
+
+        spec = importlib.util.spec_from_file_location(
+            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        pack = sys.modules[NAME] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(pack)
+    finally:
+        sys.path[:] = path
+    return pack

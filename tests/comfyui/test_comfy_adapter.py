@@ -1,0 +1,121 @@
+"""The same weights under PyTorch's layers and under ComfyUI's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import small
+import torch
+from safetensors.torch import save_file
+
+import joyhallo.sampling
+from joyhallo.checkpoint import header_entry, load_checkpoint
+from joyhallo.config import ModelConfig, NetConfig
+from joyhallo.sampling import Settings
+from joyhallo.schedule import Schedule
+
+SETTINGS = Settings(steps=2, clip_frames=4, seed=3)
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["JoyHallo", "Hallo"])
+def checkpoint(request, tmp_path_factory):
+    net = small.net(regional_audio=request.param)
+    path = tmp_path_factory.mktemp("adapter") / "net.safetensors"
+    save_file(net.state_dict(), path, {"joyhallo": header_entry(ModelConfig(net.config))})
+    return path
+
+
+def frames(net, sampling=joyhallo.sampling, **more) -> torch.Tensor:
+    """`sampling`: the engine that the network belongs to; the pack has a copy under its own name."""
+    chunks = sampling.animate(net, small.BlockCodec(), Schedule(), small.portrait(), small.windows(6), SETTINGS, **more)
+    return torch.cat([chunk.frames for chunk in chunks])
+
+
+def through_comfyui(pack, path, dtype: str) -> tuple[torch.Tensor, SimpleNamespace]:
+    model = pack.nodes.comfy_adapter.load_model(path, "net", dtype)
+    ready = model.loader(pack.joyhallo.sampling.Settings(), 64)
+    return frames(model.net, pack.joyhallo.sampling, dtype=model.precision.compute, ready=ready), model
+
+
+def test_full_precision_gives_the_same_frames(pack, checkpoint):
+    found, model = through_comfyui(pack, checkpoint, "fp32")
+    assert model.precision.compute == torch.float32
+    torch.testing.assert_close(found, frames(load_checkpoint(checkpoint).net), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_half_precision_weights_are_the_rounded_ones(pack, checkpoint, dtype):
+    """On the CPU the arithmetic stays in 32 bits: the result is that of the rounded weights, to 1e-5."""
+    found, model = through_comfyui(pack, checkpoint, dtype)
+    assert {p.dtype for p in model.net.parameters()} == {HALF[dtype]}
+    rounded = load_checkpoint(checkpoint, dtype=HALF[dtype]).net.float()
+    torch.testing.assert_close(found, frames(rounded), rtol=0, atol=1e-5)
+
+
+def test_eight_bits_are_for_matrices_alone(pack, checkpoint):
+    found, model = through_comfyui(pack, checkpoint, "fp8_e4m3fn")
+    kinds = {(p.ndim >= 2, p.dtype) for p in model.net.parameters()}
+    assert kinds == {(True, torch.float8_e4m3fn), (False, torch.float32)}
+    rounded = load_checkpoint(checkpoint).net
+    for parameter in rounded.parameters():
+        if parameter.ndim >= 2:
+            parameter.data = parameter.data.to(torch.float8_e4m3fn).float()
+    torch.testing.assert_close(found, frames(rounded), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("fp16", 0.002), ("bf16", 0.02), ("fp8_e4m3fn", 0.1)])
+def test_what_smaller_weights_cost(pack, checkpoint, dtype, most):
+    """Mean difference of the frames, of a range of 1."""
+    found, _ = through_comfyui(pack, checkpoint, dtype)
+    cost = (found - frames(load_checkpoint(checkpoint).net)).abs().mean()
+    assert 0 < cost < most
+
+
+def test_an_unknown_dtype_is_named(pack, checkpoint):
+    with pytest.raises(ValueError, match="choose auto"):
+        pack.nodes.comfy_adapter.load_model(checkpoint, "net", "fp12")
+
+
+def test_every_weight_lies_in_a_layer_that_comfyui_can_move(pack, checkpoint):
+    """Partial loading passes over weights that stand anywhere else."""
+    model = pack.nodes.comfy_adapter.load_model(checkpoint, "net", "auto")
+    for name, module in model.net.named_modules():
+        if list(module.parameters(recurse=False)):
+            assert hasattr(module, "comfy_cast_weights"), name
+
+
+def test_networks_that_lie_elsewhere_in_part(pack, checkpoint):
+    """As on a card too small for the weights: layers cast and move their own when they are used."""
+    found, model = through_comfyui(pack, checkpoint, "fp16")
+    for patcher in model.patchers.values():
+        patcher.detach()
+        patcher.load(torch.device("cpu"), lowvram_model_memory=1000)
+        assert patcher.model.model_lowvram
+    apart = frames(model.net, pack.joyhallo.sampling, dtype=model.precision.compute)
+    torch.testing.assert_close(apart, found, rtol=0, atol=1e-6)
+
+
+def test_both_networks_are_known_to_comfyui_while_they_run(pack, checkpoint):
+    import comfy.model_management as manager
+
+    _, model = through_comfyui(pack, checkpoint, "auto")
+    loaded = {id(found.model.model) for found in manager.current_loaded_models}
+    assert {id(patcher.model) for patcher in model.patchers.values()} <= loaded
+    manager.unload_all_models()
+    assert not manager.current_loaded_models
+
+
+def test_the_sizes_of_the_published_networks_are_asked_for(pack, checkpoint):
+    model = pack.nodes.comfy_adapter.load_model(checkpoint, "net", "auto")
+    asked, manager = [], pack.nodes.comfy_adapter.comfy.model_management
+    settings = pack.joyhallo.sampling.Settings()
+    expected = pack.joyhallo.memory.working_memory(NetConfig(), settings, 512, torch.float32)
+    published = pack.nodes.comfy_adapter.JoyHalloModel(
+        model.name, ModelConfig(NetConfig()), model.net, model.precision, model.patchers
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, "load_models_gpu", lambda models, memory_required: asked.append(memory_required))
+        published.loader(settings, 512)(model.net.denoising_unet)
+    assert asked == [expected["denoising_unet"]]
