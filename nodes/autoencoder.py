@@ -59,7 +59,12 @@ def load_vae(path: Path) -> comfy.sd.VAE:
         raise CheckpointError(f"{path.name} looks like {looks_like(state)}; expected was {EXPECTED}.")
     vae = comfy.sd.VAE(sd=state, config=_sizes(state))
     vae.throw_exception_if_invalid()
+    vae.latent_channels = _channels(state)  # which ComfyUI takes for granted where sizes are given
     return vae
+
+
+def _channels(state: dict[str, Tensor]) -> int:
+    return state["decoder.conv_in.weight"].shape[1]
 
 
 def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
@@ -71,10 +76,9 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
     blocks = len(_following(state, lambda block: first.format(level=0, block=block)))
     if widths == STABLE_DIFFUSION:
         return None
-    channels = state["decoder.conv_in.weight"].shape[1]
     sizes = {
         "double_z": True,
-        "z_channels": channels,
+        "z_channels": _channels(state),
         "resolution": 256,
         "in_channels": 3,
         "out_ch": 3,
@@ -84,7 +88,7 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
         "attn_resolutions": [],
         "dropout": 0.0,
     }
-    return {"params": {"ddconfig": sizes, "embed_dim": channels}}
+    return {"params": {"ddconfig": sizes, "embed_dim": _channels(state)}}
 
 
 def _following(state: dict[str, Tensor], key: Callable[[int], str]) -> list[Tensor]:
