@@ -1,10 +1,17 @@
 import shutil
 
 import pytest
+import torch
 from inside import load_pack
 
 from demo.bundle import FOLDER
 from demo.comfyui import Client, Server, get_comfyui, install_pack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_from_the_start():
+    """Also for what larger fixtures compute: other threads, other roundings."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,178 @@
+"""Each input of the sampler and of the loader changes what it says, and what cannot be used is refused at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from talking import FACE, MODELS, SAMPLING, SPEECH
+
+from demo.bundle import FOLDER
+
+
+def picture(name: str, mode: str) -> torch.Tensor:
+    """(1, height, width, ...) in 0..1"""
+    import numpy as np
+    from PIL import Image
+
+    return torch.from_numpy(np.array(Image.open(FOLDER / name).convert(mode))).float()[None] / 255
+
+
+@pytest.fixture(scope="module")
+def models(pack):
+    model, encoder, _, vae = pack.nodes.load_models.LoadJoyHalloModels.execute(**MODELS).args
+    return {"model": model, "encoder": encoder, "vae": vae}
+
+
+@pytest.fixture(scope="module")
+def face(pack):
+    masks = {"face_mask": picture("face_mask.png", "L"), "lip_mask": picture("lip_mask.png", "L")}
+    return pack.nodes.face_mask_prep.FaceMaskPrep.execute(picture("portrait.png", "RGB"), **FACE, **masks).args
+
+
+def sound(seconds: float, rate: int = 16_000, channels: int = 1) -> dict:
+    t = torch.arange(round(seconds * rate)) / rate
+    wave = 0.3 * torch.sin(2 * torch.pi * 180 * t) * (torch.sin(2 * torch.pi * 3 * t) > 0)
+    return {"waveform": wave.expand(1, channels, -1), "sample_rate": rate}
+
+
+@pytest.fixture(scope="module")
+def heard(pack, models):
+    def heard(audio, **changes):
+        encode = pack.nodes.audio_encode.ChineseWav2Vec2Encode.execute
+        return encode(audio_encoder=models["encoder"], audio=audio, **{**SPEECH, **changes}).args
+
+    return heard
+
+
+@pytest.fixture(scope="module")
+def speech(heard):
+    return heard(sound(0.4))[0]
+
+
+@pytest.fixture(scope="module")
+def film(pack, models, face, speech):
+    def film(**changes):
+        given = {"model": models["model"], "vae": models["vae"], "face": face[0], "speech": speech, **SAMPLING}
+        frames, fps = pack.nodes.sampler.JoyHalloSampler.execute(**{**given, **changes}).args
+        assert fps == 25
+        return frames
+
+    return film
+
+
+@pytest.fixture(scope="module")
+def usual(film):
+    return film()
+
+
+def test_the_same_inputs_give_the_same_frames(film, usual):
+    assert usual.shape == (10, 64, 64, 3)
+    assert usual.dtype == torch.float32
+    assert usual.min() >= 0
+    assert usual.max() <= 1
+    assert torch.equal(film(), usual)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"seed": 2}, {"steps": 3}, {"cfg": 1.0}, {"cfg": 2.0}),
+        *({"pose_weight": 0.5}, {"expression_weight": 0.5}, {"lip_weight": 0.5}),
+    ],
+    ids=str,
+)
+def test_each_number_changes_the_frames(film, usual, changes):
+    assert (film(**changes) - usual).abs().mean() > 1e-4
+
+
+def test_size_and_picture_choose_the_shape(film):
+    assert film(size=128, steps=1).shape == (10, 128, 128, 3)
+    assert film(picture="whole picture", steps=1).shape == (10, 512, 512, 3)
+
+
+@pytest.mark.parametrize(("name", "number"), [("pose_mask", 2), ("expression_mask", 3), ("lip_mask", 4)])
+def test_edited_masks_are_used(film, usual, face, name, number):
+    inverted = film(**{name: 1 - face[number]})
+    assert (inverted - usual).abs().mean() > 1e-4
+    assert (film(**{name: face[number]}) - usual).abs().mean() < (inverted - usual).abs().mean() / 20
+
+
+def test_a_mask_may_have_any_size_that_covers_the_square(film, usual, face):
+    small = torch.nn.functional.interpolate(face[4][None], (100, 100), mode="bilinear", antialias=True)[0]
+    half_as_far = (film(lip_mask=1 - face[4]) - usual).abs().mean() / 2
+    assert (film(lip_mask=small) - usual).abs().mean() < half_as_far
+
+
+def test_weights_act_in_their_region_alone(film, face):
+    """A weight of 0 takes away all that the region adds, wherever it lies."""
+    nowhere = torch.zeros_like(face[4])
+    silent = film(lip_mask=nowhere, lip_weight=0.0)
+    assert torch.equal(film(lip_mask=1 - nowhere, lip_weight=0.0), silent)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32", "fp8_e4m3fn"])
+def test_the_weights_are_kept_as_chosen(pack, film, usual, dtype):
+    model = pack.nodes.load_models.LoadJoyHalloModels.execute(**{**MODELS, "weight_dtype": dtype}).args[0]
+    matrix = model.net.denoising_unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q.weight
+    assert matrix.dtype == pack.nodes.comfy_adapter.WEIGHTS[dtype]
+    difference = (film(model=model) - usual).abs().mean()
+    assert difference < (0.15 if dtype.startswith("fp8") else 0.02)
+    assert (difference == 0) == (dtype in ("fp32", "fp16"))  # the file has 16 bits
+
+
+# ---- length
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(0.1, 3), (0.2, 5), (0.28, 8), (0.64, 16), (0.65, 17), (1.0, 25)])
+def test_as_many_frames_as_the_sound_lasts(heard, film, seconds, frames):
+    speech, vocals, count = heard(sound(seconds, rate=44_100, channels=2))
+    assert count == frames
+    assert abs(vocals["waveform"].shape[-1] / vocals["sample_rate"] - seconds) < 1e-3
+    assert len(film(speech=speech, steps=1)) == frames
+
+
+# ---- what cannot be used
+
+
+def test_an_encoder_of_another_model_is_named(pack, film, heard, models):
+    other = torch.nn.Module()
+    speech, _, _ = heard(sound(0.2))
+    object.__setattr__(speech, "layers", 12)
+    with pytest.raises(pack.joyhallo.speech.SpeechError, match="choose the encoder that it was trained with"):
+        film(speech=speech)
+    with pytest.raises(pack.joyhallo.speech.SpeechError, match="connect Load JoyHallo Models"):
+        pack.nodes.audio_encode.ChineseWav2Vec2Encode.execute(audio_encoder=other, audio=sound(0.2), **SPEECH)
+
+
+def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from safetensors.torch import save_file
+
+    from demo.bundle import AUTOENCODER
+
+    wide = AutoencoderKL(**{**AUTOENCODER, "latent_channels": 16})
+    save_file(wide.state_dict(), tmp_path / "wide.safetensors")
+    vae = pack.nodes.autoencoder.load_vae(tmp_path / "wide.safetensors")
+    with pytest.raises(ValueError, match=r"latents of 16 channels.*takes 4 channels"):
+        film(vae=vae)
+    with pytest.raises(ValueError, match="The VAE is a str; connect a VAE of Stable Diffusion"):
+        film(vae="sd-vae-ft-mse")
+
+
+def test_a_file_that_is_no_vae_is_named(pack):
+    with pytest.raises(pack.joyhallo.checkpoint.CheckpointError, match=r"looks like .*; expected was a"):
+        pack.nodes.autoencoder.load_vae(FOLDER / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        ({"waveform": torch.zeros(1, 1, 0), "sample_rate": 16_000}, "empty"),
+        ({"waveform": torch.zeros(2, 1, 16_000), "sample_rate": 16_000}, "one at a time"),
+        ({"waveform": torch.full((1, 1, 16_000), torch.nan), "sample_rate": 16_000}, "not numbers"),
+        (None, "connect a Load Audio"),
+    ],
+)
+def test_sound_that_cannot_be_heard(pack, heard, audio, message):
+    with pytest.raises(pack.joyhallo.audio.AudioError, match=message):
+        heard(audio)
