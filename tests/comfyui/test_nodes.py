@@ -200,7 +200,7 @@ def test_a_mistake_is_told_in_a_sentence(run, node, changes, status, message):
 
 
 def test_everything_that_is_missing_is_told_at_once(run):
-    missing = {"checkpoint": "joyhallo-v1/net.pth", "audio_encoder": "chinese-wav2vec2-base"}
+    missing = {"checkpoint": "joyhallo/net.pth", "audio_encoder": "chinese-wav2vec2-base"}
     missing |= {"face_models": "face_analysis", "vae": "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"}
     found = run(Talking().change("models", **missing), status="error")
     for word in (*missing.values(), "download", "non-commercial"):
