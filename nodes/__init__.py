@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .save_video import SaveTalkingVideo
+
 
 class JoyHallo(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return []
+        return [SaveTalkingVideo]
 
 
 async def comfy_entrypoint() -> JoyHallo:
