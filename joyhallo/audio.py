@@ -55,14 +55,14 @@ def prepare(waveform: Tensor, rate: int) -> Recording:
 
     Raises AudioError for what cannot be used; what is merely doubtful is logged, and noted in the result.
     """
-    waveform = _shaped(waveform)
+    waveform = as_channels(waveform)
     blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
-    return _listen(blocks, _checked(rate), waveform.shape[1])
+    return _listen(blocks, checked_rate(rate), waveform.shape[1])
 
 
 def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
     """waveform (channels, samples) in blocks (samples, 2): one channel twice, two as they are, more averaged."""
-    for block in _shaped(waveform).split(BLOCK, dim=1):
+    for block in as_channels(waveform).split(BLOCK, dim=1):
         block = block.detach().cpu().float().numpy()
         yield (block if len(block) == 2 else np.repeat(block.mean(axis=0)[None], 2, axis=0)).T
 
@@ -71,7 +71,7 @@ def load(path: str | Path) -> Recording:
     """A sound file, read and resampled piece by piece."""
     with _opened(path) as file:
         blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
-        return _listen(blocks, _checked(file.samplerate), file.frames)
+        return _listen(blocks, checked_rate(file.samplerate), file.frames)
 
 
 def read(path: str | Path) -> tuple[Tensor, int]:
@@ -182,8 +182,8 @@ class Level:
             yield f"The recording is clipped: {share:.1%} of its samples are at full scale. Lips may follow it worse."
 
 
-def _shaped(waveform: Tensor) -> Tensor:
-    """(channels, samples)"""
+def as_channels(waveform: Tensor) -> Tensor:
+    """(channels, samples) of any shape that sound comes in, or an AudioError"""
     waveform = torch.as_tensor(waveform)
     if waveform.ndim == 3 and len(waveform) != 1:
         raise AudioError(f"The sound is a batch of {len(waveform)} recordings; give one at a time.")
@@ -198,7 +198,7 @@ def _shaped(waveform: Tensor) -> Tensor:
     return waveform.reshape(-1, waveform.shape[-1])
 
 
-def _checked(rate: int) -> int:
+def checked_rate(rate: int) -> int:
     low, high = RATES
     if not low <= rate <= high or int(rate) != rate:
         raise AudioError(f"The sample rate is {rate} Hz; a whole number from {low} to {high} is expected.")

@@ -1,0 +1,179 @@
+"""SaveTalkingVideo: frames and sound -> a file in ComfyUI's output folder, shown in the node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import InputImpl, io, ui
+from torch import Tensor
+
+from ..joyhallo.video import FORMATS, QUALITIES, Sound, VideoError, check, read_sound, write
+from .sockets import CATEGORY
+
+BATCH = 8  # frames between two looks at the cancel button
+ABSENT = object()
+
+
+class SaveTalkingVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SaveTalkingVideo",
+            display_name="Save Talking Video",
+            category=CATEGORY,
+            description=(
+                "Saves frames, or a video, together with sound in ComfyUI's output folder. The workflow is saved in "
+                "the file: drop an mp4, mov or webm on the canvas to get it back."
+            ),
+            inputs=[
+                io.Image.Input(
+                    "frames",
+                    optional=True,
+                    lazy=True,
+                    tooltip="The pictures, in order: those of JoyHallo Sampler, or after an upscaler. What is "
+                    "transparent becomes white. Connect this or a video, not both.",
+                ),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A video to save again, from Load Video or Create Video, say. Connect this or frames, not "
+                    "both.",
+                ),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="The recording that is heard, as you loaded it: its sample rate and its channels are kept "
+                    "where the format can. What is longer than the picture is cut off, what is shorter ends in "
+                    "silence. With nothing here a video keeps its own sound, and frames stay silent.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=25.0,
+                    min=0.01,
+                    max=1000.0,
+                    step=0.001,
+                    tooltip="Frames shown in a second. JoyHallo moves lips at 25: another number lets them run away "
+                    "from the sound. 23.976 and 29.97 mean the exact rates of film and television. A video has its "
+                    "own rate, and this is not used.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="video/JoyHallo",
+                    tooltip="Folder and beginning of the name: video/JoyHallo gives output/video/JoyHallo_00001_.mp4, "
+                    "then JoyHallo_00002_.mp4. Nothing is ever overwritten. %date:yyyy-MM-dd% and the like work as in "
+                    "other nodes.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default="mp4",
+                    tooltip="mp4 (H.264, AAC) plays everywhere. webm (VP9, Opus) is smaller and plays in browsers. mov "
+                    "(ProRes, uncompressed sound) is for editing programs. mkv (FFV1, FLAC) loses nothing. Browsers "
+                    "do not play mov and mkv, so the node shows no picture for them; from an mkv the canvas cannot "
+                    "read the workflow either, though it is in it.",
+                ),
+                io.Combo.Input(
+                    "quality",
+                    options=list(QUALITIES),
+                    default="high",
+                    tooltip="How much is kept, from best to small. mp4 and webm: how strongly picture and sound are "
+                    "compressed; high already looks like the frames. mov: ProRes 4444, 422 HQ, 422 or 422 LT. mkv: "
+                    "the frames with 16, 12, 10 or 8 bits a colour; 8 is what a screen shows, 16 is for grading.",
+                ),
+            ],
+            outputs=[io.Video.Output("saved", tooltip="The saved file, for Save Video or Get Video Components, say.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, frames: object = ABSENT, video: object = ABSENT) -> bool | str:
+        """Before anything runs; what is connected comes as None."""
+        return _one_of(frames is not ABSENT, video is not ABSENT) or True
+
+    @classmethod
+    def check_lazy_status(
+        cls, fps: float, audio: Any = None, frames: Any = ABSENT, video: Any = ABSENT, **_: Any
+    ) -> list[str]:
+        """The sound is looked at before the frames are made, which may take minutes."""
+        check(fps, _sound(audio))
+        return [name for name, value in (("frames", frames), ("video", video)) if value is None]
+
+    @classmethod
+    def execute(
+        cls,
+        fps: float,
+        filename_prefix: str,
+        format: str,
+        quality: str,
+        frames: Tensor | None = None,
+        video: Any = None,
+        audio: Any = None,
+    ) -> io.NodeOutput:
+        if problem := _one_of(frames is not None, video is not None):
+            raise VideoError(problem)
+        rate, sound = fps, _sound(audio)
+        if video is not None:
+            components = video.get_components()
+            frames, rate = components.images, components.frame_rate
+            sound = sound or _sound(_own_audio(video, components.audio))
+        assert frames is not None
+        check(rate, sound)
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), frames.shape[2], frames.shape[1]
+        )
+        names = (Path(folder, f"{name}_{number:05}_.{format}") for number in count(counter))
+        path = write(names, _watched(frames), rate, sound, format, quality, cls._workflow())
+        shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
+        return io.NodeOutput(SavedVideo(str(path)), ui=shown)
+
+    @classmethod
+    def _workflow(cls) -> Mapping[str, Any]:
+        """What ComfyUI restores a graph from."""
+        if args.disable_metadata:
+            return {}
+        metadata = dict(cls.hidden.extra_pnginfo or {})
+        return metadata if cls.hidden.prompt is None else {**metadata, "prompt": cls.hidden.prompt}
+
+
+def _one_of(frames: bool, video: bool) -> str:
+    """What is wrong, if anything."""
+    if frames and video:
+        return "Both frames and a video are connected; disconnect one of them."
+    return "" if frames or video else "Neither frames nor a video are connected; connect one of them."
+
+
+def _sound(audio: Any) -> Sound | None:
+    return None if audio is None else (audio["waveform"], audio["sample_rate"])
+
+
+def _own_audio(video: Any, audio: Any) -> Any:
+    """A video's own sound. Versions of ComfyUI that cannot trim videos misread what is not AAC, so it is read again."""
+    if not isinstance(video, InputImpl.VideoFromFile) or hasattr(video, "as_trimmed"):
+        return audio
+    sound = read_sound(video.get_stream_source())
+    return None if sound is None else {"waveform": sound[0][None], "sample_rate": sound[1]}
+
+
+class SavedVideo(InputImpl.VideoFromFile):
+    """For nodes that follow: with sound that is right in every version of ComfyUI."""
+
+    def get_components_internal(self, container: Any) -> Any:
+        components = super().get_components_internal(container)
+        components.audio = _own_audio(self, components.audio)
+        return components
+
+
+def _watched(frames: Tensor) -> Iterator[Tensor]:
+    bar = comfy.utils.ProgressBar(len(frames))
+    for batch in frames.split(BATCH):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield batch
+        bar.update(len(batch))
