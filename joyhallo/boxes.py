@@ -39,8 +39,20 @@ class Box:
     def center(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of a box of whole pixels."""
+        return slice(int(self.top), int(self.bottom)), slice(int(self.left), int(self.right))
+
     def moved(self, x: float, y: float) -> Box:
         return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def scaled(self, by: float) -> Box:
+        """With the picture it lies in; in whole pixels."""
+        return Box(*(round(side * by) for side in (self.left, self.top, self.right, self.bottom)))
+
+    def inset(self, by: float) -> Box:
+        return Box(self.left + by, self.top + by, self.right - by, self.bottom - by)
 
     def within(self, other: Box) -> Box:
         """What of this box lies in the other one; without area if nothing does."""

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,13 +32,14 @@ Choice = Literal["auto", "largest"] | int | Box | Mask
 
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
 LICENCE = "InsightFace's models are for non-commercial research only"
-INSIGHTFACE = ("Recognising a face", "or ask for the neutral identity.")
+INSIGHTFACE = ("Recognising a face", "or choose the neutral identity.")
 MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
 DETECTION_SIZE = (640, 640)
 MESH_POINTS = 468  # the least; 478 with the irises
 OVERLAP = 0.2  # between a mesh and the face it was looked for at
 CLEARLY_LARGER = 1.5  # area of the largest face over that of the next
 NARROWEST = 100  # longest over shortest side of a picture
+MOST_FACES = 10  # that MediaPipe looks for in one picture
 
 # Points of the mesh that stand for what the detector marks: eyes, nose, corners of the mouth.
 MESH_MARKS = ((33, 133), (362, 263), (1,), (61,), (291,))
@@ -156,13 +158,25 @@ class FaceMesh:
             "sharper and not covered, or give masks for face and lips."
         )
 
-    def meshes(self, picture: Picture, window: Box | None = None, most: int = 4) -> list[Points]:
+    def meshes(self, picture: Picture, window: Box | None = None, most: int = MOST_FACES) -> list[Points]:
         check_shape(picture)
         window = window or whole(_size(picture))
         left, top, right, bottom = map(int, (window.left, window.top, window.right, window.bottom))
         part = np.ascontiguousarray(picture[top:bottom, left:right])
         found = self._look(part, most)
         return [mesh * (right - left, bottom - top) + (left, top) for mesh in found]
+
+    def anywhere(self, picture: Picture) -> list[Points]:
+        """MediaPipe overlooks faces of less than a seventh of what it sees: if there are none, parts are looked at."""
+        found = self.meshes(picture)
+        if found:
+            return found
+        seen = [(part, mesh) for part in _parts(picture) for mesh in self.meshes(picture, part)]
+        seen.sort(key=lambda one: -_covered_share(outline_box(one[1]), one[0], _size(picture)))
+        for _, mesh in seen:  # each where it is seen as a whole, if it is
+            if all(outline_box(mesh).overlap(outline_box(other)) < OVERLAP for other in found):
+                found.append(mesh)
+        return found
 
     def _look(self, picture: Picture, most: int) -> list[Points]:
         mediapipe = library("mediapipe", *MEDIAPIPE)
@@ -190,14 +204,58 @@ def _around(box: Box, picture: Picture) -> Box:
     return Box(round(x) - half, round(y) - half, round(x) + half, round(y) + half).within(whole(_size(picture)))
 
 
+def _parts(picture: Picture) -> list[Box]:
+    """Squares of half the picture's shorter side; of neighbours, half is common."""
+    width, height = _size(picture)
+    side = max(16, min(width, height) // 2)
+    starts = [[*range(0, length - side, max(1, side // 2)), max(0, length - side)] for length in (width, height)]
+    return [Box(x, y, x + side, y + side).within(whole((width, height))) for y in starts[1] for x in starts[0]]
+
+
+# ---- both
+
+
+@dataclass(frozen=True)
+class Finders:
+    """What finds faces; either may be missing where its work is done by hand."""
+
+    detector: InsightFace | None = None
+    landmarker: FaceMesh | None = None
+
+
+class FaceModels:
+    """Finders of which each is loaded when it is first needed, and kept: a library that nothing needs may be broken."""
+
+    def __init__(self, folder: str | Path | None = None, task: str | Path | None = None):
+        """folder: of the InsightFace models; task: MediaPipe's face landmarker. See InsightFace and FaceMesh."""
+        self.folder, self.task = folder, task
+
+    @cached_property
+    def detector(self) -> InsightFace | None:
+        return None if self.folder is None else InsightFace(self.folder)
+
+    @cached_property
+    def landmarker(self) -> FaceMesh | None:
+        return None if self.task is None else FaceMesh(self.task)
+
+
 # ---- meshes from elsewhere
 
 
+def as_meshes(points: Any, size: Size) -> list[Points]:
+    """Face meshes that someone else found, in pixels: (468 or 478, 2 or more) of one face, several of these, or
+    ComfyUI's FACE_LANDMARKS."""
+    if isinstance(points, Mapping):
+        return meshes_from_comfyui(points, size)
+    array = _array_of(points)
+    if not array.size:
+        return []
+    return [as_mesh(mesh, size) for mesh in (array if array.ndim == 3 else array[None])]
+
+
 def as_mesh(points: Any, size: Size) -> Points:
-    """Points of the face mesh that someone else found, in pixels: (468 or 478, 2 or more)."""
-    mesh = np.asarray(points, np.float64)
-    if mesh.ndim == 3 and len(mesh) == 1:
-        mesh = mesh[0]
+    """The points of one face."""
+    mesh = _array_of(points)
     if mesh.ndim != 2 or len(mesh) < MESH_POINTS or mesh.shape[1] < 2:
         raise FaceError(
             f"Face landmarks of the shape {mesh.shape} were given; expected the 468 or 478 points (x, y) of "
@@ -219,16 +277,31 @@ def as_mesh(points: Any, size: Size) -> Points:
     return mesh
 
 
+def _array_of(points: Any) -> NDArray[np.float64]:
+    try:
+        return np.asarray(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise FaceError(
+            f"The face landmarks are a {type(points).__name__} that holds no points; expected the 468 or 478 points "
+            "(x, y) of MediaPipe's face mesh."
+        ) from error
+
+
 def meshes_from_comfyui(landmarks: Mapping[str, Any], size: Size) -> list[Points]:
-    """From the FACE_LANDMARKS that ComfyUI's own "Detect Face Landmarks (MediaPipe)" gives for one picture."""
+    """From the FACE_LANDMARKS that ComfyUI's own MediaPipe Face Landmarker gives for one picture."""
     try:
         frames, (height, width) = landmarks["frames"], landmarks["image_size"]
-        found = [face["landmarks_xy"] for face in frames[0]] if len(frames) else []
+        found = [face["landmarks_xy"] for frame in frames for face in frame]
     except (KeyError, TypeError, ValueError) as error:
         raise FaceError(
-            f"These face landmarks are of an unknown make ({brief(error)}); expected the output of ComfyUI's Detect "
-            "Face Landmarks (MediaPipe)."
+            f"These face landmarks are of an unknown make ({brief(error)}); expected the output of ComfyUI's MediaPipe "
+            "Face Landmarker."
         ) from error
+    if len(frames) > 1:
+        raise FaceError(
+            f"The face landmarks are those of {len(frames)} pictures; connect the one picture that shall speak to the "
+            "landmarker, too."
+        )
     if (width, height) != size:
         raise FaceError(
             f"The face landmarks were found in a picture of {width}x{height}, but this one has {size[0]}x{size[1]}; "
@@ -258,7 +331,7 @@ def choose(faces: Sequence[Face], choice: Choice, size: Size) -> Face:
     if not faces:
         raise FaceError(
             f"No face was found in this picture of {size[0]}x{size[1]}; use one that shows a face from the front, "
-            "upright and sharp. For a drawing, give masks for face and lips and ask for the neutral identity."
+            "upright and sharp. For a drawing, give masks for face and lips and choose the neutral identity."
         )
     if isinstance(choice, str):
         return _largest(faces, choice)
@@ -288,7 +361,10 @@ def _at(faces: Sequence[Face], where: Box | Mask, size: Size) -> Face:
     if shares[order[0]] < 0.01:
         raise FaceError(f"{_enumerated(faces)}, but none where the box or mask is; move it onto a face.")
     if len(order) > 1 and shares[order[1]] > shares[order[0]] / 2:
-        raise FaceError(f"{_enumerated(faces)}, and the box or mask covers more than one; make it cover one alone.")
+        raise FaceError(
+            f"{_enumerated(faces)}, and the box or mask covers more than one; make it cover one alone, or "
+            "choose one by its number."
+        )
     return faces[order[0]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,22 @@ class Frame:
     def inside(self) -> Box:
         return self.window.within(whole(self.picture))
 
+    @property
+    def seen(self) -> Size:
+        """Of the window, in the picture's pixels."""
+        return int(self.window.width), int(self.window.height)
+
+    def at(self, size: Size) -> Frame:
+        """The same window at another size."""
+        _check_size(size)
+        (width, height), (across, down) = self.seen, size
+        if abs(width * down - height * across) > max(size):  # both sides of a window are rounded
+            raise ValueError(
+                f"The window of {width}x{height} pixels would have to be stretched to frames of {across}x{down}; "
+                "choose frames of its shape, or prepare the portrait for theirs."
+            )
+        return replace(self, size=size)
+
 
 # ---- any picture -> 8-bit RGB
 
@@ -57,6 +73,9 @@ def as_picture(image: Any, background: tuple[int, int, int] = (255, 255, 255)) -
 
 def as_mask(mask: Any) -> Mask:
     """A mask (height, width) in any of the forms that a picture may have -> 0..255; the brightest channel counts."""
+    shape = tuple(getattr(mask, "shape", ()))
+    if len(shape) == 3 and shape[0] > 1 and shape[2] > 4:
+        raise ValueError(f"{shape[0]} masks were given where one is needed; pick one of the batch.")
     return as_picture(mask).max(2)
 
 
@@ -82,7 +101,10 @@ def _numbers_of(image: Any) -> NDArray[Any]:
 def _single(array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim == 4:
         if len(array) != 1:
-            raise ValueError(f"{len(array)} pictures were given where one is needed; pick one of the batch.")
+            raise ValueError(
+                f"{len(array)} pictures, as of a video, were given where one is needed; pick one of the batch, in "
+                "ComfyUI with the node ImageFromBatch."
+            )
         array = array[0]
     elif array.ndim == 3 and array.shape[0] == 1 and array.shape[2] > 4:  # a batch of one mask
         array = array[0]
@@ -166,8 +188,8 @@ def frame_whole(picture: Size, size: Size) -> Frame:
     if min(window[0] / width, window[1] / height) < 1 - CROPPED_AT_MOST:
         near = fitting(picture, max(size))
         raise ValueError(
-            f"The picture is {width}x{height} pixels and would have to be stretched or cut to {size[0]}x{size[1]}; "
-            f"let the face be framed automatically, or choose {near[0]}x{near[1]}."
+            f"The whole picture is {width}x{height} pixels, and frames of {size[0]}x{size[1]} would stretch or cut it; "
+            f"let the face be framed, crop the picture to their shape, or choose frames of {near[0]}x{near[1]}."
         )
     left, top = (width - window[0]) // 2, (height - window[1]) // 2
     return Frame(picture, Box(left, top, left + window[0], top + window[1]), size)
@@ -219,15 +241,11 @@ def paste(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:
         )
     frames = frames.float()
     result = _as_tensor(picture, frames).expand(len(frames), -1, -1, -1).clone()
-    there, here = _slices(frame.inside), _slices(frame.inside.moved(-frame.window.left, -frame.window.top))
+    there, here = frame.inside.slices, frame.inside.moved(-frame.window.left, -frame.window.top).slices
     enlarged = _enlarged(_recolored(frames, picture, frame), cut(picture, frame))
     place, weight = result[(..., *there)], feather(frame).to(frames)[here]
     place += weight * (enlarged[(..., *here)].clamp(0, 1) - place)
     return result
-
-
-def _slices(box: Box) -> tuple[slice, slice]:
-    return slice(int(box.top), int(box.bottom)), slice(int(box.left), int(box.right))
 
 
 def _recolored(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:

@@ -6,7 +6,7 @@ the numbers are the same, and no OpenCV is needed. Masks are 8-bit arrays (heigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -45,13 +45,21 @@ class SoftMasks:
     expression: Mask
     lip: Mask
 
+    def at(self, size: Size) -> SoftMasks:
+        """Shown at a size at which they can be looked at and edited."""
+        return SoftMasks(*(smoothly(mask, size) for mask in (self.pose, self.expression, self.lip)))
+
+    def replaced(self, **edited: Mask) -> SoftMasks:
+        """With the named regions as someone edited them, at any size."""
+        return replace(self, **{name: smoothly(mask, (BASE, BASE)) for name, mask in edited.items()})
+
 
 def face_rectangle(points: Points, size: Size, expand: float = FACE_EXPAND) -> Box:
     return expanded(around(points[list(OUTLINE)]), expand, size)
 
 
-def lip_rectangle(points: Points, size: Size) -> Box:
-    return expanded(around(points[list(LIPS)]), LIP_EXPAND, size)
+def lip_rectangle(points: Points, size: Size, expand: float = LIP_EXPAND) -> Box:
+    return expanded(around(points[list(LIPS)]), expand, size)
 
 
 def expanded(box: Box, ratio: float, size: Size) -> Box:
@@ -120,6 +128,11 @@ def pixels(picture: NDArray[np.uint8], size: Size) -> Tensor:
 def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Bilinear, antialiased where it shrinks."""
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+
+
+def smoothly(mask: Mask, size: Size) -> Mask:
+    """Bicubic: what is enlarged and then shrunk comes back the same, where bilinear would blur it twice."""
+    return np.array(Image.fromarray(mask).resize(size, Image.Resampling.BICUBIC))
 
 
 # ---- OpenCV's 8-bit arithmetic

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +18,11 @@ from .faces import (
     Face,
     FaceError,
     FaceMesh,
+    FaceModels,
+    Finders,
     InsightFace,
     Limits,
-    as_mesh,
+    as_meshes,
     check_face,
     choose,
     face_of,
@@ -28,6 +33,7 @@ from .libraries import LibraryError
 from .masks import (
     BASE,
     FACE_EXPAND,
+    LIP_EXPAND,
     Mask,
     SoftMasks,
     drawn,
@@ -41,15 +47,12 @@ from .masks import (
 )
 from .sampling import Portrait
 
+log = logging.getLogger(__name__)
+
 IDENTITY_WIDTH = 512
+ALIKE = 0.02  # how far the proportions of masks may differ
 
-
-@dataclass(frozen=True)
-class Finders:
-    """What finds faces; either may be missing where its work is done by hand."""
-
-    detector: InsightFace | None = None
-    landmarker: FaceMesh | None = None
+FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models, where face_models must not be none"
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Wishes:
     """What the user settles; what is left open is found."""
 
     choice: Choice = "auto"
-    mesh: Any = None  # (468 or 478, 2) points of the face, in the picture's pixels
-    face_mask: Any = None  # of any size; it covers the whole picture
+    mesh: Any = None  # (468 or 478, 2) points of a face, in the picture's pixels, or of several: see `as_meshes`
+    face_mask: Any = None  # of any size; it covers the whole picture, and tells which face if `choice` is auto
     lip_mask: Any = None
     identity: Tensor | Literal["neutral"] | None = None  # neutral: nobody in particular
     everywhere: bool = False  # no regions: all of the picture is face, lips and background at once
@@ -73,14 +76,63 @@ class Framing:
     kind: Literal["face", "whole"] = "face"
     size: Size = (512, 512)
     expand: float = FACE_EXPAND  # of the face's outline, to the rectangle that stands for it
+    lip_expand: float = LIP_EXPAND
+
+
+@dataclass(frozen=True)
+class Found:
+    """The face that is meant."""
+
+    face: Face
+    number: int  # among all that there are, from left to right
+    boxes: Sequence[Box]  # of all
 
 
 @dataclass(frozen=True)
 class Prepared:
-    portrait: Portrait
+    """A portrait, its window and its regions, whatever size the frames will have."""
+
     picture: Picture
     frame: Frame
-    face: Face | None  # None where masks tell all
+    found: Found | None  # None where masks tell all
+    identity: Tensor
+    face_region: Mask  # hard, of the window
+    regions: SoftMasks
+
+    @property
+    def face(self) -> Face | None:
+        return None if self.found is None else self.found.face
+
+    @property
+    def window(self) -> Picture:
+        return cut(self.picture, self.frame)
+
+    @cached_property
+    def portrait(self) -> Portrait:
+        """At the frame's size."""
+        return Portrait(
+            picture=pixels(self.window, self.frame.size),
+            identity=self.identity,
+            locator=locator(self.face_region, self.frame.size),
+            masks=pyramid(self.regions, self.frame.size),
+        )
+
+    def at(self, size: Size, *, pose: Any = None, expression: Any = None, lip: Any = None) -> Prepared:
+        """For frames of another size, and with regions that someone edited: masks of any size that cover the window."""
+        given = {"pose": pose, "expression": expression, "lip": lip}
+        edited = {name: self._edited(name, mask) for name, mask in given.items() if mask is not None}
+        return replace(self, frame=self.frame.at(size), regions=self.regions.replaced(**edited))
+
+    def _edited(self, name: str, mask: Any) -> Mask:
+        found, (width, height) = as_mask(mask), self.frame.seen
+        if abs(found.shape[1] * height - found.shape[0] * width) > ALIKE * found.shape[0] * width:
+            raise FaceError(
+                f"The edited {name} mask is {found.shape[1]}x{found.shape[0]} pixels, another shape than the window of "
+                f"{width}x{height} that it should cover; edit this portrait's own {name} mask."
+            )
+        if not found.any():
+            log.warning("The edited %s mask is empty: nothing there will follow the speech.", name)
+        return found
 
 
 @dataclass(frozen=True)
@@ -93,7 +145,7 @@ class _Regions:
 
 def prepare(
     image: Any,
-    finders: Finders | None = None,
+    finders: Finders | FaceModels | None = None,
     wishes: Wishes | None = None,
     framing: Framing | None = None,
     limits: Limits | None = None,
@@ -105,48 +157,57 @@ def prepare(
     finders, wishes, framing = finders or Finders(), wishes or Wishes(), framing or Framing()
     picture = as_picture(image)
     given = _Regions(_drawn_by_hand(wishes.face_mask, "face"), _drawn_by_hand(wishes.lip_mask, "lip"))
-    face = find_face(picture, finders, wishes, given.face)
+    found = find_face(picture, finders, wishes, given.face)
+    face = None if found is None else found.face
     if face is not None:
         check_face(face, _size(picture), limits or Limits())
     frame = _frame(_size(picture), face, given.face, framing)
-    hard, soft = _masks(face, given, wishes, frame, framing)
-    portrait = Portrait(
-        picture=pixels(cut(picture, frame), frame.size),
-        identity=_identity(face, wishes),
-        locator=locator(hard, frame.size),
-        masks=pyramid(soft, frame.size),
-    )
-    return Prepared(portrait, picture, frame, face)
+    face_region, regions = _masks(face, given, wishes, frame, framing)
+    return Prepared(picture, frame, found, _identity(face, wishes), face_region, regions)
 
 
-def find_face(picture: Picture, finders: Finders, wishes: Wishes, face_mask: Mask | None) -> Face | None:
+def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, face_mask: Mask | None) -> Found | None:
     """The one face that is meant, with what of its identity and mesh is needed; None if nothing is."""
-    size = _size(picture)
-    known = None if wishes.mesh is None else face_of(as_mesh(wishes.mesh, size))
-    if wishes.identity is not None and not wishes.needs_mesh:
-        return known
-    where: Choice = wishes.choice
-    if known is not None or face_mask is not None:
-        where = known.box if known is not None else face_mask  # pyright: ignore[reportAssignmentType]
-    if finders.detector is None and wishes.identity is None:
+    size, where, laid = _size(picture), wishes.choice, None
+    if face_mask is not None and isinstance(where, str) and where == "auto":
+        where = face_mask
+    if wishes.mesh is not None:
+        laid = _one_of(map(face_of, as_meshes(wishes.mesh, size)), where, size)
+        where = laid.face.box
+    found, mesh = laid, None if laid is None else laid.face.mesh
+    if wishes.identity is None:
+        found = _one_of(_detector(finders).faces(picture), where, size)
+    elif wishes.needs_mesh:
+        found = _one_of(map(face_of, _landmarker(finders).anywhere(picture)), where, size)
+    if found is None:
+        return None
+    if wishes.needs_mesh:
+        mesh = _landmarker(finders).mesh(picture, found.face.box)
+    return replace(laid or found, face=replace(found.face, mesh=mesh))
+
+
+def _one_of(faces: Iterable[Face], where: Choice, size: Size) -> Found:
+    ordered = sorted(faces, key=lambda face: face.box.center)
+    face = choose(ordered, where, size)
+    return Found(face, next(i for i, other in enumerate(ordered) if other is face), [face.box for face in ordered])
+
+
+def _detector(finders: Finders | FaceModels) -> InsightFace:
+    if finders.detector is None:
         raise LibraryError(
-            "The identity of the face is to be found, but no InsightFace models were given; load them, or ask for the "
-            "neutral identity."
+            f"The identity of the face is to be found, but there are no InsightFace models: give them ({FROM_NODE}), "
+            "or choose the neutral identity."
         )
-    if finders.landmarker is None and wishes.needs_mesh:
+    return finders.detector
+
+
+def _landmarker(finders: Finders | FaceModels) -> FaceMesh:
+    if finders.landmarker is None:
         raise LibraryError(
-            "The outline of face and lips is to be found, but no MediaPipe face landmarker was given; load its .task "
-            "file, or give face landmarks, or masks for face and lips."
+            "The outline of face and lips is to be found, but there is no MediaPipe face landmarker: give its .task "
+            f"file ({FROM_NODE}), face landmarks, or masks for face and lips."
         )
-    if finders.detector is not None:
-        face = choose(finders.detector.faces(picture), where, size)
-        mesh = None if known is None else known.mesh
-        if wishes.needs_mesh and finders.landmarker is not None:
-            mesh = finders.landmarker.mesh(picture, face.box)
-        return replace(face, mesh=mesh)
-    assert finders.landmarker is not None
-    faces = sorted(map(face_of, finders.landmarker.meshes(picture)), key=lambda face: face.box.center)
-    return choose(faces, where, size)
+    return finders.landmarker
 
 
 def _drawn_by_hand(mask: Any, name: str) -> Mask | None:
@@ -154,7 +215,10 @@ def _drawn_by_hand(mask: Any, name: str) -> Mask | None:
         return None
     found = as_mask(mask)
     if found.max() < 128:
-        raise FaceError(f"The {name} mask is empty; draw over the {name}, or leave the mask away to have it found.")
+        raise FaceError(
+            f"The {name} mask is empty, as LoadImage's is for a picture without transparency; paint the {name} region, "
+            "or leave the mask away to have it found."
+        )
     return found
 
 
@@ -180,7 +244,7 @@ def _masks(
     if wishes.everywhere:
         full = np.full((BASE, BASE), 255, np.uint8)
         return full, SoftMasks(full, full, full)
-    size = (int(frame.window.width), int(frame.window.height))
+    size = frame.seen
     mesh = None if face is None or face.mesh is None else in_window(face.mesh, frame)
     if given.face is not None:
         face_region = cut(_fitted(given.face, frame.picture), frame)
@@ -191,7 +255,7 @@ def _masks(
         lip_region = cut(_fitted(given.lips, frame.picture), frame)
     else:
         assert mesh is not None
-        lip_region = drawn(lip_rectangle(mesh, size), size)
+        lip_region = drawn(lip_rectangle(mesh, size, framing.lip_expand), size)
     for name, region in (("face", face_region), ("lip", lip_region)):
         _check_region(name, region)
     return face_region, soft_masks(face_region, lip_region)
@@ -205,8 +269,8 @@ def _check_region(name: str, region: Mask) -> None:
         )
     if region.min() >= 128:
         raise FaceError(
-            f"The {name} region fills the whole frame, and the model needs to see what is around it; let the face be "
-            "framed automatically, or draw the mask tighter."
+            f"The {name} region fills the whole frame, and the model needs to see what is around it; expand it less, "
+            "draw its mask tighter, or let the face be framed."
         )
 
 

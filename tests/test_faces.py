@@ -168,6 +168,31 @@ def test_mediapipe_finds_the_true_points(task, window):
     assert distance.mean() < 0.03 * np.ptp(true[:, 0])
 
 
+@pytest.mark.parametrize(("width", "height", "left", "top"), [(1000, 1500, 600, 100), (1500, 1000, 100, 600)])
+def test_a_small_face_is_looked_for_in_parts_of_the_picture(task, width, height, left, top):
+    picture = np.full((height, width, 3), 100, np.uint8)
+    picture[top : top + 384, left : left + 384] = np.array(Image.fromarray(astronaut()).resize((384, 384)))
+    landmarker = FaceMesh(task)
+    assert landmarker.meshes(picture) == []
+    (found,) = landmarker.anywhere(picture)
+    true = true_mesh.mesh(astronaut()) * 0.75 + (left, top)
+    distance = np.linalg.norm(found[: 3 * 159 : 3] - true[: 2 * 159 : 2], axis=1)
+    assert distance.mean() < 0.1 * np.ptp(true[:, 0])
+
+
+def test_parts_cover_the_picture_and_each_face_is_told_once():
+    people = [drawn_mesh(x, y, 60) for x, y in ((60, 60), (600, 450), (320, 240), (320, 60))]
+
+    class Shortsighted(DrawnMeshes):
+        def meshes(self, picture, window=None, most=10):
+            return super().meshes(picture, window) if window is not None else []
+
+    found = Shortsighted(*people).anywhere(dots())
+    assert len(found) == len(people)
+    assert all(any(mesh is person for mesh in found) for person in people)
+    assert Shortsighted().anywhere(dots(width=16, height=30)) == []
+
+
 def test_mediapipe_finds_nobody(task):
     assert FaceMesh(task).meshes(np.full((200, 200, 3), 90, np.uint8)) == []
 

@@ -132,6 +132,8 @@ def test_masks_come_in_any_form():
         assert found.shape == (30, 20)
         assert found[15, 10] == 255
         assert found[0, 0] == 0
+    with pytest.raises(ValueError, match="3 masks were given"):
+        as_mask(mask.expand(3, -1, -1))
 
 
 # ---- the window
@@ -179,6 +181,19 @@ def test_as_it_is():
     with pytest.raises(ValueError, match="512x448"):
         frame_whole((800, 600), (500, 460))
     assert fitting((1080, 1920), 512) == (256, 512)
+
+
+def test_the_same_window_at_another_size():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        longest, (x, y) = random.uniform(60, 900), random.uniform(0, 1000, 2)
+        face = Box(x, y, x + longest, y + longest)
+        for size, other in (((512, 512), (64, 64)), ((256, 384), (512, 768)), ((448, 64), (896, 128))):
+            assert frame_face((1000, 900), face, size).at(other) == frame_face((1000, 900), face, other)
+    frame = frame_face((1000, 800), Box(400, 300, 550, 500))
+    for size, words in (((512, 510), "multiples of 64"), ((0, 0), "multiples of 64"), ((512, 448), "stretched to")):
+        with pytest.raises(ValueError, match=words):
+            frame.at(size)
 
 
 def test_cut_repeats_the_border_and_points_follow():

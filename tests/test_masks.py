@@ -91,3 +91,10 @@ def test_pixels_and_locator():
 def test_the_box_of_a_mask():
     assert covered(masks.drawn(Box(3, 4, 10, 9), (20, 20))) == Box(3, 4, 10, 9)
     assert covered(np.full((5, 5), 127, np.uint8)) is None
+
+
+def test_lips_are_expanded_by_the_originals_ratio_unless_told_otherwise():
+    points = np.full((478, 2), 100.0)
+    points[list(masks.LIPS)] = [[80 + 2 * i, 95 + i % 11] for i in range(20)]
+    assert masks.lip_rectangle(points, (200, 200)).width == pytest.approx(2 * 38, abs=2)
+    assert masks.lip_rectangle(points, (200, 200), 1.5).width == pytest.approx(1.5 * 38, abs=2)
