@@ -1,0 +1,369 @@
+"""Where the model files lie: what there is to choose from, and the paths behind what was chosen.
+
+Our own folder is `models/joyhallo`, or what a `joyhallo` key in extra_model_paths.yaml names; JoyHallo's own
+`pretrained_models` may lie in it, or be it. Names are relative to these folders and written with forward slashes on
+every system, so that a workflow works elsewhere; of two files with one name, that in the first folder counts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PureWindowsPath
+
+import folder_paths
+
+from ..joyhallo.download import PUBLISHED, Published, amount, fetch
+from ..joyhallo.faces import DETECTOR, RECOGNISER
+from ..joyhallo.speech import WEIGHTS
+from ..joyhallo.vocals import FILE
+
+log = logging.getLogger(__name__)
+
+OWN = "joyhallo"
+INNER = {OWN: "pretrained_models", "insightface": "models"}  # folders in these that count as if they were these
+DEMO, NONE = "demo", "none"
+DEMO_MODEL = Path(__file__).resolve().parents[1] / "demo_model"
+
+FACE_MODEL = "face_analysis"
+LANDMARKERS = ("face_landmarker_v2_with_blendshapes.task", "face_landmarker.task")
+LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
+SEPARATOR = f"audio_separator/{FILE}"
+AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
+
+HEADER = 128 << 10  # bytes that tell what a file is
+SECONDS = 5  # that what files hold is not looked at again: schemas are asked for often, network drives are slow
+DAMAGED = "damaged"
+CONTENTS = {
+    "checkpoint": rb'"(reference_unet|denoising_unet|audioproj)\.',
+    "wav2vec2": rb'"(wav2vec2\.)?feature_(extractor|projection)\.',
+    "vae": rb'"(first_stage_model\.)?(encoder|decoder)\.conv_(in|out)\.',
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    checkpoint: Path
+    audio_encoder: Path  # a folder of transformers, or a single file as ComfyUI's own loader takes it
+    face_models: Path | None  # the folder that holds the detector and the recogniser
+    face_task: Path | None  # MediaPipe's; None also where it is missing
+    vae: Path
+
+
+def register() -> None:
+    """Make our folder known to ComfyUI, after those of extra_model_paths.yaml."""
+    folder_paths.add_model_folder_path(OWN, os.path.join(folder_paths.models_dir, OWN))
+
+
+# ---- what is to be had: the choices of a combo, the first of which a new node is set to
+
+
+def checkpoints() -> list[str]:
+    ours = filter(_may_be_checkpoint, _names(OWN))
+    return _choices(CHECKPOINT, [*ours, *_holding("checkpoint", "diffusion_models")])
+
+
+def audio_encoders() -> list[str]:
+    weights = [name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS]
+    folders = [name.rpartition("/")[0] for name in weights]
+    single = [name for name in _holding("wav2vec2", "audio_encoders") if name not in weights]
+    return _choices(ENCODER, filter(_speaks_wav2vec2, folders), single)
+
+
+def face_models() -> list[str]:
+    folders = [name.rpartition("/")[0].removesuffix("/models") for name in _names(OWN) if _base(name) == DETECTOR]
+    return _choices(FACES, [name for name in (*folders, "antelopev2") if _path(FACES, name)])
+
+
+def vaes() -> list[str]:
+    return _choices(VAE, _holding("vae", OWN), _names("vae"))
+
+
+# ---- where what was chosen lies
+
+
+def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, download: bool = False) -> Files:
+    """The paths of all that was chosen, or one FileNotFoundError that tells of everything that is missing.
+
+    With `download`, published files that are missing are fetched first; see `joyhallo.download.fetch`.
+    """
+    chosen = {CHECKPOINT: checkpoint, ENCODER: audio_encoder, FACES: face_models, VAE: vae}
+    if face_models == NONE:
+        del chosen[FACES]
+    missing = {kind: name for kind, name in chosen.items() if _path(kind, name) is None}
+    if download and all(name in kind.published for kind, name in missing.items()):
+        _download(chosen)
+        missing = {kind: name for kind, name in chosen.items() if _path(kind, name) is None}
+    paths = {kind: path for kind, name in chosen.items() if (path := _path(kind, name)) is not None}
+    if missing:
+        raise FileNotFoundError(_complaint(missing))
+    return Files(
+        paths[CHECKPOINT], paths[ENCODER], paths.get(FACES), face_task() if FACES in paths else None, paths[VAE]
+    )
+
+
+def separator() -> Path | None:
+    """What separates a voice from music, wherever it lies."""
+    return _anywhere((FILE,), OWN)
+
+
+def face_task() -> Path | None:
+    """MediaPipe's face landmarker, wherever it lies."""
+    return _anywhere(LANDMARKERS, OWN, "detection")
+
+
+# ---- kinds of models
+
+
+@dataclass(frozen=True)
+class Kind:
+    word: str
+    folders: tuple[str, ...]  # as ComfyUI calls them
+    published: tuple[str, ...]
+    fits: Callable[[Path], Path | None]  # what is to be loaded from a path, if it is such a model
+    demo: str = ""  # in the pack's folder
+    same: str = "(?!)"  # names of files in ComfyUI's own folders that are as good as the published ones
+
+    @property
+    def places(self) -> list[Path]:
+        return [place for folder in self.folders for place in _folders(folder)]
+
+
+def _file(path: Path) -> Path | None:
+    return path if os.path.isfile(path) else None
+
+
+def _encoder(path: Path) -> Path | None:
+    if path.suffix == ".safetensors":
+        return _file(path)
+    return path if _file(path / "config.json") and any(_file(path / name) for name in WEIGHTS) else None
+
+
+def _faces(path: Path) -> Path | None:
+    for folder in (path, path / "models"):
+        if all(_file(folder / name) for name in (DETECTOR, RECOGNISER)):
+            return folder
+    return None
+
+
+CHECKPOINT = Kind(
+    "checkpoint", (OWN, "diffusion_models"), ("joyhallo/net.pth", "hallo/net.pth"), _file, "net.safetensors"
+)
+ENCODER = Kind(
+    "audio encoder",
+    (OWN, "audio_encoders"),
+    ("chinese-wav2vec2-base", "wav2vec/wav2vec2-base-960h"),
+    _encoder,
+    "wav2vec2",
+    "chinese-wav2vec2-base",
+)
+FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces)
+VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-mse")
+
+
+def _choices(kind: Kind, ours: Iterable[str], others: Iterable[str] = ()) -> list[str]:
+    """First what is there and fits, then what can be fetched, then what lies in ComfyUI's folders and may fit."""
+    there = [name for name in kind.published if _path(kind, name)]
+    same = [name for name in others if re.search(kind.same, name)]
+    last = NONE if kind is FACES else DEMO if _path(kind, DEMO) else None
+    listed = [*there, *sorted(ours), *same, *kind.published, *sorted(others), last]
+    return list(dict.fromkeys(name for name in listed if name))
+
+
+# ---- folders
+
+
+def _folders(name: str) -> list[Path]:
+    known = name in folder_paths.folder_names_and_paths
+    paths = folder_paths.get_folder_paths(name) if known else [os.path.join(folder_paths.models_dir, name)]
+    inner = INNER.get(name)
+    return [place for path in paths for place in ((Path(path), Path(path, inner)) if inner else (Path(path),))]
+
+
+def _names(folder: str) -> list[str]:
+    """All files in a folder of ComfyUI's, which keeps the list until something in the folder changes."""
+    try:
+        listed = folder_paths.get_filename_list(folder)
+    except FileNotFoundError:  # a folder of the kept list is gone
+        folder_paths.filename_list_cache.pop(folder, None)
+        listed = folder_paths.get_filename_list(folder)
+    names = (name.replace("\\", "/").removeprefix(f"{INNER.get(folder)}/") for name in listed)
+    return [name for name in names if not name.startswith(".") and "/." not in name]
+
+
+def _path(kind: Kind, chosen: str) -> Path | None:
+    """What stands behind any choice; a name that leads out of the folders stands for nothing."""
+    if chosen == DEMO and kind.demo:
+        return kind.fits(DEMO_MODEL / kind.demo)
+    name = str(chosen).replace("\\", "/")
+    parts = PureWindowsPath(name)  # the strictest of all systems: it drops dots and spaces at the end of names
+    if parts.anchor or not all(part.strip(". ") for part in parts.parts or [""]):
+        return None
+    return next(filter(None, (kind.fits(place / name) for place in kind.places)), None)
+
+
+def _anywhere(bases: tuple[str, ...], *folders: str) -> Path | None:
+    names = [*bases, *(name for name in _names(OWN) if _base(name) in bases)]
+    paths = (place / name for folder in folders for name in names for place in _folders(folder))
+    return next(filter(os.path.isfile, paths), None)
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+# ---- what a file holds, told from its first bytes
+
+
+def _holding(content: str, folder: str) -> list[str]:
+    return _holding_at(content, folder, tuple(_names(folder)), time.monotonic() // SECONDS)
+
+
+@lru_cache(maxsize=16)
+def _holding_at(content: str, folder: str, names: tuple[str, ...], moment: float) -> list[str]:
+    places = _folders(folder)
+    return [name for name in names if name.endswith(".safetensors") and _content(name, places) == content]
+
+
+def _may_be_checkpoint(name: str) -> bool:
+    if not name.endswith(".safetensors"):
+        return name.endswith(".pth")
+    content = _content(name, _folders(OWN))
+    return content == "checkpoint" or (content == DAMAGED and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
+
+
+def _speaks_wav2vec2(folder: str) -> bool:
+    path = _path(ENCODER, folder)
+    return path is not None and _told(_model_type_at, str(path / "config.json")) == "wav2vec2"
+
+
+def _content(name: str, places: Iterable[Path]) -> str:
+    paths = (os.path.join(place, name) for place in places)
+    path = next(filter(os.path.isfile, paths), None)
+    return DAMAGED if path is None else _told(_content_at, path)
+
+
+def _told(tell: Callable[[str, int, int], str], path: str) -> str:
+    """What `tell` says of a file; it is asked again when the file changes."""
+    try:
+        stat = os.stat(path)
+        return tell(path, stat.st_mtime_ns, stat.st_size)
+    except OSError:
+        return DAMAGED
+
+
+@lru_cache(maxsize=4096)
+def _content_at(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as file:
+        start = file.read(HEADER)
+    if start[8:9] != b"{":
+        return DAMAGED
+    return next((content for content, keys in CONTENTS.items() if re.search(keys, start)), "something else")
+
+
+@lru_cache(maxsize=256)
+def _model_type_at(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as file:
+        start = file.read(HEADER)
+    try:
+        return str(json.loads(start).get("model_type"))
+    except (ValueError, AttributeError):
+        return DAMAGED
+
+
+# ---- what is missing
+
+
+def _download(chosen: dict[Kind, str]) -> None:
+    """Fetch the published files that the choices lack, and those that work goes better with."""
+    files: dict[Path, Published] = {}
+    for kind, name in chosen.items():
+        if name in kind.published:
+            files |= _lacking(kind, name)
+    if FACES in chosen and face_task() is None:
+        files |= _lacking(FACES, LANDMARKER)
+    if chosen[ENCODER] != DEMO and separator() is None:
+        files |= _lacking(ENCODER, SEPARATOR)
+    if files:
+        fetch(files, _progress())
+
+
+def _lacking(kind: Kind, name: str) -> dict[Path, Published]:
+    """Files by the paths that they should have, beside what is there of the same folder."""
+    whole = next((place for place in kind.places if kind.fits(place / name)), None)
+    begun = (place for place in _folders(OWN) if os.path.isdir(place / name.partition("/")[0]))
+    home = whole or next(begun, _download_folder())
+    return {
+        home / file.place: file
+        for file in PUBLISHED[name]
+        if not (whole and file.needed) and not any(_file(home / place) for place in (file.place, *file.alike))
+    }
+
+
+def _download_folder() -> Path:
+    """The first of our folders that can be written to."""
+    folders = [Path(path) for path in folder_paths.get_folder_paths(OWN)]
+    return next((folder for folder in folders if _writable(folder)), folders[0])
+
+
+def _writable(folder: Path) -> bool:
+    there = next((place for place in (folder, *folder.parents) if place.is_dir()), None)
+    return there is not None and os.access(there, os.W_OK)
+
+
+def _progress() -> Callable[[int, int], None]:
+    """ComfyUI's bar, in thousandths; cancelling is noticed with every piece that arrives."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+    from comfy.utils import ProgressBar
+
+    bar, shown = ProgressBar(1000), -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown
+        throw_exception_if_processing_interrupted()
+        now = 1000 * done // max(total, 1)
+        if now // 100 != shown // 100:
+            log.info("%s of %s fetched", amount(done), amount(total))
+        if now != shown:
+            shown = now
+            bar.update_absolute(now, 1000)
+
+    return report
+
+
+def _complaint(missing: dict[Kind, str]) -> str:
+    lines = [f"{len(missing)} of the chosen models {'is' if len(missing) == 1 else 'are'} missing:"]
+    lines += [f"- {kind.word} {_source(kind, name)}" for kind, name in missing.items()]
+    lines.append("They were looked for in:")
+    looked = {place: None for kind in missing for place in kind.places}
+    lines += [f"- {place}" for place in looked]
+    homes = {
+        path.parents[file.place.count("/")]: None
+        for kind, name in missing.items()
+        if name in kind.published
+        for path, file in _lacking(kind, name).items()
+    }
+    if homes:
+        lines.append(f"Switch on `download` to have those with an address fetched into {', '.join(map(str, homes))}.")
+    demo = f", such as {DEMO}" if _path(CHECKPOINT, DEMO) else ""
+    lines.append(f"You can also put them there by hand, under these names, or choose what you have{demo}.")
+    return "\n".join(lines)
+
+
+def _source(kind: Kind, name: str) -> str:
+    if name == DEMO and kind.demo:
+        return f"{DEMO}: this pack's folder {DEMO_MODEL} lacks {kind.demo}; install the pack again"
+    if name not in kind.published:
+        return f"{name!r:.200}, which none of the folders has"
+    files = _lacking(kind, name).values()
+    needed = [file for file in files if file.needed]
+    size = sum(file.size or 0 for file in needed)
+    notes = [f"; {note}" for note in dict.fromkeys(file.licence for file in needed) if note]
+    about = f" (about {amount(size)})" if size else ""
+    return f"{', '.join(file.place for file in needed)}{about}, from {needed[0].page}{''.join(notes)}"

@@ -1,0 +1,541 @@
+"""Model folders by ComfyUI's own folder_paths and extra_model_paths.yaml, over files as users have them."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hub import Hub, serving
+from safetensors.numpy import save_file
+from shared import REPOSITORY
+
+from joyhallo.download import PUBLISHED
+
+NET, ENCODER, VAE = "joyhallo/net.pth", "chinese-wav2vec2-base", "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
+FRESH = (NET, ENCODER, "face_analysis", VAE)  # what a new node is set to where nothing is there
+
+# What JoyHallo's README asks for.
+PRETRAINED = (
+    "audio_separator/download_checks.json",
+    "audio_separator/mdx_model_data.json",
+    "audio_separator/vr_model_data.json",
+    "audio_separator/Kim_Vocal_2.onnx",
+    "face_analysis/models/face_landmarker_v2_with_blendshapes.task",
+    "face_analysis/models/1k3d68.onnx",
+    "face_analysis/models/2d106det.onnx",
+    "face_analysis/models/genderage.onnx",
+    "face_analysis/models/glintr100.onnx",
+    "face_analysis/models/scrfd_10g_bnkps.onnx",
+    "hallo/net.pth",
+    "joyhallo/net.pth",
+    "motion_module/mm_sd_v15_v2.ckpt",
+    "sd-vae-ft-mse/config.json",
+    "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
+    "stable-diffusion-v1-5/unet/config.json",
+    "stable-diffusion-v1-5/unet/diffusion_pytorch_model.safetensors",
+    "wav2vec/wav2vec2-base-960h/config.json",
+    "wav2vec/wav2vec2-base-960h/feature_extractor_config.json",
+    "wav2vec/wav2vec2-base-960h/model.safetensors",
+    "wav2vec/wav2vec2-base-960h/preprocessor_config.json",
+    "wav2vec/wav2vec2-base-960h/special_tokens_map.json",
+    "wav2vec/wav2vec2-base-960h/tokenizer_config.json",
+    "wav2vec/wav2vec2-base-960h/vocab.json",
+    "chinese-wav2vec2-base/chinese-wav2vec2-base-fairseq-ckpt.pt",
+    "chinese-wav2vec2-base/config.json",
+    "chinese-wav2vec2-base/preprocessor_config.json",
+    "chinese-wav2vec2-base/pytorch_model.bin",
+)
+
+KEYS = {
+    "checkpoint": ("denoising_unet.conv_in.weight", "reference_unet.conv_in.weight", "audioproj.norm.bias"),
+    "vae": ("decoder.conv_in.weight", "encoder.conv_in.weight", "post_quant_conv.bias"),
+    "wav2vec2": ("encoder.layers.0.final_layer_norm.bias", "feature_projection.projection.weight"),
+    "whisper": ("model.encoder.layers.0.fc1.weight", "model.decoder.layers.0.fc1.weight"),
+    "unet": ("conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"),
+    "flux": ("double_blocks.0.img_attn.proj.weight",),
+    "lora": ("lora_unet_down.lora_up.weight",),
+}
+
+
+def lay(root: Path, *names: str, content: bytes = b"") -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def lay_weights(root: Path, **kinds: str) -> None:
+    """Safetensors files by kind of what they hold."""
+    for kind, name in kinds.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: np.zeros(1, np.float16) for key in KEYS[kind]}, root / name)
+
+
+def lay_encoder(folder: Path, weights: str = "pytorch_model.bin", kind: str = "wav2vec2") -> None:
+    lay(folder, weights)
+    lay(folder, "config.json", content=json.dumps({"model_type": kind}).encode())
+
+
+def lay_original(root: Path) -> None:
+    lay(root, *PRETRAINED)
+    lay_encoder(root / "chinese-wav2vec2-base")
+    lay_encoder(root / "wav2vec/wav2vec2-base-960h", "model.safetensors")
+    lay_weights(root, vae=VAE, unet="stable-diffusion-v1-5/unet/diffusion_pytorch_model.safetensors")
+    lay_weights(root, wav2vec2="wav2vec/wav2vec2-base-960h/model.safetensors")
+
+
+def import_model_folders() -> ModuleType:
+    """As a part of a package, as ComfyUI imports it, but without the nodes around it."""
+    for name, path in (("pack", REPOSITORY), ("pack.nodes", REPOSITORY / "nodes")):
+        package = ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+    return importlib.import_module("pack.nodes.model_folders")
+
+
+@pytest.fixture
+def tree(monkeypatch):
+    tree = os.environ.get("COMFYUI")
+    if tree is None:
+        pytest.skip("COMFYUI does not name the folder of a ComfyUI")
+    monkeypatch.syspath_prepend(tree)
+    yield Path(tree)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("pack", "folder_paths", "utils", "comfy")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def models(tmp_path):
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def start(tree, tmp_path):
+    """ComfyUI's folders under tmp_path, and ours in them, after an extra_model_paths.yaml if there is one."""
+
+    def start(extra_model_paths: str = "") -> ModuleType:
+        from comfy.cli_args import args
+
+        args.base_directory = str(tmp_path)
+        importlib.import_module("folder_paths")
+        if extra_model_paths:
+            lay(tmp_path, "extra_model_paths.yaml", content=extra_model_paths.encode())
+            extra_config = importlib.import_module("utils.extra_config")
+            extra_config.load_extra_path_config(str(tmp_path / "extra_model_paths.yaml"))
+        folders = import_model_folders()
+        folders.DEMO_MODEL = tmp_path / "demo_model"
+        folders.register()
+        return folders
+
+    return start
+
+
+# ---- what there is to choose
+
+
+def test_a_fresh_install_names_what_can_be_fetched_and_leaves_the_disk_alone(start, models):
+    folders = start()
+    assert folders.checkpoints() == [NET, "hallo/net.pth"]
+    assert folders.audio_encoders() == [ENCODER, "wav2vec/wav2vec2-base-960h"]
+    assert folders.face_models() == ["face_analysis", "none"]
+    assert folders.vaes() == [VAE]
+    assert not models.exists()
+
+
+@pytest.mark.parametrize("place", ["models/joyhallo", "models/joyhallo/pretrained_models", "elsewhere"])
+def test_the_layout_of_the_original_is_recognised(start, tmp_path, place):
+    root = tmp_path / place
+    lay_original(root)
+    folders = start("original:\n  joyhallo: elsewhere\n" if place == "elsewhere" else "")
+    assert folders.checkpoints() == [NET, "hallo/net.pth"]
+    assert folders.audio_encoders() == [ENCODER, "wav2vec/wav2vec2-base-960h"]
+    assert folders.face_models() == ["face_analysis", "none"]
+    assert folders.vaes() == [VAE]
+
+    found = folders.find(*FRESH)
+    assert found.checkpoint == root / "joyhallo/net.pth"
+    assert found.audio_encoder == root / "chinese-wav2vec2-base"
+    assert found.face_models == root / "face_analysis/models"
+    assert found.face_task == root / "face_analysis/models/face_landmarker_v2_with_blendshapes.task"
+    assert found.vae == root / VAE
+    assert folders.separator() == root / "audio_separator/Kim_Vocal_2.onnx"
+
+
+def test_the_clone_of_the_original_can_be_pointed_to(start, tmp_path):
+    lay_original(tmp_path / "JoyHallo/pretrained_models")
+    lay(tmp_path / "JoyHallo", "configs/inference/inference.yaml", "joyhallo/models/net.py")
+    folders = start("original:\n  base_path: JoyHallo\n  joyhallo: .\n")
+    assert folders.checkpoints() == [NET, "hallo/net.pth"]
+    assert folders.find(*FRESH).checkpoint == tmp_path / "JoyHallo/pretrained_models" / NET
+
+
+def test_of_one_name_in_several_folders_the_first_counts(start, tmp_path, models):
+    for root in (tmp_path / "a", tmp_path / "b", models / "joyhallo"):
+        lay_original(root)
+    lay(tmp_path / "b", "mine.pth")
+    lay(models / "joyhallo", "mine.pth", "old.pth")
+    folders = start("disks:\n  joyhallo: |\n    a\n    b\n")
+    assert folders.checkpoints() == [NET, "hallo/net.pth", "mine.pth", "old.pth"]
+    assert folders.find(*FRESH).checkpoint == tmp_path / "a" / NET
+    assert folders.find("mine.pth", *FRESH[1:]).checkpoint == tmp_path / "b/mine.pth"
+    assert folders.find("old.pth", *FRESH[1:]).checkpoint == models / "joyhallo/old.pth"
+
+
+def test_what_is_there_comes_before_what_could_be_fetched(start, models):
+    lay_weights(models / "joyhallo", checkpoint="joyhallo.safetensors", vae="mine/vae.safetensors")
+    lay_encoder(models / "joyhallo/mine/encoder")
+    folders = start()
+    assert folders.checkpoints() == ["joyhallo.safetensors", NET, "hallo/net.pth"]
+    assert folders.audio_encoders()[0] == "mine/encoder"
+    assert folders.vaes() == ["mine/vae.safetensors", VAE]
+
+
+def test_safetensors_are_told_by_what_they_hold(start, models):
+    own = {kind: f"{kind}.safetensors" for kind in KEYS}
+    lay_weights(models / "joyhallo", **own)
+    lay_weights(models / "diffusion_models", checkpoint="converted/net.safetensors", flux="flux.safetensors")
+    lay_weights(models / "unet", checkpoint="older.safetensors", unet="sd.safetensors")
+    folders = start()
+    ours = ["checkpoint.safetensors", "converted/net.safetensors", "older.safetensors"]
+    assert folders.checkpoints() == [*ours, NET, "hallo/net.pth"]
+    assert folders.vaes() == ["vae.safetensors", VAE]
+    assert folders.find("older.safetensors", "wav2vec2.safetensors", "none", "vae.safetensors") == folders.Files(
+        models / "unet/older.safetensors",
+        models / "joyhallo/wav2vec2.safetensors",
+        None,
+        None,
+        models / "joyhallo/vae.safetensors",
+    )
+
+
+def test_a_file_that_becomes_another_is_told_anew(start, models):
+    folders = start()
+    lay_weights(models / "joyhallo", lora="mine.safetensors")
+    assert "mine.safetensors" not in folders.checkpoints()
+    lay_weights(models / "joyhallo", checkpoint="mine.safetensors")
+    assert "mine.safetensors" in folders.checkpoints()
+
+
+def test_new_files_and_removed_folders_are_noticed(start, models):
+    folders = start()
+    assert "mine.pth" not in folders.checkpoints()
+    lay(models / "joyhallo", "mine.pth", "deep/er.pth")
+    assert {"mine.pth", "deep/er.pth"} <= set(folders.checkpoints())
+    for name in ("deep/er.pth", "mine.pth"):
+        (models / "joyhallo" / name).unlink()
+    (models / "joyhallo/deep").rmdir()
+    (models / "joyhallo").rmdir()
+    assert folders.checkpoints() == [NET, "hallo/net.pth"]
+
+
+def test_encoders_in_the_folder_of_comfyui(start, models):
+    shared = models / "audio_encoders"
+    lay_encoder(shared / "chinese-wav2vec2-base", "model.safetensors")
+    lay_encoder(shared / "hubert", kind="hubert")
+    lay_weights(shared, wav2vec2="large.safetensors", whisper="whisper.safetensors")
+    folders = start()
+    assert folders.audio_encoders() == [ENCODER, "wav2vec/wav2vec2-base-960h", "large.safetensors"]
+    lay_weights(models / "joyhallo", checkpoint="net.safetensors", vae="vae.safetensors")
+    for name in (ENCODER, "large.safetensors"):
+        assert folders.find("net.safetensors", name, "none", "vae.safetensors").audio_encoder == shared / name
+
+
+def test_an_autoencoder_of_another_model_is_not_the_default(start, models):
+    lay(models / "vae", "ae.safetensors", "flux/ae.safetensors")
+    folders = start()
+    assert folders.vaes() == [VAE, "ae.safetensors", "flux/ae.safetensors"]
+    lay(models / "vae", "vae-ft-mse-840000-ema-pruned.safetensors")
+    assert folders.vaes()[:2] == ["vae-ft-mse-840000-ema-pruned.safetensors", VAE]
+
+
+def test_the_face_models_of_other_packs_serve_too(start, models):
+    lay(models / "insightface/models/antelopev2", "scrfd_10g_bnkps.onnx", "glintr100.onnx", "1k3d68.onnx")
+    folders = start()
+    assert folders.face_models() == ["antelopev2", "face_analysis", "none"]
+    lay_weights(models / "joyhallo", checkpoint="net.safetensors", wav2vec2="speech.safetensors", vae="vae.safetensors")
+    found = folders.find("net.safetensors", "speech.safetensors", "antelopev2", "vae.safetensors")
+    assert found.face_models == models / "insightface/models/antelopev2"
+    assert found.face_task is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "joyhallo/face_analysis/models/face_landmarker_v2_with_blendshapes.task",
+        "joyhallo/face_landmarker.task",
+        "joyhallo/somewhere/else/face_landmarker.task",
+        "detection/face_landmarker.task",
+    ],
+)
+def test_the_landmarker_may_lie_elsewhere(start, models, place):
+    folders = start()
+    assert folders.face_task() is None
+    lay(models, place)
+    assert folders.face_task() == models / place
+
+
+def test_hidden_and_unfinished_files_are_not_offered(start, models):
+    lay(models / "joyhallo", "._mine.pth", ".cache/download/net.pth", "a/.trash/net.pth", "joyhallo/net.pth.0a1b.part")
+    assert start().checkpoints() == [NET, "hallo/net.pth"]
+
+
+# ---- cost
+
+
+class Watch:
+    """The files that Python opens."""
+
+    def __init__(self):
+        self.opened: list[str] = []
+        self.on = False
+        sys.addaudithook(self.note)  # which cannot be taken away, only switched off
+
+    def note(self, event, arguments):
+        if self.on and event == "open":
+            self.opened.append(str(arguments[0]))
+
+    def files_opened(self, work):
+        self.opened, self.on = [], True
+        try:
+            result = work()
+        finally:
+            self.on = False
+        return result, self.opened
+
+
+def test_listing_opens_no_big_file_and_small_ones_once(start, models):
+    lay_original(models / "joyhallo")
+    lay(models / "joyhallo", "broken.safetensors")
+    lay_weights(models / "diffusion_models", flux="flux.safetensors")
+    folders = start()
+
+    def listing():
+        return folders.checkpoints(), folders.audio_encoders(), folders.face_models(), folders.vaes()
+
+    watch = Watch()
+    first, opened = watch.files_opened(listing)
+    assert NET in first[0]
+    assert "broken.safetensors" in first[0]  # whoever chooses it is told what is wrong with it
+    names = [Path(name).name for name in opened if name.startswith(str(models))]
+    assert sorted(names) == [
+        "broken.safetensors",
+        "config.json",
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+        "diffusion_pytorch_model.safetensors",
+        "flux.safetensors",
+        "model.safetensors",
+    ]
+    assert watch.files_opened(listing) == (first, [])
+    assert watch.files_opened(lambda: folders.find(*FRESH))[1] == []
+
+
+# ---- what was chosen
+
+
+def test_names_from_windows_are_understood(start, models):
+    lay_original(models / "joyhallo")
+    folders = start()
+    found = folders.find(*(name.replace("/", "\\") for name in FRESH))
+    assert found == folders.find(*FRESH)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.pth",
+        "..\\secret.pth",
+        "joyhallo/../../secret.pth",
+        ".. /secret.pth",
+        "/secret.pth",
+        "\\secret.pth",
+        "C:\\secret.pth",
+        "C:secret.pth",
+        "//server/share/secret.pth",
+        "secret.pth\0",
+        "",
+        ".",
+        "x" * 5000,
+        7,
+        None,
+        ["secret.pth"],
+    ],
+)
+def test_names_do_not_lead_out_of_the_folders(start, models, name):
+    lay_original(models / "joyhallo")
+    lay(models, "secret.pth", "joyhallo/.. /secret.pth")  # the latter is the former on Windows
+    folders = start()
+    for chosen in ((name, *FRESH[1:]), (*FRESH[:3], name)):
+        with pytest.raises(FileNotFoundError, match="which none of the folders has") as caught:
+            folders.find(*chosen)
+        assert len(str(caught.value)) < 2000
+
+
+def test_one_message_lists_all_that_is_missing(start, tmp_path, models):
+    lay(tmp_path / "disk/chinese-wav2vec2-base", "config.json")
+    folders = start("disks:\n  joyhallo: disk\n")
+    with pytest.raises(FileNotFoundError) as caught:
+        folders.find(NET, ENCODER, "face_analysis", "mine.safetensors")
+    assert str(caught.value).splitlines() == [
+        "4 of the chosen models are missing:",
+        "- checkpoint joyhallo/net.pth (about 4.8 GB), from https://huggingface.co/jdh-algo/JoyHallo-v1",
+        "- audio encoder chinese-wav2vec2-base/pytorch_model.bin (about 377 MB), from "
+        "https://huggingface.co/TencentGameMate/chinese-wav2vec2-base",
+        "- face models face_analysis/models/scrfd_10g_bnkps.onnx, face_analysis/models/glintr100.onnx, from "
+        "https://huggingface.co/fudan-generative-ai/hallo; InsightFace's models are for non-commercial research only",
+        "- VAE 'mine.safetensors', which none of the folders has",
+        "They were looked for in:",
+        *(
+            f"- {place}"
+            for place in (
+                tmp_path / "disk",
+                tmp_path / "disk/pretrained_models",
+                models / "joyhallo",
+                models / "joyhallo/pretrained_models",
+                models / "unet",
+                models / "diffusion_models",
+                models / "audio_encoders",
+                models / "insightface",
+                models / "insightface/models",
+                models / "vae",
+            )
+        ),
+        f"Switch on `download` to have those with an address fetched into {tmp_path / 'disk'}.",
+        "You can also put them there by hand, under these names, or choose what you have.",
+    ]
+
+
+def test_without_face_models(start, models):
+    lay_original(models / "joyhallo")
+    folders = start()
+    found = folders.find(NET, ENCODER, "none", VAE)
+    assert found.face_models is None
+    assert found.face_task is None
+
+
+def test_the_small_model_of_the_pack(start, tmp_path, models):
+    demo = tmp_path / "demo_model"
+    folders = start()
+    for choices in (folders.checkpoints(), folders.audio_encoders(), folders.vaes()):
+        assert "demo" not in choices
+    with pytest.raises(FileNotFoundError, match=r"checkpoint demo: this pack's folder .*demo_model lacks net.safetens"):
+        folders.find("demo", "demo", "none", "demo")
+
+    lay(demo, "net.safetensors", "vae.safetensors")
+    lay_encoder(demo / "wav2vec2", "model.safetensors")
+    lay(models / "vae", "ae.safetensors")
+    for choices in (folders.checkpoints(), folders.audio_encoders(), folders.vaes()):
+        assert choices[-1] == "demo"
+    with pytest.raises(FileNotFoundError, match="or choose what you have, such as demo"):
+        folders.find(*FRESH)
+    assert folders.find("demo", "demo", "none", "demo") == folders.Files(
+        demo / "net.safetensors", demo / "wav2vec2", None, None, demo / "vae.safetensors"
+    )
+
+
+# ---- download
+
+
+FINDING = """
+import json, sys
+tree, base, tests, chosen, interrupt = json.loads(sys.argv[1])
+sys.path[:0] = [tests, tests + "/comfy", tree]
+import comfy.cli_args
+comfy.cli_args.args.base_directory, comfy.cli_args.args.cpu = base, True
+from test_model_folders import import_model_folders
+folders = import_model_folders()
+folders.register()
+import comfy.model_management, comfy.utils
+bar = []
+comfy.utils.set_progress_bar_global_hook(lambda value, total, preview, **more: bar.append((value, total)))
+comfy.model_management.interrupt_current_processing(interrupt)
+try:
+    found, error = str(folders.find(*chosen, download=True).checkpoint), None
+except Exception as raised:
+    found, error = None, f"{type(raised).__name__}: {raised}"
+print(json.dumps([found, error, bar]))
+"""
+
+
+@pytest.fixture
+def hub():
+    files = {f"{file.repository}/{file.path}": file for files in PUBLISHED.values() for file in files}
+    with serving(Hub({name: name.encode() for name in files})) as hub:
+        for name in files:
+            if name.endswith(f"{ENCODER}/config.json"):
+                hub.files[name] = b'{"model_type": "wav2vec2"}'
+        yield hub
+
+
+@pytest.fixture
+def find(tree, tmp_path, hub):
+    """In a process of its own: huggingface_hub reads its settings once."""
+
+    def find(*chosen: str, interrupt: bool = False):
+        asked = json.dumps([str(tree), str(tmp_path), str(REPOSITORY / "tests"), chosen, interrupt])
+        clean = {key: value for key, value in os.environ.items() if not key.upper().startswith(("HF_", "HTTP", "ALL_"))}
+        ran = subprocess.run(
+            [sys.executable, "-c", FINDING, asked],
+            env={**clean, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return *json.loads(ran.stdout.splitlines()[-1]), ran.stderr
+
+    return find
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_download_fetches_what_is_missing_and_nothing_else(find, hub, tmp_path, models):
+    own = models / "joyhallo"
+    mine = [VAE, "chinese-wav2vec2-base/model.safetensors", "face_analysis/glintr100.onnx"]
+    lay(own, *mine, "face_analysis/scrfd_10g_bnkps.onnx", content=b"mine")
+    found, error, bar, log = find(*FRESH)
+    assert error is None
+    assert found == str(own / NET)
+    assert (own / NET).read_bytes() == b"jdh-algo/JoyHallo-v1/net.pth"
+    assert {(own / name).read_bytes() for name in mine} == {b"mine"}
+    assert bar[-1] == [1000, 1000]
+    assert "InsightFace's models are for non-commercial research only" not in log  # they were there
+    assert files_in(own) == sorted(
+        [
+            NET,
+            VAE,
+            "audio_separator/Kim_Vocal_2.onnx",
+            "chinese-wav2vec2-base/config.json",
+            "chinese-wav2vec2-base/model.safetensors",
+            "chinese-wav2vec2-base/preprocessor_config.json",
+            "face_analysis/glintr100.onnx",
+            "face_analysis/models/face_landmarker_v2_with_blendshapes.task",
+            "face_analysis/scrfd_10g_bnkps.onnx",
+        ]
+    )
+
+    hub.requests.clear()
+    assert find(*FRESH)[:2] == (found, None)
+    assert hub.requests == []
+
+
+def test_the_licence_of_the_face_models_is_told_when_they_are_fetched(find):
+    assert "InsightFace's models are for non-commercial research only" in find(*FRESH)[3]
+
+
+def test_download_asks_nobody_when_a_file_cannot_be_had(find, hub, models):
+    error = find("mine.safetensors", *FRESH[1:])[1]
+    assert error.startswith("FileNotFoundError: 4 of the chosen models are missing:")
+    assert hub.requests == []
+    assert not models.exists()
+
+
+def test_comfyui_cancels_a_download(find, hub, models):
+    error = find(*FRESH, interrupt=True)[1]
+    assert error.startswith("InterruptProcessingException")
+    assert not (models / "joyhallo" / NET).exists()
