@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,15 @@ CLIPPED_SHARE = 1e-3  # of all samples; loud but clean masters touch full scale,
 BLOCK = 1 << 18  # samples at once, so that hours of sound are never copied as a whole
 
 
+Watch = Callable[[float], None]  # told often how much of some long work is done, in 0..1; what it raises stops that
+
+
 class AudioError(ValueError):
     """A recording that cannot be used, in words for whoever chose it."""
+
+
+def unwatched(done: float) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -182,8 +190,12 @@ class Level:
             yield f"The recording is clipped: {share:.1%} of its samples are at full scale. Lips may follow it worse."
 
 
-def as_channels(waveform: Tensor) -> Tensor:
+def as_channels(waveform: Any) -> Tensor:
     """(channels, samples) of any shape that sound comes in, or an AudioError"""
+    if not isinstance(waveform, (Tensor, np.ndarray)):
+        raise AudioError(
+            f"The sound is a {type(waveform).__name__}; (channels, samples) in floating point is expected."
+        )
     waveform = torch.as_tensor(waveform)
     if waveform.ndim == 3 and len(waveform) != 1:
         raise AudioError(f"The sound is a batch of {len(waveform)} recordings; give one at a time.")
@@ -198,11 +210,11 @@ def as_channels(waveform: Tensor) -> Tensor:
     return waveform.reshape(-1, waveform.shape[-1])
 
 
-def checked_rate(rate: int) -> int:
+def checked_rate(rate: Any) -> int:
     low, high = RATES
-    if not low <= rate <= high or int(rate) != rate:
-        raise AudioError(f"The sample rate is {rate} Hz; a whole number from {low} to {high} is expected.")
-    return int(rate)
+    if not isinstance(rate, Real) or not low <= float(rate) <= high or float(rate) % 1:
+        raise AudioError(f"The sample rate is {rate!r} Hz; a whole number from {low} to {high} is expected.")
+    return int(float(rate))
 
 
 def _opened(path: str | Path) -> Any:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .audio import Recording, video_frames
+from .audio import Recording, Watch, unwatched, video_frames
 from .checkpoint import CheckpointError, looks_like, modern_spelling, open_weights
 from .config import CLIP_FRAMES, FPS, SAMPLE_RATE, NetConfig
 from .libraries import library
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 WHOLE = 300 * FPS
 CONTEXT = 10 * FPS  # what a part of a longer recording hears on either side
 PIECE = 1000  # features (20 s) that the convolutions make at a time; the result does not depend on it
+PIECE_MEMORY = 450 << 20  # bytes that they need for it
 
 FOLDER = (
     "the Hugging Face folder of chinese-wav2vec2-base (config.json, preprocessor_config.json, and pytorch_model.bin "
@@ -119,12 +121,20 @@ class Encoder:
     normalize: bool  # whether it was trained on sound of zero mean and unit variance
     device: torch.device | str = "cpu"
     ready: Callable[[nn.Module], nn.Module] = unchanged  # called before each use: the place to load it
+    watch: Watch = unwatched  # of each use
 
     @property
     def convolutions(self) -> list[tuple[int, int]]:
         """(kernel, stride) of each."""
         layers: Any = self.model.feature_extractor
         return [(layer.conv.kernel_size[0], layer.conv.stride[0]) for layer in layers.conv_layers]
+
+    @property
+    def working_memory(self) -> int:
+        """Bytes on its device, beside the weights, for the longest that is encoded in one pass, in 32 bits."""
+        model: Any = self.model
+        width, states = model.feature_projection.projection.out_features, len(model.encoder.layers) + 1
+        return PIECE_MEMORY + 4 * WHOLE * width * states
 
 
 def load_encoder(
@@ -158,6 +168,7 @@ def wrap_encoder(
     normalize: bool | None = None,
     device: torch.device | str | None = None,
     ready: Callable[[nn.Module], nn.Module] = unchanged,
+    watch: Watch = unwatched,
 ) -> Encoder:
     """ComfyUI's AUDIO_ENCODER, or a wav2vec2 network of transformers, as it is in memory."""
     model = getattr(thing, "model", thing)
@@ -169,7 +180,7 @@ def wrap_encoder(
         )
     if normalize is None:
         normalize = bool(getattr(model, "do_normalize", False)) or _kind_normalizes(name, {})
-    return Encoder(model, name, normalize, device or getattr(thing, "load_device", "cpu"), ready)
+    return Encoder(model, name, normalize, device or getattr(thing, "load_device", "cpu"), ready, watch)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -312,7 +323,9 @@ class _Passes:
         model = self.encoder.ready(self.encoder.model)
         start, stop = index * self.size, min(self.rows, (index + 1) * self.size)
         first, last = (0, self.rows) if self.count == 1 else (max(0, start - CONTEXT), min(self.rows, stop + CONTEXT))
-        states = _hidden_states(model, self.inputs(model, first, last), self.positions.reach)[1:]
+        inputs = self.inputs(model, first, last)
+        with _layers_watched(model, self.encoder.watch):
+            states = _hidden_states(model, inputs, self.positions.reach)[1:]
         rows = torch.empty(stop - start, len(states), states[0].shape[-1])
         for layer, state in enumerate(states):
             rows[:, layer] = state[0, start - first : stop - first]
@@ -328,8 +341,11 @@ class _Passes:
         if self.statistics is None and self.positions.features > PIECE:
             self.statistics = Statistics.of(self.encoder, self.signal)
         low, high = self.positions.around(first, last)
+        pieces = []
         with _normed_as_a_whole(model, self.statistics):
-            pieces = [self._features(model, at, min(high, at + PIECE)) for at in range(low, high, PIECE)]
+            for at in range(low, high, PIECE):
+                self.encoder.watch(0.5 * (at - low) / (high - low))
+                pieces.append(self._features(model, at, min(high, at + PIECE)))
         return self.positions.interpolate(torch.cat(pieces, dim=1), first, last, low)
 
     def _features(self, model: Any, low: int, high: int) -> Tensor:
@@ -402,6 +418,22 @@ def _hidden_states(model: Any, rows: Tensor, reach: int) -> Sequence[Tensor]:
 
 
 @contextmanager
+def _layers_watched(model: Any, watch: Watch) -> Iterator[None]:
+    """The second half of a use: each layer tells that it begins."""
+    layers, begun = model.encoder.layers, count()
+
+    def tell(*_: Any) -> None:
+        watch(0.5 + 0.5 * next(begun) / len(layers))
+
+    handles = [layer.register_forward_pre_hook(tell) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def _projection_of(model: Any, rows: Tensor) -> Iterator[None]:
     handle = model.feature_projection.register_forward_pre_hook(lambda _, inputs: (rows, *inputs[1:]))
     try:
@@ -429,6 +461,7 @@ class Statistics:
         (kernel, stride), count, total, squares = encoder.convolutions[0], 0, 0.0, 0.0
         step = PIECE * math.prod(stride for _, stride in encoder.convolutions)
         for start in range(0, signal.length - kernel + 1, step):
+            encoder.watch(0.0)
             sound = signal.piece(start, start + step + kernel - stride)
             values = layer.conv(sound.to(encoder.device)[None, None])[0].float()
             variance, mean = (moment.cpu().double() for moment in torch.var_mean(values, dim=1, correction=0))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import AudioError, Recording, joined, prepare, resampled, resampled_length, stereo
+from .audio import AudioError, Recording, Watch, joined, prepare, resampled, resampled_length, stereo, unwatched
 from .checkpoint import CheckpointError
 from .config import SAMPLE_RATE
 from .libraries import library
@@ -39,6 +39,7 @@ PAUSE_DEPTH = 21.0  # dB
 DIGITAL_SILENCE = 60.0  # dB under the voice; no room is that quiet, so it says nothing about what was recorded
 
 FILE = "Kim_Vocal_2.onnx"
+FOLDER = "models/joyhallo/audio_separator"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionPr
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}. Expected was {FILE}.")
-    runtime = library("onnxruntime", "Separating the voice from music")
+    runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
     try:
         session = runtime.InferenceSession(str(path), providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base
@@ -65,23 +66,35 @@ def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionPr
     return Separator(path.name, lambda spectrum: session.run(None, {entry.name: spectrum})[0])
 
 
-def hear(waveform: Tensor, rate: int, mode: str = "off", separator: Separator | None = None) -> Recording:
+def hear(
+    waveform: Tensor,
+    rate: int,
+    mode: str = "off",
+    separator: Separator | str | Path | None = None,
+    watch: Watch = unwatched,
+) -> Recording:
     """What the speech encoder is given: the sound as it is, or the voice in it.
 
-    mode: "off"; "on"; or "auto", which separates if `music_likely` says so and a separator is there.
+    mode: "off"; "on"; or "auto", which separates if `music_likely` says so and a separator is there. The file of one
+    is loaded when it is needed.
     """
     if mode not in MODES:
         raise AudioError(f"The mode of separation is {mode!r}; {', '.join(MODES)} are known.")
     if mode == "on" and separator is None:
-        raise AudioError(f"To separate the voice, load {FILE} as the separator, or switch separation off.")
+        raise AudioError(
+            f"To separate the voice, load {FILE} (in ComfyUI, put it from Hallo's weights into {FOLDER}), or switch "
+            "separation off."
+        )
     plain = prepare(waveform, rate)
     if mode == "off" or (mode == "auto" and not music_likely(plain.samples)):
         return plain
     if separator is None:
-        note = f"Music or noise seems to run behind the voice; with {FILE} it would be taken away."
+        note = f"Music or noise seems to run behind the voice; with {FILE} (in {FOLDER}) it would be taken away."
         log.warning(note)
         return replace(plain, notes=(*plain.notes, note))
-    return replace(plain, samples=isolated(separator, waveform, rate))
+    if not isinstance(separator, Separator):
+        separator = load_separator(separator)
+    return replace(plain, samples=isolated(separator, waveform, rate, watch))
 
 
 def music_likely(samples: Tensor) -> bool:
@@ -104,7 +117,7 @@ def pause_depth(samples: Tensor) -> float:
     return float(loud - np.percentile(level[level > loud - DIGITAL_SILENCE], 5))
 
 
-def isolated(separator: Separator, waveform: Tensor, rate: int) -> Tensor:
+def isolated(separator: Separator, waveform: Tensor, rate: int, watch: Watch = unwatched) -> Tensor:
     """The voice in waveform (channels, samples): (samples), one channel at SAMPLE_RATE. Of hours, only that is kept."""
 
     def mix() -> Iterator[np.ndarray]:
@@ -118,7 +131,7 @@ def isolated(separator: Separator, waveform: Tensor, rate: int) -> Tensor:
 
     def voice() -> Iterator[np.ndarray]:
         nonlocal loudest
-        for block in separated(separator, (block * np.float32(down) for block in mix()), samples):
+        for block in separated(separator, (block * np.float32(down) for block in mix()), samples, watch):
             loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
             yield block.mean(axis=1)
 
@@ -126,7 +139,9 @@ def isolated(separator: Separator, waveform: Tensor, rate: int) -> Tensor:
     return found * (PEAK / loudest) if loudest > PEAK else found
 
 
-def separated(separator: Separator, mix: Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray]:
+def separated(
+    separator: Separator, mix: Iterable[np.ndarray], samples: int, watch: Watch = unwatched
+) -> Iterator[np.ndarray]:
     """The voice in `samples` of sound (samples, 2) at RATE, piece by piece: parts overlap and fade into each other."""
     useful = PART - 2 * EDGE
     filling = useful + EDGE - samples % useful
@@ -135,6 +150,7 @@ def separated(separator: Separator, mix: Iterable[np.ndarray], samples: int) -> 
     ahead = np.zeros((0, 2), np.float32)
     voice, weight = np.zeros((PART, 2), np.float32), np.zeros((PART, 1), np.float32)
     for start in range(0, total, STEP):
+        watch(start / total)
         size = min(PART, total - start)
         while len(ahead) < size:
             ahead = np.concatenate([ahead, next(source)])

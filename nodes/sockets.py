@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
 CATEGORY = "JoyHallo"
+
+T = TypeVar("T")
 
 Model = io.Custom("JOYHALLO_MODEL")
 FaceAnalysis = io.Custom("JOYHALLO_FACE_ANALYSIS")
@@ -19,3 +22,10 @@ def expect(value: Any, kind: type, name: str, source: str) -> None:
     """ComfyUI compares the names of types alone, and lets anything through that comes without a link."""
     if not isinstance(value, kind):
         raise TypeError(f"`{name}` is a {type(value).__name__}; connect the output of {source} to it.")
+
+
+def chosen(meanings: Mapping[str, T], choice: str, name: str) -> T:
+    """What a combo's choice means; ComfyUI does not check whether it is one of the list."""
+    if choice not in meanings:
+        raise ValueError(f"`{name}` is {choice!r}; choose one of: {', '.join(meanings)}.")
+    return meanings[choice]

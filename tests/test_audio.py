@@ -101,6 +101,9 @@ def test_speech_of_a_synthesiser(tmp_path, language, text):
         (sound(5_000), 44_100.5, "whole number"),
         (sound(5_000), float("nan"), "sample rate"),
         (sound(5_000), float("inf"), "sample rate"),
+        (sound(5_000), None, "sample rate is None"),
+        (None, 16_000, "is a NoneType"),
+        ("speech.wav", 16_000, "is a str"),
     ],
 )
 def test_what_cannot_be_used_is_named(waveform, rate, words):

@@ -300,6 +300,42 @@ def test_parts_are_computed_when_asked_for_and_the_encoder_made_ready_each_time(
     assert len(made_ready) == count
 
 
+def test_the_way_is_watched_from_start_to_end_and_can_be_left(encoder, monkeypatch, short_parts):
+    monkeypatch.setattr(speech, "PIECE", 60)
+    seen: list[float] = []
+    whole = encode(replace(encoder, watch=seen.append), noise(12))
+    assert seen == sorted(seen)
+    assert seen[0] == 0
+    assert 0.5 < seen[-1] < 1
+    assert len(set(seen)) >= 3 + 3  # pieces and layers
+    first = len(seen)
+    whole.windows(290, 300)
+    assert len(seen) > first  # of another part
+
+    def stop(done: float) -> None:
+        if done >= 0.5:
+            raise KeyboardInterrupt
+
+    before = hook_count(encoder.model)
+    with pytest.raises(KeyboardInterrupt):
+        encode(replace(encoder, watch=stop), noise(12))
+    assert hook_count(encoder.model) == before
+    assert torch.equal(encode(encoder, noise(12)).features(), whole.features())
+
+
+def hook_count(model: nn.Module) -> int:
+    return sum(len(module._forward_pre_hooks) + len(module._forward_hooks) for module in model.modules())
+
+
+def test_as_much_memory_is_asked_for_as_the_longest_pass_takes():
+    """transformers' base model, its layers on the meta device: what the states and the widest step of a layer take."""
+    with torch.device("meta"):
+        model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config())
+    states, widest = 13 * speech.WHOLE * 768 * 4, 2 * speech.WHOLE * 3072 * 4
+    told = wrap_encoder(model).working_memory
+    assert states + widest < told < 2 * (states + widest)
+
+
 def test_up_to_the_limit_one_pass_is_used(encoder, monkeypatch):
     monkeypatch.setattr(speech, "WHOLE", 48)
     recording = noise(48 / 25)

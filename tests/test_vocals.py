@@ -72,6 +72,31 @@ def test_streaming_is_the_whole_at_once(seconds):
     assert max(map(len, pieces)) <= vocals.STEP
 
 
+def test_the_way_is_watched_and_can_be_left():
+    seen: list[float] = []
+    isolated(Separator("identity", identity), mixed(13.3), 44_100, seen.append)
+    assert seen == sorted(set(seen))
+    assert seen[0] == 0
+    assert 0.6 < seen[-1] < 1
+
+    def stop(done: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        isolated(Separator("identity", identity), mixed(13.3), 44_100, stop)
+
+
+def test_a_file_is_loaded_when_it_is_needed(tmp_path):
+    path = fake_network(tmp_path / "Kim_Vocal_2.onnx")
+    expected = hear(mixed(3), 44_100, "on", load_separator(path)).samples
+    assert torch.equal(hear(mixed(3), 44_100, "on", path).samples, expected)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no network")
+    assert torch.equal(hear(mixed(3), 44_100, "off", broken).samples, prepare(mixed(3), 44_100).samples)
+    with pytest.raises(CheckpointError, match=r"broken\.onnx"):
+        hear(mixed(3), 44_100, "on", broken)
+
+
 def test_a_network_that_changes_nothing_gives_the_mix_back():
     mix = 0.5 * torch.sin(torch.arange(12 * 44_100)[None] * torch.tensor([[0.05], [0.2]])).numpy()
     found = np.concatenate(list(separated(Separator("identity", identity), [mix.T], mix.shape[1]))).T

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+from comfy_api.latest import io
+from torch import nn
+
+from ..joyhallo.audio import AudioError
+from ..joyhallo.config import SAMPLE_RATE
+from ..joyhallo.loudness import levelled
+from ..joyhallo.speech import Encoder, SpeechError, encode, wrap_encoder
+from ..joyhallo.vocals import hear
+from .model_folders import separator
+from .sockets import CATEGORY, Speech, chosen
+
+SEPARATION = {mode: mode for mode in ("auto", "on", "off")}
+LOUDNESS = {"as recorded": False, "levelled": True}
+NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
+
+
+class ChineseWav2Vec2Encode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ChineseWav2Vec2Encode",
+            display_name="Chinese Wav2Vec2 Encode",
+            category=CATEGORY,
+            description="Hears what is spoken: features of the speech for each of the 25 frames of a second.",
+            inputs=[
+                io.AudioEncoder.Input(
+                    "audio_encoder",
+                    tooltip="From Load JoyHallo Models or ComfyUI's Load Audio Encoder: the encoder that the model was "
+                    "trained with, chinese-wav2vec2-base for JoyHallo.",
+                ),
+                io.Audio.Input(
+                    "audio",
+                    tooltip="Speech in any language, at any rate, mono or stereo. It sets the length of the video.",
+                ),
+                io.Combo.Input(
+                    "separate_vocals",
+                    options=list(SEPARATION),
+                    default="auto",
+                    tooltip="Whether music and noise are taken away from the voice before it is heard: the saved video "
+                    "keeps them. auto: if there seem to be some and Kim_Vocal_2.onnx is in "
+                    "models/joyhallo/audio_separator.",
+                ),
+                io.Combo.Input(
+                    "loudness",
+                    options=list(LOUDNESS),
+                    default="as recorded",
+                    tooltip="levelled: a faint recording is heard as loud as a broadcast, so that the lips move more.",
+                ),
+                io.Combo.Input(
+                    "normalize",
+                    options=list(NORMALIZATION),
+                    default="as the encoder was trained",
+                    tooltip="Whether all sound is brought to one strength for the encoder. chinese-wav2vec2-base was "
+                    "trained without. Switch it on for a wav2vec2-base-960h of ComfyUI's Load Audio Encoder, which "
+                    "does not tell the two apart.",
+                ),
+            ],
+            outputs=[
+                Speech.Output("speech", tooltip="For JoyHallo Sampler."),
+                io.Audio.Output("vocals", tooltip="What the encoder heard, to listen to: one channel at 16 kHz."),
+                io.Int.Output("frame_count", tooltip="How many frames the video will have: 25 for a second of sound."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, separate_vocals: str | None = None, **others: Any) -> str:
+        """A separator that has come since makes a difference."""
+        return "" if separate_vocals == "off" else str(separator())
+
+    @classmethod
+    def execute(
+        cls, audio_encoder: Any, audio: Any, separate_vocals: str, loudness: str, normalize: str
+    ) -> io.NodeOutput:
+        mode = chosen(SEPARATION, separate_vocals, "separate_vocals")
+        level, normalized = chosen(LOUDNESS, loudness, "loudness"), chosen(NORMALIZATION, normalize, "normalize")
+        waveform, rate = _sound(audio)
+        progress = Progress()
+        encoder = _encoder(audio_encoder, normalized, progress)
+        recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating)
+        if level:
+            recording = levelled(recording)
+        speech = encode(encoder, recording)
+        progress.finish()
+        vocals = {"waveform": recording.samples[None, None], "sample_rate": SAMPLE_RATE}
+        return io.NodeOutput(speech, vocals, speech.length)
+
+
+class Progress:
+    """The node's bar: separation, if any, then encoding. Later parts of long speech leave the bar to the sampler."""
+
+    def __init__(self) -> None:
+        self.bar = comfy.utils.ProgressBar(100)
+        self.separated = 0.0
+        self.finished = False
+
+    def separating(self, done: float) -> None:
+        self.separated = 50.0
+        self._show(50 * done)
+
+    def encoding(self, done: float) -> None:
+        self._show(self.separated + (100 - self.separated) * done)
+
+    def finish(self) -> None:
+        self._show(100)
+        self.finished = True
+
+    def _show(self, percent: float) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if not self.finished:
+            self.bar.update_absolute(round(percent))
+
+
+def _sound(audio: Any) -> tuple[Any, Any]:
+    """waveform (1, channels, samples) and rate, not looked at yet"""
+    if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
+        raise AudioError(
+            f"`audio` is a {type(audio).__name__} without sound, as a silent video gives it; connect a Load Audio."
+        )
+    return audio["waveform"], audio["sample_rate"]
+
+
+def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
+    """Ours or ComfyUI's own; loaded by ComfyUI whenever it is used."""
+    if not hasattr(thing, "patcher"):
+        raise SpeechError(
+            f"`audio_encoder` is a {type(thing).__name__}; connect Load JoyHallo Models or Load Audio Encoder to it."
+        )
+
+    def ready(model: nn.Module) -> nn.Module:
+        # In full: not all of its layers are ComfyUI's, which could be loaded in part; with --novram that is not enough.
+        comfy.model_management.load_models_gpu(
+            [thing.patcher], memory_required=encoder.working_memory, force_full_load=True
+        )
+        return model.to(encoder.device)
+
+    encoder = wrap_encoder(
+        thing,
+        name=getattr(thing, "name", "the audio encoder"),
+        normalize=getattr(thing, "normalize", None) if normalize is None else normalize,
+        ready=ready,
+        watch=progress.encoding,
+    )
+    return encoder

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..joyhallo.boxes import Picture
+from ..joyhallo.faces import Choice, FaceModels
+from ..joyhallo.masks import FACE_EXPAND, LIP_EXPAND, Mask
+from ..joyhallo.overlay import overlay
+from ..joyhallo.portrait import Framing, Wishes, prepare
+from .sockets import CATEGORY, Face, FaceAnalysis, Landmarks, chosen, expect
+
+CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
+FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
+IDENTITIES = {"from the picture": None, "neutral": "neutral"}
+
+
+class FaceMaskPrep(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FaceMaskPrep",
+            display_name="Face & Mask Prep",
+            category=CATEGORY,
+            description="Finds the face that shall speak, frames it, and tells head, face and lips apart.",
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="One picture of someone, seen from the front, with eyes open and lips closed."
+                ),
+                io.Combo.Input(
+                    "which_face",
+                    options=list(CHOICES),
+                    default="auto",
+                    tooltip="Who shall speak if several are in the picture. auto: who is under face_mask, or else is "
+                    "clearly the largest. 0 is the first from the left, 1 the next; the overlay shows the numbers.",
+                ),
+                io.Combo.Input(
+                    "framing",
+                    options=list(FRAMINGS),
+                    default="face",
+                    tooltip="face: a square around the face is animated, and what is around it stays as it is. whole "
+                    "picture: all of it is animated; it must be square.",
+                ),
+                _expand("face_expand", FACE_EXPAND, "face"),
+                _expand("lip_expand", LIP_EXPAND, "lips"),
+                io.Combo.Input(
+                    "identity",
+                    options=list(IDENTITIES),
+                    default="from the picture",
+                    tooltip="from the picture: InsightFace tells the model whose face it is, so that the video keeps "
+                    "resembling it. neutral: does without, for drawings and animals, or where InsightFace's licence "
+                    "does not allow its use.",
+                ),
+                FaceAnalysis.Input(
+                    "face_analysis",
+                    optional=True,
+                    tooltip="From Load JoyHallo Models: finds the face, its outline and its lips. Needed unless "
+                    "identity is neutral and landmarks, or both masks, are connected.",
+                ),
+                io.Mask.Input(
+                    "face_mask",
+                    optional=True,
+                    tooltip="The face, from forehead to chin, painted over the picture: used instead of the outline "
+                    "that would be found and grown by face_expand.",
+                ),
+                io.Mask.Input(
+                    "lip_mask",
+                    optional=True,
+                    tooltip="The lips and some room around them, painted over the picture: used instead of those that "
+                    "would be found and grown by lip_expand.",
+                ),
+                Landmarks.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="Of ComfyUI's MediaPipe Face Landmarker for the same picture: used for outline and lips "
+                    "instead of looking for them.",
+                ),
+            ],
+            outputs=[
+                Face.Output("face", tooltip="For JoyHallo Sampler."),
+                io.Image.Output("square", tooltip="The part of the picture that is animated, pixel by pixel."),
+                _region("pose", "the head moves against what is behind it"),
+                _region("expression", "brows, eyes and cheeks move"),
+                _region("lip", "the lips move"),
+                io.Image.Output(
+                    "overlay",
+                    tooltip="To look at: the square within the picture, lips in blue, expression in yellow, pose in "
+                    "purple, and the number of each face if there are several.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        which_face: str,
+        framing: str,
+        face_expand: float,
+        lip_expand: float,
+        identity: str,
+        face_analysis: FaceModels | None = None,
+        face_mask: Tensor | None = None,
+        lip_mask: Tensor | None = None,
+        landmarks: Any = None,
+    ) -> io.NodeOutput:
+        if face_analysis is not None:
+            expect(face_analysis, FaceModels, "face_analysis", "Load JoyHallo Models")
+        wishes = Wishes(
+            choice=chosen(CHOICES, which_face, "which_face"),
+            mesh=landmarks,
+            face_mask=face_mask,
+            lip_mask=lip_mask,
+            identity=chosen(IDENTITIES, identity, "identity"),
+        )
+        frames = Framing(chosen(FRAMINGS, framing, "framing"), expand=face_expand, lip_expand=lip_expand)
+        prepared = prepare(image, face_analysis, wishes, frames)
+        regions = prepared.regions.at(prepared.frame.seen)
+        return io.NodeOutput(
+            prepared,
+            _output(prepared.window),
+            _output(regions.pose),
+            _output(regions.expression),
+            _output(regions.lip),
+            _output(overlay(prepared)),
+        )
+
+
+def _expand(name: str, default: float, part: str) -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.5,
+        max=4.0,
+        step=0.05,
+        tooltip=f"Size of the rectangle that stands for the {part}, over that of the {part}: {default:g} is what the "
+        "model was trained with; more lets more around them move.",
+    )
+
+
+def _region(name: str, effect: str) -> io.Mask.Output:
+    return io.Mask.Output(
+        name,
+        tooltip=f"Where in the square {effect}. Edit it with any mask node and connect it to {name}_mask of JoyHallo "
+        "Sampler.",
+    )
+
+
+def _output(picture: Picture | Mask) -> Tensor:
+    """8 bits -> a batch of one, in 0..1"""
+    return torch.from_numpy(picture)[None].float() / 255
