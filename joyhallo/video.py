@@ -350,7 +350,7 @@ def samples(sound: NDArray[np.float32], kind: str) -> NDArray[Any]:
     if kind == "fltp":
         return np.ascontiguousarray(sound.T)
     if kind == "s32":  # of which 24 bits are kept
-        sound = (sound * 2.0**23).round().clip(-(2**23), 2**23 - 1).astype(np.int32) << 8
+        sound = np.minimum((sound * 2.0**23).round(), 2**23 - 1).astype(np.int32) << 8
     return sound.reshape(1, -1)
 
 
