@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -308,7 +307,7 @@ class _Passes:
         self.positions = Positions.of(signal, encoder.convolutions)
         self.count = 1 if signal.rows <= WHOLE else math.ceil(signal.rows / (WHOLE - 2 * CONTEXT))
         self.size = math.ceil(signal.rows / self.count)
-        self.part = lru_cache(maxsize=2)(self._part)  # a window may reach over one seam
+        self.held: dict[int, Tensor] = {}
         self.statistics: Statistics | None = None
 
     def read(self, start: int, stop: int) -> Tensor:
@@ -317,6 +316,15 @@ class _Passes:
             first = index * self.size
             parts.append(self.part(index)[max(0, start - first) : stop - first])
         return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+    def part(self, index: int) -> Tensor:
+        """The last two are kept, for a window may reach over one seam: by hand, since a cache that knows this object
+        and is known by it would keep the encoder in memory when nobody needs it any more."""
+        if index not in self.held:
+            while len(self.held) > 1:
+                del self.held[next(iter(self.held))]
+            self.held[index] = self._part(index)
+        return self.held[index]
 
     @torch.no_grad()
     def _part(self, index: int) -> Tensor:

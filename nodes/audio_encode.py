@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
@@ -141,18 +142,18 @@ def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
             f"`audio_encoder` is a {type(thing).__name__}; connect Load JoyHallo Models or Load Audio Encoder to it."
         )
 
-    def ready(model: nn.Module) -> nn.Module:
-        # In full: not all of its layers are ComfyUI's, which could be loaded in part; with --novram that is not enough.
-        comfy.model_management.load_models_gpu(
-            [thing.patcher], memory_required=encoder.working_memory, force_full_load=True
-        )
-        return model.to(encoder.device)
-
     encoder = wrap_encoder(
         thing,
         name=getattr(thing, "name", "the audio encoder"),
         normalize=getattr(thing, "normalize", None) if normalize is None else normalize,
-        ready=ready,
         watch=progress.encoding,
     )
-    return encoder
+    needed, device = encoder.working_memory, encoder.device
+
+    def ready(model: nn.Module) -> nn.Module:
+        # In full: not all of its layers are ComfyUI's, which could be loaded in part; with --novram that is not enough.
+        comfy.model_management.load_models_gpu([thing.patcher], memory_required=needed, force_full_load=True)
+        return model.to(device)
+
+    # Told afterwards: if it knew the encoder that knows it, the network would outlive them both.
+    return replace(encoder, ready=ready)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import wave
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from film import shorten
 from inside import load_pack
 
 from demo.__main__ import prepare
@@ -53,12 +53,6 @@ def base(tmp_path_factory) -> Path:
     shutil.copy(FOLDER / "vae.safetensors", vaes / "small.safetensors")
     shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=0.6)
     return base
-
-
-def shorten(source: Path, target: Path, seconds: float) -> None:
-    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+from pathlib import Path
 from typing import Any
 
 from demo.workflow import Graph, Outputs
@@ -83,3 +85,9 @@ MODELS = {
     "weight_dtype": "auto",
     "download": False,
 }
+
+
+def shorten(source: Path, target: Path, seconds: float) -> None:
+    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))

@@ -1,0 +1,192 @@
+"""The demo under the flags that people start ComfyUI with. Flags that do not touch each other share a server."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from film import Film
+from loaded import Loaded
+from PIL import Image
+
+from demo.__main__ import prepare
+from demo.comfyui import Client, Run, Server
+
+WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
+FRAMES, CHUNKS, STEPS = 69, 5, 2  # of 2.73 s
+
+
+def film(seed: int) -> Film:
+    return Film(sound="speech.wav", sampler={"seed": seed})
+
+
+SAMPLER, SAVING = film(1).sampler.node, film(1).saved.node
+
+EIGHT_BITS = ("--fp8_e4m3fn-unet", "--disable-smart-memory", "--preview-method", "latent2rgb")
+HALF = ("--fp16-unet", "--fp32-text-enc", "--cache-none", "--disable-metadata")
+BRAIN = ("--bf16-unet", "--cache-lru", "3", "--preview-method", "taesd")  # without a file of that method
+PLAIN = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    base: Path
+    log: str
+    first: Run
+    again: Run  # the same once more
+    other: Run  # with another seed
+
+    def file(self, run: Run) -> Path:
+        (saved,) = run.files(SAVING)
+        return self.base / saved["type"] / saved["subfolder"] / saved["filename"]
+
+    def frames(self, run: Run) -> np.ndarray:
+        with av.open(self.file(run)) as video:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+
+
+def session(server: Server) -> Session:
+    client, known = Client(server.url), len(server.text())
+    runs = [client.run(film(seed), workflow=WORKFLOW) for seed in (1, 1, 2)]
+    return Session(server.base, server.text()[known:], *runs)
+
+
+@pytest.fixture(scope="module")
+def sessions(server, comfyui, tmp_path_factory):
+    """By flags; without any it is the server of the other tests."""
+    made = {PLAIN: session(server)}
+
+    def get(flags: tuple[str, ...]) -> Session:
+        if flags not in made:
+            base = tmp_path_factory.mktemp("base")
+            prepare(base)
+            with Server(base, ("--cpu", *flags), tree=comfyui) as started:
+                made[flags] = session(started)
+        return made[flags]
+
+    return get
+
+
+@pytest.mark.parametrize("flags", [PLAIN, EIGHT_BITS, HALF, BRAIN], ids=lambda flags: " ".join(flags) or "--cpu")
+def test_a_video_comes_out(sessions, flags):
+    found = sessions(flags)
+    for run in (found.first, found.again, found.other):
+        assert run.status == "success", run.message
+    assert found.frames(found.first).shape == (FRAMES, 64, 64, 3)
+    assert (found.frames(found.first) != found.frames(found.other)).any()
+    assert "Traceback" not in found.log
+    assert "memory leak" not in found.log
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (PLAIN, "loaded in float32."),
+        (EIGHT_BITS, "loaded in float8_e4m3fn, computed in float32."),
+        (HALF, "loaded in float16, computed in float32."),
+        (BRAIN, "loaded in bfloat16, computed in float32."),
+    ],
+)
+def test_auto_means_the_precision_that_comfyui_was_started_with(sessions, flags, said):
+    lines = [line for line in sessions(flags).log.splitlines() if "JoyHallo checkpoint" in line]
+    assert lines
+    assert all(line.endswith(said) for line in lines)
+
+
+@pytest.mark.parametrize("flags", [PLAIN, EIGHT_BITS, BRAIN])
+def test_each_step_shows_a_face_that_moves(sessions, flags):
+    run, steps = sessions(flags).first, STEPS * CHUNKS
+    assert [(done, total) for at, done, total in run.progress if at == SAMPLER] == [
+        (done, steps) for done in range(1, steps + 1)
+    ]
+    shown = [np.asarray(Image.open(io.BytesIO(picture))).astype(int) for at, picture in run.previews if at == SAMPLER]
+    assert len(shown) == steps
+    changes = [np.abs(after - before).mean() for before, after in pairwise(shown)]
+    if not flags:  # no previews of what is unfinished: the picture, then the frames of the last chunk
+        assert max(changes[: STEPS - 1]) == 0
+        changes = changes[STEPS - 1 :]
+    assert min(changes) > 1
+
+
+def test_the_workflow_is_in_the_file_unless_metadata_are_switched_off(sessions):
+    plain, without = sessions(PLAIN), sessions(HALF)
+    with av.open(plain.file(plain.first)) as video:
+        assert json.loads(video.metadata["workflow"]) == WORKFLOW
+        saved = json.loads(video.metadata["prompt"])
+    assert {number: entry["inputs"] for number, entry in saved.items()} == {
+        number: entry["inputs"] for number, entry in film(1).items()
+    }
+    with av.open(without.file(without.first)) as video:
+        assert not {"workflow", "prompt"} & {key.lower() for key in video.metadata}
+
+
+def test_results_are_kept_as_comfyui_was_told(sessions):
+    assert sessions(PLAIN).again.executed == []
+    assert set(sessions(PLAIN).other.executed) == {SAMPLER, SAVING}
+    assert set(sessions(HALF).again.executed) == set(film(1))  # --cache-none
+    assert sessions(HALF).log.count("JoyHallo checkpoint") == 3
+
+
+def test_without_smart_memory_networks_are_loaded_for_each_run(sessions):
+    plain, eager = sessions(PLAIN).log, sessions(EIGHT_BITS).log
+    assert eager.count("JoyHallo checkpoint") == 1
+    for network in ("ReferenceUNet", "DenoisingUNet", "FaceLocator", "ImageProj", "AudioProj"):
+        asked = f"Requested to load {network}"
+        assert (plain.count(asked) <= 1, eager.count(asked)) == (True, 2), network  # one of the three was kept
+
+
+# ---- within this process: what would need a card, or one server more
+
+
+@pytest.mark.parametrize(
+    ("flag", "said", "rounded"),
+    [
+        ("fp8_e5m2_unet", "float8_e5m2, computed in float32", torch.float8_e5m2),
+        ("fp64_unet", "float64", torch.float64),
+    ],
+)
+def test_the_rarer_precisions(pack, monkeypatch, flag, said, rounded):
+    from comfy.cli_args import args
+
+    exact = Loaded(pack)
+    with torch.inference_mode():
+        for parameter in exact.model.net.parameters():
+            if parameter.ndim >= 2:
+                parameter.copy_(parameter.to(rounded))
+    monkeypatch.setattr(args, flag, True)
+    loaded = Loaded(pack)
+    assert str(loaded.model.precision) == said
+    torch.testing.assert_close(loaded.frames().float(), exact.frames(), rtol=0, atol=1e-4)
+
+
+def test_networks_moved_out_and_in_between_two_steps(pack, monkeypatch):
+    """As with --lowvram and --novram, or when something else wants the memory: the frames stay the same."""
+    loaded = Loaded(pack)
+    expected, loader, moved = loaded.frames(), type(loaded.model).loader, []
+
+    def moving_loader(self, *settings):
+        ready = loader(self, *settings)
+
+        def then_moved(network):
+            ready(network)
+            name, patcher = next(item for item in self.patchers.items() if item[1].model is network)
+            patcher.partially_unload(patcher.offload_device, patcher.model_size() / 2)
+            moved.append((name, "out"))
+            if len(moved) % 2:
+                patcher.partially_load(patcher.load_device, patcher.model_size())
+                moved.append((name, "in"))
+            return network
+
+        return then_moved
+
+    monkeypatch.setattr(type(loaded.model), "loader", moving_loader)
+    torch.testing.assert_close(loaded.frames(), expected, rtol=0, atol=1e-6)
+    assert {name for name, _ in moved} == set(loaded.model.patchers)
+    assert {way for _, way in moved} == {"out", "in"}
