@@ -1,38 +1,40 @@
 """The small model that comes with the nodes, and what it is shown with: `make demo-model` writes `demo_model/` anew.
 
-Nothing of it is trained: the weights are numbers drawn from a seed, so that every stage runs, and the picture is noise.
+Nothing of it is trained: its weights are numbers drawn from a seed, so that every stage runs, and the picture is noise.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
+import re
 import subprocess
 import zlib
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from joyhallo.checkpoint import HEADER_ENTRY, header_entry
-from joyhallo.config import ModelConfig, NetConfig
+from joyhallo.config import SAMPLE_RATE, ModelConfig, NetConfig
 from joyhallo.models.net import Net
 
 from . import portrait
 from .comfyui import ROOT
 
 FOLDER = ROOT / "demo_model"
-NOTE = "Its weights are seeded, not trained: the picture will be noise."
-SENTENCE = "ni3 hao3, huan1 ying2 guan1 kan4."
+ASSETS = ("portrait.png", "face_mask.png", "lip_mask.png", "speech.wav")
+NOTE = "The weights are seeded, not trained: the picture is noise."
+SENTENCE = "ni3 hao3, huan1 ying2 guan1 kan4."  # hello, and welcome
 
 NET = NetConfig(
-    channels=(16, 16, 16, 16),
+    channels=(8, 8, 16, 16),
     layers=1,
     heads=2,
-    norm_groups=8,
+    norm_groups=4,
     face_width=16,
     audio_layers=3,
     audio_channels=16,
@@ -41,8 +43,8 @@ NET = NetConfig(
     audio_width=16,
     locator_channels=(8, 8, 16, 16),
 )
-
-HEARING = {
+ENCODER = {
+    "model_type": "wav2vec2",
     "hidden_size": NET.audio_channels,
     "num_hidden_layers": NET.audio_layers,
     "num_attention_heads": 4,
@@ -51,87 +53,133 @@ HEARING = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
-
+PREPROCESSOR = {"do_normalize": False, "sampling_rate": SAMPLE_RATE}
 AUTOENCODER = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "block_out_channels": [32] * 4,  # ComfyUI's has 32 groups in its normalisations
+    "block_out_channels": [32] * 4,  # 32 is the least: it is how many groups the normalisations have
     "layers_per_block": 1,
     "latent_channels": NET.latent_channels,
 }
 
 
-def seeded(shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def note() -> str:
+    """What the bundled model says of itself."""
+    with safe_open(FOLDER / "net.safetensors", "pt") as file:
+        return json.loads(file.metadata()[HEADER_ENTRY]).get("note", "")
+
+
+# ---- the networks
+
+
+def net_weights(config: NetConfig = NET) -> dict[str, Tensor]:
+    return seeded(lambda: Net(config))
+
+
+def encoder_weights() -> dict[str, Tensor]:
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    return seeded(lambda: Wav2Vec2Model(Wav2Vec2Config.from_dict(ENCODER)))
+
+
+def autoencoder_weights() -> dict[str, Tensor]:
+    """Under the names of Stable Diffusion's own files, which are those of ComfyUI."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    drawn = seeded(lambda: AutoencoderKL(**AUTOENCODER))
+    return {original_name(key): as_convolution(key, tensor) for key, tensor in drawn.items()}
+
+
+def seeded(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        shapes = {key: tensor.shape for key, tensor in build().state_dict().items()}
     return {key: _drawn(key, shape).half() for key, shape in shapes.items()}
 
 
 def _drawn(key: str, shape: torch.Size) -> Tensor:
+    """Evenly distributed numbers of unit variance, scaled: these are the same to the last bit on every machine."""
     if key.endswith(".pe"):
         return _waves(shape[1], shape[2])
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
+    generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
+    noise = (torch.rand(shape, generator=generator) * 2 - 1) * math.sqrt(3)
     if len(shape) > 1:
         return noise / math.sqrt(math.prod(shape[1:]))
     return 1 + 0.1 * noise if key.endswith("weight") else 0.1 * noise
 
 
 def _waves(length: int, width: int) -> Tensor:
-    angles = torch.arange(length)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
-    return torch.stack([angles.sin(), angles.cos()], -1).reshape(1, length, width)
+    """The motion modules' table of positions."""
+    places, numbers = torch.arange(length).double()[:, None], torch.arange(0, width, 2).double()
+    angles = places * 10_000 ** (-numbers / width)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width)
 
 
-def shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in module.state_dict().items()}
+SPELLINGS = (
+    (r"mid_block\.resnets\.0", "mid.block_1"),
+    (r"mid_block\.resnets\.1", "mid.block_2"),
+    (r"mid_block\.attentions\.0", "mid.attn_1"),
+    (r"down_blocks\.(\d)\.resnets", r"down.\1.block"),
+    (r"up_blocks\.(\d)\.resnets", r"up.\1.block"),
+    (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
+    (r"up_blocks\.(\d)\.upsamplers\.0", r"up.\1.upsample"),
+    (r"attn_1\.group_norm", "attn_1.norm"),
+    (r"attn_1\.to_([qkv])", r"attn_1.\1"),
+    (r"attn_1\.to_out\.0", "attn_1.proj_out"),
+    (r"conv_shortcut", "nin_shortcut"),
+    (r"conv_norm_out", "norm_out"),
+)
 
 
-def write_net(folder: Path) -> None:
-    with torch.device("meta"):
-        net = Net(NET)
-    header = header_entry(replace(ModelConfig(NET), note=NOTE))
-    save_file(seeded(shapes(net)), folder / "net.safetensors", {HEADER_ENTRY: header})
+def original_name(key: str) -> str:
+    """Of a weight of diffusers' autoencoder; the original counts the decoder's levels from the finest."""
+    for modern, original in SPELLINGS:
+        key = re.sub(modern, original, key)
+    deepest = len(AUTOENCODER["block_out_channels"]) - 1
+    return re.sub(r"(?<=\bup\.)\d", lambda level: str(deepest - int(level[0])), key)
 
 
-def write_autoencoder(folder: Path) -> None:
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    with torch.device("meta"):
-        autoencoder = AutoencoderKL(**AUTOENCODER)
-    save_file(seeded(shapes(autoencoder)), folder / "vae.safetensors")
+def as_convolution(key: str, tensor: Tensor) -> Tensor:
+    return tensor[..., None, None] if tensor.ndim == 2 and ".attentions." in key else tensor
 
 
-def write_encoder(folder: Path) -> None:
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
+# ---- the files
 
-    with torch.device("meta"):
-        encoder = Wav2Vec2Model(Wav2Vec2Config(**HEARING))
-    folder.mkdir()
-    save_file(seeded(shapes(encoder)), folder / "model.safetensors", {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps({"model_type": "wav2vec2", **HEARING}, indent=2) + "\n")
-    (folder / "preprocessor_config.json").write_text('{"do_normalize": false, "sampling_rate": 16000}\n')
+
+def write(folder: Path = FOLDER) -> None:
+    """All but the README."""
+    write_models(folder)
+    write_pictures(folder)
+    spoken = ("espeak-ng", "-v", "cmn-latn-pinyin", "-s", "150", "-w", str(folder / "speech.wav"), SENTENCE)
+    subprocess.run(spoken, check=True)
+
+
+def write_models(folder: Path) -> None:
+    encoder = folder / "wav2vec2"
+    encoder.mkdir(parents=True, exist_ok=True)
+    write_net(folder / "net.safetensors")
+    save(autoencoder_weights(), folder / "vae.safetensors")
+    save(encoder_weights(), encoder / "model.safetensors", {"format": "pt"})
+    _write_json(ENCODER, encoder / "config.json")
+    _write_json(PREPROCESSOR, encoder / "preprocessor_config.json")
+
+
+def write_net(path: Path, config: NetConfig = NET) -> None:
+    save(net_weights(config), path, {HEADER_ENTRY: header_entry(ModelConfig(config, note=NOTE))})
+
+
+def save(weights: Mapping[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """One entry at most: several would come in any order, and the file would differ from run to run."""
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, about)
+
+
+def _write_json(facts: Mapping[str, object], path: Path) -> None:
+    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def write_pictures(folder: Path) -> None:
     portrait.portrait().save(folder / "portrait.png", optimize=True)
-    portrait.mask(portrait.FACE_BOX).save(folder / "face_mask.png")
-    portrait.mask(portrait.LIP_BOX).save(folder / "lip_mask.png")
-
-
-def write_speech(folder: Path) -> None:
-    spoken = ["espeak-ng", "-v", "cmn-latn-pinyin", "-s", "150", "-w", str(folder / "speech.wav"), SENTENCE]
-    subprocess.run(spoken, check=True)
-
-
-def write(folder: Path = FOLDER) -> None:
-    about = folder / "README.md"
-    kept = about.read_text() if about.exists() else None
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_net(folder)
-    write_autoencoder(folder)
-    write_encoder(folder / "wav2vec2")
-    write_pictures(folder)
-    write_speech(folder)
-    if kept is not None:
-        about.write_text(kept)
+    portrait.mask(portrait.FACE).save(folder / "face_mask.png", optimize=True)
+    portrait.mask(portrait.LIPS).save(folder / "lip_mask.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Let the registry's torchvision and torchaudio, which are built for CUDA, be imported beside a PyTorch without it.
+"""Let the registry's torchvision and torchaudio, built for CUDA, be imported beside a PyTorch that is not.
 
-ComfyUI needs both. Run by `make` in its own virtual environment, after installing them without their dependencies; an
-environment in which they can be imported is left alone.
+ComfyUI imports both. `make` runs this in its own virtual environment, after it installed them without what they ask
+for. An environment in which they can be imported is left as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# Without its compiled library torchvision lacks these operators, and its import stops where it describes them.
+# Without its compiled library torchvision lacks these operators, and its import ends where it describes them.
 OPERATORS = """import torch as _torch
 
 _torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -20,22 +20,23 @@ _torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float i
 """
 
 
-def importable(module: str) -> bool:
-    return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
-
-
-def mend() -> None:
-    packages = Path(sysconfig.get_paths()["purelib"])
-    if not importable("torchvision"):
-        described = packages / "torchvision" / "_meta_registrations.py"
-        described.write_text(OPERATORS + described.read_text())
-    if not importable("torchaudio"):  # it does without libraries that are missing, but not without broken ones
+def mend(packages: Path) -> None:
+    if "torchvision::nms" in trouble("torchvision"):
+        describing = packages / "torchvision" / "_meta_registrations.py"
+        describing.write_text(OPERATORS + describing.read_text(encoding="utf-8"), encoding="utf-8")
+    if ".so" in trouble("torchaudio"):  # it does without libraries that are missing, but not without broken ones
         for broken in (packages / "torchaudio" / "lib").glob("*.so"):
             broken.unlink()
     for module in ("torchvision", "torchaudio"):
-        if not importable(module):
-            sys.exit(f"{module} cannot be imported, and ComfyUI needs it.")
+        if found := trouble(module):
+            sys.exit(f"{module} cannot be imported, and ComfyUI needs it:\n{found}")
+
+
+def trouble(module: str) -> str:
+    """What an import of it has to complain of; nothing if it succeeds."""
+    tried = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False)
+    return tried.stderr[-2000:] if tried.returncode else ""
 
 
 if __name__ == "__main__":
-    mend()
+    mend(Path(sysconfig.get_paths()["purelib"]))

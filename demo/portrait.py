@@ -1,98 +1,139 @@
-"""A drawn portrait with masks of face and lips: ours to ship, and no photograph."""
+"""A portrait drawn for the demo, with masks of its face and lips: ours to give away, and nobody's likeness."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIDE = 512
-FINE = 4  # drawn this much larger, for smooth edges
+FINE = 4  # drawn this many times larger, for smooth edges
 
-SKIN, SHADE, LIPS, MOUTH = (240, 199, 170), (222, 172, 142), (196, 92, 94), (120, 40, 48)
-HAIR, IRIS, WHITE = (62, 42, 36), (84, 58, 42), (252, 250, 247)
-SHIRT, WALL_ABOVE, WALL_BELOW = (54, 96, 128), (214, 224, 228), (176, 194, 202)
-
-FACE_BOX, LIP_BOX = (148, 110, 364, 408), (196, 316, 316, 392)
-
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]
+Color = tuple[int, int, int]
+
+WALL, FLOOR = (226, 233, 234), (178, 199, 206)
+SKIN, SHADE, BLUSH = (244, 205, 178), (226, 178, 148), (232, 140, 124)
+HAIR, SHINE, BROW = (58, 40, 36), (84, 60, 52), (70, 48, 42)
+IRIS, PUPIL, WHITE = (92, 62, 44), (24, 16, 14), (252, 250, 248)
+LIP, LIP_LINE = (206, 104, 104), (138, 56, 60)
+SHIRT, COLLAR = (58, 104, 134), (44, 82, 108)
+
+FACE: Box = (142, 104, 370, 416)
+LIPS: Box = (198, 322, 314, 390)
+
+OUTLINE = [(256, 120), (318, 134), (354, 190), (358, 256), (344, 322), (312, 374), (256, 402)]
+FRINGE = [(256, 86), (330, 98), (376, 158), (380, 250), (358, 216), (320, 170), (264, 158), (208, 182), (158, 226)]
+TEMPLE = [(132, 254), (134, 158), (182, 98)]
+LOCKS = [(256, 62), (334, 74), (388, 140), (396, 250), (392, 350), (366, 420), (330, 438), (182, 438), (146, 420)]
+LOCKS += [(120, 350), (116, 250), (124, 140), (178, 74)]
 
 
 class Canvas:
-    """Ellipses and curves in the coordinates of the finished picture."""
+    """Shapes in the coordinates of the finished picture."""
 
-    def __init__(self) -> None:
-        self.image = Image.new("RGB", (SIDE * FINE, SIDE * FINE))
+    def __init__(self, color: Color | int = 0, mode: str = "RGB"):
+        self.image = Image.new(mode, (SIDE * FINE, SIDE * FINE), color)
         self.draw = ImageDraw.Draw(self.image)
 
-    def ellipse(self, box: Box, color: tuple[int, int, int]) -> None:
+    def ellipse(self, box: Box, color: Color | int) -> None:
         self.draw.ellipse([value * FINE for value in box], color)
 
-    def shape(self, points: list[tuple[float, float]], color: tuple[int, int, int]) -> None:
-        self.draw.polygon([(x * FINE, y * FINE) for x, y in points], color)
+    def shape(self, points: Sequence[Point], color: Color | int) -> None:
+        self.draw.polygon([(x * FINE, y * FINE) for x, y in rounded(points, closed=True)], color)
 
-    def arc(self, box: Box, start: float, end: float, color: tuple[int, int, int], width: float) -> None:
-        self.draw.arc([value * FINE for value in box], start, end, color, round(width * FINE))
+    def line(self, points: Sequence[Point], color: Color, width: float) -> None:
+        """As a brush draws: thin at both ends."""
+        path = rounded(points, closed=False)
+        for at, (x, y) in zip(np.linspace(0, np.pi, len(path)), path, strict=True):
+            radius = width / 2 * (0.25 + 0.75 * np.sin(at))
+            self.ellipse((x - radius, y - radius, x + radius, y + radius), color)
+
+    def tint(self, color: Color, where: Canvas, blur: float) -> None:
+        self.image.paste(color, mask=where.image.filter(ImageFilter.GaussianBlur(blur * FINE)))
 
     def finished(self) -> Image.Image:
         return self.image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
+def rounded(points: Sequence[Point], closed: bool) -> list[Point]:
+    """A smooth curve through all of the points (Catmull and Rom's)."""
+    known = np.asarray(points, float)
+    around = [known[-1:], known, known[:2]] if closed else [known[:1], known, known[-1:]]
+    p = np.concatenate(around)
+    t = np.linspace(0, 1, 24, endpoint=False)[:, None]
+    curve = []
+    for a, b, c, d in zip(p, p[1:], p[2:], p[3:], strict=False):
+        curve.append(b + ((c - a) + ((2 * a - 5 * b + 4 * c - d) + (3 * (b - c) + d - a) * t) * t) * t / 2)
+    return [(x, y) for x, y in np.concatenate(curve)]
+
+
+def mirrored(points: Sequence[Point]) -> list[Point]:
+    return [(SIDE - x, y) for x, y in points]
+
+
 def portrait() -> Image.Image:
     canvas = Canvas()
     wall(canvas)
-    shoulders(canvas)
+    behind(canvas)
     head(canvas)
-    eyes(canvas)
+    for side in (-1, 1):
+        eye(canvas, side)
     nose_and_mouth(canvas)
     return canvas.finished()
 
 
 def wall(canvas: Canvas) -> None:
     ramp = Image.linear_gradient("L").resize(canvas.image.size)
-    below, above = (Image.new("RGB", canvas.image.size, color) for color in (WALL_BELOW, WALL_ABOVE))
-    canvas.image.paste(Image.composite(below, above, ramp))
+    canvas.image.paste(Image.composite(Canvas(FLOOR).image, Canvas(WALL).image, ramp))
 
 
-def shoulders(canvas: Canvas) -> None:
-    canvas.ellipse((118, 60, 394, 430), HAIR)
-    canvas.ellipse((56, 424, 456, 700), SHIRT)
-    canvas.shape([(214, 370), (298, 370), (306, 452), (256, 482), (206, 452)], SHADE)
+def behind(canvas: Canvas) -> None:
+    canvas.shape(LOCKS, HAIR)
+    canvas.shape([(256, 440), (372, 450), (446, 486), (474, 560), (38, 560), (66, 486), (140, 450)], SHIRT)
+    canvas.shape([(212, 366), (300, 366), (306, 446), (256, 488), (206, 446)], SHADE)
+    canvas.line([(200, 444), (222, 470), (256, 494), (290, 470), (312, 444)], COLLAR, 9)
 
 
 def head(canvas: Canvas) -> None:
-    canvas.ellipse((136, 232, 168, 296), SHADE)
-    canvas.ellipse((344, 232, 376, 296), SHADE)
-    canvas.ellipse((150, 104, 362, 408), SKIN)
-    cheeks = Image.new("L", canvas.image.size)
-    drawn = ImageDraw.Draw(cheeks)
-    for x in (196, 316):
-        drawn.ellipse([v * FINE for v in (x - 28, 288, x + 28, 330)], 70)
-    canvas.image.paste(LIPS, mask=cheeks.filter(ImageFilter.GaussianBlur(10 * FINE)))
-    fringe = Image.new("L", canvas.image.size)
-    drawn = ImageDraw.Draw(fringe)
-    drawn.ellipse([v * FINE for v in (144, 84, 368, 300)], 255)
-    below = Image.new("L", canvas.image.size)
-    ImageDraw.Draw(below).ellipse([v * FINE for v in (120, 164, 420, 420)], 255)
-    canvas.image.paste(HAIR, mask=ImageChops.subtract(fringe, below))
+    for x in (150, 362):
+        canvas.ellipse((x - 18, 232, x + 18, 296), SHADE)
+    face = [*OUTLINE, *reversed(mirrored(OUTLINE[1:-1]))]
+    canvas.shape(face, SKIN)
+    cheeks = Canvas(mode="L")
+    for x in (198, 314):
+        cheeks.ellipse((x - 26, 292, x + 26, 328), 90)
+    canvas.tint(BLUSH, cheeks, blur=10)
+    canvas.shape([*FRINGE, *TEMPLE], HAIR)
+    shine, hair = Canvas(mode="L"), Canvas(mode="L")
+    shine.ellipse((180, 100, 320, 136), 160)
+    hair.shape([*FRINGE, *TEMPLE], 255)
+    shine.image = ImageChops.multiply(shine.image, hair.image)
+    canvas.tint(SHINE, shine, blur=8)
 
 
-def eyes(canvas: Canvas) -> None:
-    for x in (210, 302):
-        canvas.ellipse((x - 25, 238, x + 25, 268), WHITE)
-        canvas.ellipse((x - 13, 240, x + 13, 266), IRIS)
-        canvas.ellipse((x - 6, 247, x + 6, 259), (20, 14, 12))
-        canvas.ellipse((x + 2, 244, x + 8, 250), WHITE)
-        canvas.arc((x - 26, 236, x + 26, 272), 190, 350, HAIR, 4)
-        canvas.arc((x - 32, 208, x + 32, 250), 205, 335, HAIR, 6)
+def eye(canvas: Canvas, side: int) -> None:
+    x = 256 + 48 * side
+    canvas.ellipse((x - 25, 238, x + 25, 270), WHITE)
+    canvas.ellipse((x - 15, 238, x + 15, 269), IRIS)
+    canvas.ellipse((x - 7, 246, x + 7, 261), PUPIL)
+    canvas.ellipse((x + 2, 242, x + 9, 249), WHITE)
+    canvas.line([(x - 28, 256), (x - 15, 241), (x, 236), (x + 15, 241), (x + 28, 256)], HAIR, 6)
+    inner, outer = x - 26 * side, x + 32 * side
+    canvas.line([(inner, 219), (x + 4 * side, 209), (outer, 218)], BROW, 8)
 
 
 def nose_and_mouth(canvas: Canvas) -> None:
-    canvas.arc((240, 268, 272, 318), 20, 160, SHADE, 5)
-    canvas.ellipse((222, 338, 290, 370), LIPS)
-    canvas.shape([(222, 352), (239, 339), (256, 346), (273, 339), (290, 352)], LIPS)
-    canvas.arc((214, 326, 298, 360), 30, 150, MOUTH, 3)
+    canvas.line([(246, 308), (256, 314), (266, 308)], SHADE, 6)
+    upper = [(218, 346), (238, 341), (249, 337), (256, 340), (263, 337), (274, 341), (294, 346)]
+    canvas.shape([*upper, (276, 364), (256, 370), (236, 364)], LIP)
+    canvas.line([(212, 343), (226, 350), (256, 355), (286, 350), (300, 343)], LIP_LINE, 4)
 
 
 def mask(box: Box) -> Image.Image:
+    """White where it is; a rectangle, as the model was taught."""
     drawn = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(drawn).rectangle(box, 255)
     return drawn

@@ -58,7 +58,7 @@ class LoadJoyHalloModels(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Model.Output("model", tooltip="For JoyHallo Sampler."),
+                Model.Output("model", display_name="model", tooltip="For JoyHallo Sampler."),
                 io.AudioEncoder.Output("encoder", display_name="audio_encoder", tooltip="For Chinese Wav2Vec2 Encode."),
                 FaceAnalysis.Output("faces", display_name="face_analysis", tooltip="For Face & Mask Prep."),
                 io.Vae.Output("autoencoder", display_name="vae", tooltip="For JoyHallo Sampler, or any other node."),

@@ -80,8 +80,8 @@ class JoyHalloSampler(io.ComfyNode):
                 _region("lip_mask", "lip"),
             ],
             outputs=[
-                io.Image.Output("frames", tooltip="The video's frames."),
-                io.Float.Output("fps", tooltip="Frames per second: 25."),
+                io.Image.Output("frames", display_name="frames", tooltip="The video's frames."),
+                io.Float.Output("fps", display_name="fps", tooltip="Frames per second: 25."),
             ],
         )
 

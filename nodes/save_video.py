@@ -89,7 +89,13 @@ class SaveTalkingVideo(io.ComfyNode):
                     "the frames with 16, 12, 10 or 8 bits a colour; 8 is what a screen shows, 16 is for grading.",
                 ),
             ],
-            outputs=[io.Video.Output("saved", tooltip="The saved file, for Save Video or Get Video Components, say.")],
+            outputs=[
+                io.Video.Output(
+                    "saved",
+                    display_name="video",
+                    tooltip="The saved file, for Save Video or Get Video Components, say.",
+                )
+            ],
             is_output_node=True,
         )
 

@@ -1,22 +1,36 @@
+"""One ComfyUI for all tests of the session, with the pack, the demo's files and some small models in its folders."""
+
+from __future__ import annotations
+
+import os
 import shutil
+import wave
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from inside import load_pack
 
-from demo.bundle import FOLDER
-from demo.comfyui import Client, Server, get_comfyui, install_pack
+from demo.__main__ import prepare
+from demo.bundle import FOLDER, NET, write_net
+from demo.comfyui import Client, Server, get_comfyui
+
+WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread_from_the_start():
+def one_thread_from_the_start() -> None:
     """Also for what larger fixtures compute: other threads, other roundings."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def comfyui():
-    """ComfyUI's tree; where it cannot be had, these tests fail."""
+def comfyui() -> Path:
+    """ComfyUI's tree. Where it cannot be had the tests fail, unless that was said beforehand."""
+    if os.environ.get(WITHOUT):
+        pytest.skip(f"{WITHOUT} is set, so nothing is tried in ComfyUI")
     return get_comfyui()
 
 
@@ -26,22 +40,33 @@ def pack(comfyui):
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory):
-    """A folder for ComfyUI with the pack in it, and portrait, masks and speech to load."""
+def base(tmp_path_factory) -> Path:
+    """ComfyUI's folders. `small` and `small-hallo` are names of models, `short.wav` is a recording of 0.6 s."""
     base = tmp_path_factory.mktemp("comfyui")
-    install_pack(base)
-    (base / "input").mkdir()
-    for asset in (*FOLDER.glob("*.png"), *FOLDER.glob("*.wav")):
-        shutil.copy(asset, base / "input")
+    prepare(base)
+    ours, vaes = base / "models" / "joyhallo", base / "models" / "vae"
+    for folder in (ours, vaes):
+        folder.mkdir(parents=True)
+    write_net(ours / "small.safetensors")
+    write_net(ours / "small-hallo.safetensors", replace(NET, regional_audio=True))
+    shutil.copytree(FOLDER / "wav2vec2", ours / "small-wav2vec2")
+    shutil.copy(FOLDER / "vae.safetensors", vaes / "small.safetensors")
+    shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=0.6)
     return base
 
 
-@pytest.fixture(scope="session")
-def server(base):
-    with Server(base) as running:
-        yield running
+def shorten(source: Path, target: Path, seconds: float) -> None:
+    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))
 
 
 @pytest.fixture(scope="session")
-def client(server):
+def server(comfyui, base) -> Iterator[Server]:
+    with Server(base, tree=comfyui) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server) -> Client:
     return Client(server.url)

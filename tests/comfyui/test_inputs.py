@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from talking import FACE, MODELS, SAMPLING, SPEECH
+from film import Film
 
 from demo.bundle import FOLDER
+
+
+def widgets(node: str) -> dict:
+    """What a node of the film is set to, aside from what is linked."""
+    film = Film()
+    inputs = film[getattr(film, node).node]["inputs"]
+    return {name: value for name, value in inputs.items() if not isinstance(value, list)}
+
+
+MODELS, FACE, SPEECH, SAMPLING = (widgets(node) for node in ("models", "face", "speech", "sampler"))
 
 
 def picture(name: str, mode: str) -> torch.Tensor:
@@ -129,6 +139,18 @@ def test_as_many_frames_as_the_sound_lasts(heard, film, seconds, frames):
     assert count == frames
     assert abs(vocals["waveform"].shape[-1] / vocals["sample_rate"] - seconds) < 1e-3
     assert len(film(speech=speech, steps=1)) == frames
+
+
+def test_comfyuis_own_encoding_hears_what_transformers_does(models):
+    """Its AudioEncoderEncode calls this, at any rate and with any channels."""
+    wave, rate = sound(0.5, channels=2).values()
+    with torch.no_grad():
+        expected = models["encoder"].model(wave[:, 0], output_hidden_states=True).hidden_states
+    found = models["encoder"].encode_audio(wave, rate)
+    assert found["audio_samples"] == 8000
+    for layer, other in zip(found["encoded_audio_all_layers"], expected, strict=True):
+        torch.testing.assert_close(layer, other)
+    torch.testing.assert_close(found["encoded_audio"], expected[-1])
 
 
 # ---- what cannot be used

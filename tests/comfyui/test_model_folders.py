@@ -97,15 +97,24 @@ def import_model_folders() -> ModuleType:
     return importlib.import_module("pack.nodes.model_folders")
 
 
+FRESHLY = ("pack", "folder_paths", "utils", "comfy")  # imported anew for each test
+
+
+def imported() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in FRESHLY}
+
+
 @pytest.fixture
-def tree(monkeypatch):
-    tree = os.environ.get("COMFYUI")
-    if tree is None:
-        pytest.skip("COMFYUI does not name the folder of a ComfyUI")
-    monkeypatch.syspath_prepend(tree)
-    yield Path(tree)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("pack", "folder_paths", "utils", "comfy")]:
+def tree(comfyui, monkeypatch):
+    """ComfyUI's modules as if they had never been imported; other tests find theirs again afterwards."""
+    monkeypatch.syspath_prepend(comfyui)
+    before = imported()
+    for name in before:
         del sys.modules[name]
+    yield comfyui
+    for name in imported():
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 @pytest.fixture
@@ -443,7 +452,7 @@ def test_the_small_model_of_the_pack(start, tmp_path, models):
 FINDING = """
 import json, sys
 tree, base, tests, chosen, interrupt = json.loads(sys.argv[1])
-sys.path[:0] = [tests, tests + "/comfy", tree]
+sys.path[:0] = [tests, tests + "/comfyui", tree]
 import comfy.cli_args
 comfy.cli_args.args.base_directory, comfy.cli_args.args.cpu = base, True
 from test_model_folders import import_model_folders
