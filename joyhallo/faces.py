@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Choice = Literal["auto", "largest"] | int | Box | Mask
 
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
+TASK = "face_landmarker_v2_with_blendshapes.task"
 LICENCE = "InsightFace's models are for non-commercial research only"
 INSIGHTFACE = ("Recognising a face", "or choose the neutral identity.")
 MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
@@ -141,8 +142,8 @@ class FaceMesh:
         """task: face_landmarker.task or face_landmarker_v2_with_blendshapes.task."""
         if not Path(task).is_file():
             raise LibraryError(
-                f"There is no {task}; take face_landmarker_v2_with_blendshapes.task from face_analysis/models of "
-                "JoyHallo's weights, or MediaPipe's face_landmarker.task."
+                f"There is no {task}; take {TASK} from face_analysis/models of JoyHallo's weights, or MediaPipe's "
+                "face_landmarker.task."
             )
         self.task = Path(task).read_bytes()  # by content: MediaPipe cannot open every path on Windows
 

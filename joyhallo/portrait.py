@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .boxes import Box, Picture, Size, covered
 from .faces import (
+    TASK,
     Choice,
     Face,
     FaceError,
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 IDENTITY_WIDTH = 512
 ALIKE = 0.02  # how far the proportions of masks may differ
 
-FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models, where face_models must not be none"
+FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models"
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,8 @@ def _one_of(faces: Iterable[Face], where: Choice, size: Size) -> Found:
 def _detector(finders: Finders | FaceModels) -> InsightFace:
     if finders.detector is None:
         raise LibraryError(
-            f"The identity of the face is to be found, but there are no InsightFace models: give them ({FROM_NODE}), "
-            "or choose the neutral identity."
+            f"The identity of the face is to be found, but there are no InsightFace models: give them ({FROM_NODE}, "
+            "where face_models must not be none), or choose the neutral identity."
         )
     return finders.detector
 
@@ -204,8 +205,9 @@ def _detector(finders: Finders | FaceModels) -> InsightFace:
 def _landmarker(finders: Finders | FaceModels) -> FaceMesh:
     if finders.landmarker is None:
         raise LibraryError(
-            "The outline of face and lips is to be found, but there is no MediaPipe face landmarker: give its .task "
-            f"file ({FROM_NODE}), face landmarks, or masks for face and lips."
+            f"The outline of face and lips is to be found, but there is no MediaPipe face landmarker: give {TASK} "
+            f"({FROM_NODE}, with that file in models/joyhallo/face_analysis/models), face landmarks, or masks for face "
+            "and lips."
         )
     return finders.landmarker
 

@@ -13,6 +13,7 @@ from joyhallo.config import NetConfig
 from joyhallo.faces import Face
 from joyhallo.framing import paste
 from joyhallo.libraries import LibraryError
+from joyhallo.overlay import overlay
 from joyhallo.portrait import Finders, Framing, Wishes, prepare
 from joyhallo.sampling import Settings, check
 
@@ -89,6 +90,13 @@ def sound(found) -> None:
     height, width = found.picture.shape[:2]
     frames = (portrait.picture[None] + 1) / 2
     assert paste(frames, found.picture, found.frame).shape == (1, 3, height, width)
+    shown(found)
+
+
+def shown(found) -> None:
+    regions = found.regions.at(found.frame.seen)
+    found.at(found.frame.size, pose=regions.pose, expression=regions.expression, lip=regions.lip)
+    assert overlay(found).dtype == np.uint8
 
 
 @FEW
@@ -141,6 +149,7 @@ def test_any_masks(face, lips, width, height, kind):
     if found is not None:
         assert all(tensor.isfinite().all() for tensor in found.portrait.masks)
         check(NetConfig(), found.portrait, torch.zeros(1, 5, 12, 768), Settings())
+        shown(found)
 
 
 def test_the_fuzz_reaches_results():
