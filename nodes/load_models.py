@@ -33,8 +33,8 @@ class LoadJoyHalloModels(io.ComfyNode):
                 io.Combo.Input(
                     "face_models",
                     options=model_folders.face_models(),
-                    tooltip="The folder with InsightFace's models and MediaPipe's face landmarker, for non-commercial "
-                    "research only. none: faces are not looked for; draw the masks yourself.",
+                    tooltip="The folder with InsightFace's models, for non-commercial research only, and MediaPipe's "
+                    "face landmarker. none: MediaPipe alone, for the identity neutral.",
                 ),
                 io.Combo.Input(
                     "vae",

@@ -103,9 +103,7 @@ def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, downlo
     paths = {kind: path for kind, name in chosen.items() if (path := _path(kind, name)) is not None}
     if missing:
         raise FileNotFoundError(_complaint(missing))
-    return Files(
-        paths[CHECKPOINT], paths[ENCODER], paths.get(FACES), face_task() if FACES in paths else None, paths[VAE]
-    )
+    return Files(paths[CHECKPOINT], paths[ENCODER], paths.get(FACES), face_task(), paths[VAE])
 
 
 def separator() -> Path | None:

@@ -14,10 +14,10 @@ from ..joyhallo.speech import Speech
 from .autoencoder import ComfyCodec, check_vae
 from .comfy_adapter import JoyHalloModel
 from .preview import Preview
-from .sockets import CATEGORY, Face, Model, expect
+from .sockets import CATEGORY, Face, Model, chosen, expect
 from .sockets import Speech as SpeechSocket
 
-WHOLE, SQUARE = "whole picture", "square"
+PICTURES = {"whole picture": True, "square": False}  # whether the frames are put back
 
 
 class JoyHalloSampler(io.ComfyNode):
@@ -70,8 +70,8 @@ class JoyHalloSampler(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "picture",
-                    options=[WHOLE, SQUARE],
-                    default=WHOLE,
+                    options=list(PICTURES),
+                    default="whole picture",
                     tooltip="whole picture: the square is put back where it came from, at the picture's own size. "
                     "square: the generated frames alone.",
                 ),
@@ -120,10 +120,11 @@ class JoyHalloSampler(io.ComfyNode):
         speech.check(model.config.net)
         face = face.at((size, size), pose=pose_mask, expression=expression_mask, lip=lip_mask)
         settings = Settings(steps, cfg, seed, (pose_weight, expression_weight, lip_weight))
-        return io.NodeOutput(_filmed(model, vae, face, speech, settings, picture), float(FPS))
+        whole = chosen(PICTURES, picture, "picture")
+        return io.NodeOutput(_filmed(model, vae, face, speech, settings, whole), float(FPS))
 
 
-def _filmed(model: JoyHalloModel, vae: Any, face: Prepared, speech: Speech, settings: Settings, picture: str) -> Tensor:
+def _filmed(model: JoyHalloModel, vae: Any, face: Prepared, speech: Speech, settings: Settings, whole: bool) -> Tensor:
     """(frames, height, width, 3)"""
     portrait, size = face.portrait, face.frame.size[0]
     preview = Preview(portrait.picture, model.config.net.latent_channels, model.device)
@@ -142,7 +143,7 @@ def _filmed(model: JoyHalloModel, vae: Any, face: Prepared, speech: Speech, sett
         on_step=preview.after_step,
     ):
         preview.finished = chunk.frames
-        shown = (paste(chunk.frames, face.picture, face.frame) if picture == WHOLE else chunk.frames).movedim(1, -1)
+        shown = (paste(chunk.frames, face.picture, face.frame) if whole else chunk.frames).movedim(1, -1)
         if frames is None:  # made once: a list of chunks would be held twice when they are joined
             frames = shown.new_empty(speech.length, *shown.shape[1:])
         frames[chunk.start : chunk.start + len(shown)] = shown
