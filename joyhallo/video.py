@@ -334,7 +334,7 @@ class Track:
             taken.append(self._rest[:missing])
             self._rest = self._rest[missing:]
             missing -= len(taken[-1])
-        return np.concatenate(taken) if taken else self._rest[:0]
+        return np.concatenate(taken)
 
 
 def _kept_rate(rate: int, facts: Format) -> int:
@@ -460,12 +460,13 @@ class File:
         if self.track is None or self._audio is None:
             return
         end = round(self.count / self.rate * self.track.rate)
+        if end == self._heard:
+            return
         values = samples(self.track.take(end - self._heard), self.facts.samples)
-        if end > self._heard:
-            piece = self._av.AudioFrame.from_ndarray(values, self.facts.samples, LAYOUTS[self.track.channels])
-            piece.sample_rate, piece.time_base = self.track.rate, Fraction(1, self.track.rate)
-            piece.pts, self._heard = self._heard, end
-            self._file.mux(self._audio.encode(piece))
+        piece = self._av.AudioFrame.from_ndarray(values, self.facts.samples, LAYOUTS[self.track.channels])
+        piece.sample_rate, piece.time_base = self.track.rate, Fraction(1, self.track.rate)
+        piece.pts, self._heard = self._heard, end
+        self._file.mux(self._audio.encode(piece))
 
     @contextmanager
     def _naming_errors(self) -> Iterator[None]:
@@ -527,8 +528,12 @@ def _placed(temporary: Path, path: Path, others: Iterator[Path]) -> Path:
             if (another := next(others, None)) is None:
                 raise _taken(path) from error
             path = another
-        else:
+            continue
+        try:
             return temporary.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _taken(path: Path) -> VideoError:

@@ -64,9 +64,17 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Speech.Output("speech", tooltip="For JoyHallo Sampler."),
-                io.Audio.Output("vocals", tooltip="What the encoder heard, to listen to: one channel at 16 kHz."),
-                io.Int.Output("frame_count", tooltip="How many frames the video will have: 25 for a second of sound."),
+                Speech.Output("speech", display_name="speech", tooltip="For JoyHallo Sampler."),
+                io.Audio.Output(
+                    "vocals",
+                    display_name="vocals",
+                    tooltip="What the encoder heard, to listen to: one channel at 16 kHz.",
+                ),
+                io.Int.Output(
+                    "frame_count",
+                    display_name="frame_count",
+                    tooltip="How many frames the video will have: 25 for a second of sound.",
+                ),
             ],
         )
 

@@ -80,13 +80,16 @@ class FaceMaskPrep(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Face.Output("face", tooltip="For JoyHallo Sampler."),
-                io.Image.Output("square", tooltip="The part of the picture that is animated, pixel by pixel."),
+                Face.Output("face", display_name="face", tooltip="For JoyHallo Sampler."),
+                io.Image.Output(
+                    "square", display_name="square", tooltip="The part of the picture that is animated, pixel by pixel."
+                ),
                 _region("pose", "the head moves against what is behind it"),
                 _region("expression", "brows, eyes and cheeks move"),
                 _region("lip", "the lips move"),
                 io.Image.Output(
                     "overlay",
+                    display_name="overlay",
                     tooltip="To look at: the square within the picture, lips in blue, expression in yellow, pose in "
                     "purple, and the number of each face if there are several.",
                 ),
@@ -144,6 +147,7 @@ def _expand(name: str, default: float, part: str) -> io.Float.Input:
 def _region(name: str, effect: str) -> io.Mask.Output:
     return io.Mask.Output(
         name,
+        display_name=name,
         tooltip=f"Where in the square {effect}. Edit it with any mask node and connect it to {name}_mask of JoyHallo "
         "Sampler.",
     )

@@ -20,7 +20,7 @@ def load_pack(tree: Path) -> ModuleType:
     try:
         from comfy.cli_args import args
 
-        args.cpu = True
+        args.cpu = args.use_pytorch_cross_attention = True  # as the tests' server is started
         import nodes  # noqa: F401  ComfyUI's, before any import inside of it could find the pack's
 
         spec = importlib.util.spec_from_file_location(

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 import joyhallo.sampling
 from joyhallo.checkpoint import header_entry, load_checkpoint
 from joyhallo.config import ModelConfig, NetConfig
+from joyhallo.ops import TorchOps
 from joyhallo.sampling import Settings
 from joyhallo.schedule import Schedule
 
@@ -43,6 +44,20 @@ def test_full_precision_gives_the_same_frames(pack, checkpoint):
     found, model = through_comfyui(pack, checkpoint, "fp32")
     assert model.precision.compute == torch.float32
     torch.testing.assert_close(found, frames(load_checkpoint(checkpoint).net), rtol=0, atol=1e-5)
+
+
+def test_every_attention_that_comfyui_may_choose(pack):
+    from comfy.ldm.modules import attention
+
+    random = torch.Generator().manual_seed(7)
+    q, k, v = (torch.randn(3, tokens, 64, generator=random) for tokens in (40, 50, 50))
+    expected = TorchOps.attention(q, k, v, 4)
+    for chosen in (attention.attention_pytorch, attention.attention_sub_quad, attention.attention_split):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pack.nodes.comfy_adapter, "optimized_attention", chosen)
+            precision = pack.nodes.comfy_adapter.Precision(torch.float32, torch.float32)
+            found = pack.nodes.comfy_adapter.comfy_ops(precision).attention(q, k, v, 4)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", HALF)

@@ -106,6 +106,18 @@ def test_an_error_is_told(client):
     assert "net.pth" in run.message
 
 
+def test_a_run_can_be_interrupted(client):
+    graph = Film(sampler={"seed": 1, "steps": 50})
+
+    def after_a_step(kind, data, run):
+        if kind == "progress" and data["node"] == graph.sampler.node:
+            client.interrupt(run)
+
+    run = client.run(graph, after_a_step)
+    assert run.status == "interrupted"
+    assert run.progress[-1][1] < 50
+
+
 def test_a_server_that_does_not_start_says_why(comfyui, tmp_path):
     with pytest.raises(RuntimeError, match="unrecognized arguments: --nonsense"):
         Server(tmp_path, ["--cpu", "--nonsense"], tree=comfyui).__enter__()

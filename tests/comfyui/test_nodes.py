@@ -167,7 +167,7 @@ def test_comfyuis_own_nodes_take_our_models(run):
         ({"face": {"face_mask": None}}, "error", "there is no MediaPipe face landmarker"),
         ({"speech": {"separate_vocals": "on"}}, "error", "Kim_Vocal_2.onnx"),
         ({"sampler": {"model": "demo"}}, "error", "connect the output of Load JoyHallo Models"),
-        ({"saved": {"frames": None}}, "invalid", "Neither frames nor a video are connected; connect one of them"),
+        ({"saved": {"frames": None}}, "error", "Neither frames nor a video are connected; connect one of them"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(run, changes, status, message):
