@@ -25,8 +25,10 @@ def library(module: str, use: str, otherwise: str = "") -> Any:
         problem = f"{package}, which is not installed; install it"
         raise LibraryError(_cure(use, problem, "install", package, otherwise)) from error
     except Exception as error:  # broken binaries raise anything: ImportError, AttributeError, OSError, ValueError
-        package = PACKAGES["cv2"] if "cv2" in _trail(error) or "libGL" in str(error) else name
-        problem = f"{name}, which cannot be loaded ({brief(error)}); mend it"
+        broken = _broken(error) or name
+        without_screen = "cv2" in _trail(error) or "libGL" in str(error)
+        package = PACKAGES["cv2"] if without_screen else PACKAGES.get(broken, broken)
+        problem = f"{broken}, which cannot be loaded ({brief(error)}); mend it"
         raise LibraryError(_cure(use, problem, "install --force-reinstall --no-deps", package, otherwise)) from error
 
 
@@ -39,6 +41,16 @@ def brief(error: BaseException) -> str:
 def _cure(use: str, problem: str, install: str, package: str, otherwise: str) -> str:
     command = f'"{sys.executable}" -m pip {install} "{REQUIREMENTS.get(package, package)}"'
     return f"{use} needs the library {problem} with: {command}{f'; {otherwise}' if otherwise else ''}"
+
+
+def _broken(error: BaseException) -> str | None:
+    """The library whose import failed, which may be one that the wanted library imports."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "<module>":
+            found = str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        trace = trace.tb_next
+    return found
 
 
 def _trail(error: BaseException) -> str:

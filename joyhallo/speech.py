@@ -211,6 +211,8 @@ def _encoder_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Module:
+    # The module itself: transformers imports it late, with whatever of its own helpers is broken.
+    library("transformers.models.wav2vec2.modeling_wav2vec2", "The speech encoder")
     transformers = library("transformers", "The speech encoder")
     try:
         with torch.device("meta"):
