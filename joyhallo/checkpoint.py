@@ -64,7 +64,8 @@ class Checkpoint:
         """All five networks, in the file's precision unless `dtype` says otherwise."""
         with torch.device("meta"):
             net = Net(self.config.net, ops)
-        skipped = never_run(self.config.net)  # nothing else in the file is unknown
+        # by the file's keys, which were checked against ours: layers that ComfyUI fills later do not tell theirs yet
+        skipped = never_run(self.config.net)
         kept = {key: tensor for key, tensor in self.weights.items() if not skipped.match(key)}
         needed = {key: _converted(key, tensor, dtype, device) for key, tensor in kept.items()}
         net.load_state_dict(needed, strict=True, assign=True)
@@ -72,6 +73,7 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Raise a CheckpointError, in words for whoever chose the file, unless it holds a whole JoyHallo or Hallo model."""
     path = Path(path)
     state, header = open_weights(path)
     return Checkpoint(model_config(path, {key: tuple(tensor.shape) for key, tensor in state.items()}, header), state)
@@ -84,6 +86,10 @@ def load_checkpoint(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> Model:
+    """All five networks of a file, in the file's precision unless `dtype` says otherwise.
+
+    On the CPU and in the file's own precision the weights stay on disk, mapped into memory, until they are used.
+    """
     return open_checkpoint(path).build(ops, dtype=dtype, device=device)
 
 
