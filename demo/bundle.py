@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import subprocess
 import zlib
 from collections.abc import Callable, Mapping
@@ -83,11 +82,10 @@ def encoder_weights() -> dict[str, Tensor]:
 
 
 def autoencoder_weights() -> dict[str, Tensor]:
-    """Under the names of Stable Diffusion's own files, which are those of ComfyUI."""
+    """In diffusers' layout, which ComfyUI reads as well."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    drawn = seeded(lambda: AutoencoderKL(**AUTOENCODER))
-    return {original_name(key): as_convolution(key, tensor) for key, tensor in drawn.items()}
+    return seeded(lambda: AutoencoderKL(**AUTOENCODER))
 
 
 def seeded(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
@@ -112,34 +110,6 @@ def _waves(length: int, width: int) -> Tensor:
     places, numbers = torch.arange(length).double()[:, None], torch.arange(0, width, 2).double()
     angles = places * 10_000 ** (-numbers / width)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width)
-
-
-SPELLINGS = (
-    (r"mid_block\.resnets\.0", "mid.block_1"),
-    (r"mid_block\.resnets\.1", "mid.block_2"),
-    (r"mid_block\.attentions\.0", "mid.attn_1"),
-    (r"down_blocks\.(\d)\.resnets", r"down.\1.block"),
-    (r"up_blocks\.(\d)\.resnets", r"up.\1.block"),
-    (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
-    (r"up_blocks\.(\d)\.upsamplers\.0", r"up.\1.upsample"),
-    (r"attn_1\.group_norm", "attn_1.norm"),
-    (r"attn_1\.to_([qkv])", r"attn_1.\1"),
-    (r"attn_1\.to_out\.0", "attn_1.proj_out"),
-    (r"conv_shortcut", "nin_shortcut"),
-    (r"conv_norm_out", "norm_out"),
-)
-
-
-def original_name(key: str) -> str:
-    """Of a weight of diffusers' autoencoder; the original counts the decoder's levels from the finest."""
-    for modern, original in SPELLINGS:
-        key = re.sub(modern, original, key)
-    deepest = len(AUTOENCODER["block_out_channels"]) - 1
-    return re.sub(r"(?<=\bup\.)\d", lambda level: str(deepest - int(level[0])), key)
-
-
-def as_convolution(key: str, tensor: Tensor) -> Tensor:
-    return tensor[..., None, None] if tensor.ndim == 2 and ".attentions." in key else tensor
 
 
 # ---- the files
