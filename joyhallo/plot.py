@@ -93,9 +93,10 @@ def _marks(low: float, high: float, step: float) -> list[float]:
     return [i * step for i in range(math.ceil(low / step - NEAR), math.floor(high / step + NEAR) + 1)]
 
 
-def _clock(time: float, longest: float) -> str:
+def clock(time: float, longest: float) -> str:
+    """A time as it is read, as all the times up to the longest are."""
     if longest < 100:
-        return f"{time:g} s"
+        return f"{time:.3g} s"
     hours, minutes, rest = int(time) // 3600, int(time) // 60 % 60, int(time) % 60
     return f"{hours}:{minutes:02}:{rest:02}" if longest >= 3600 else f"{minutes}:{rest:02}"
 
@@ -128,12 +129,12 @@ class _Chart:
             height = self.y(mark)
             self.draw.line((self.left, height, self.right, height), GRID, FINE)
             self.draw.text((self.left - GAP, height), label, INK, self.font, "rm")
-        room = self._width(_clock(self.seconds, self.seconds)) + 2 * GAP
+        room = self._width(clock(self.seconds, self.seconds)) + 2 * GAP
         most = max(1.0, (self.right - self.left) / room)
         step = next((time for time in TIMES if self.seconds / time <= most), self.seconds)
         for time in _marks(0, self.seconds, step):
             self.draw.line((self.x(time), self.bottom, self.x(time), self.bottom + GAP / 2), INK, FINE)
-            text = _clock(time, self.seconds)
+            text = clock(time, self.seconds)
             across = min(self.x(time), self.image.width - GAP / 2 - self._width(text) / 2)
             self.draw.text((across, self.bottom + GAP), text, INK, self.font, "mt")
         self.draw.line((self.left, self.bottom, self.right, self.bottom), INK, FINE)
