@@ -291,7 +291,7 @@ def _key(encoder: Encoder, recording: Recording, clip_frames: int) -> str:
     """A digest of all that the features follow from."""
     facts = (encoder.name, encoder.normalize, clip_frames, len(recording.samples), of_module(encoder.model))
     digest = hashlib.sha256(repr(facts).encode())
-    digest.update(memoryview(recording.samples.detach().contiguous().numpy()))
+    digest.update(recording.samples.detach().contiguous().numpy().data)
     return digest.hexdigest()
 
 
