@@ -24,6 +24,7 @@ LOUDEST = 2.0**31  # whole numbers of 32 bits that were never scaled; beyond tha
 RATES = (1_000, 1_000_000)
 SILENCE = 1e-3  # -60 dB of full scale
 FULL_SCALE = 0.9995
+FLOOR = -100.0  # dB of full scale: what is fainter counts as this
 CLIPPED_SHARE = 1e-3  # of all samples; loud but clean masters touch full scale, clipped ones rest there
 BLOCK = 1 << 18  # samples at once, so that hours of sound are never copied as a whole
 
@@ -56,6 +57,21 @@ class Recording:
 def video_frames(samples: int, fps: int = FPS) -> int:
     """How many frames the sound lasts. In floating point as the original has it, so 0.28 s are 8 frames, not 7."""
     return math.ceil(samples / SAMPLE_RATE * fps)
+
+
+def levels(samples: Tensor, rows: int) -> Tensor:
+    """How loud each video frame is, (rows) in dB of full scale: samples (n) at SAMPLE_RATE, then silence.
+
+    The root mean square of a frame's samples, of those that there are where the recording ends within it.
+    """
+    size = SAMPLE_RATE // FPS
+    whole = len(samples) // size
+    heard, rest = samples[: whole * size].reshape(whole, size), samples[whole * size :]
+    power = torch.zeros(rows, dtype=torch.float64)
+    power[:whole] = torch.linalg.vector_norm(heard, dim=1).double().square() / size
+    if len(rest):
+        power[whole] = rest.double().square().mean()
+    return (10 * power.log10()).clamp(min=FLOOR).float()
 
 
 def prepare(waveform: Tensor, rate: int) -> Recording:

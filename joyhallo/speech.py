@@ -6,12 +6,13 @@ transformer sees them, so every row has heard the whole recording.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .audio import Recording, Watch, unwatched, video_frames
+from .audio import Recording, Watch, levels, unwatched, video_frames
 from .checkpoint import CheckpointError, looks_like, modern_spelling, open_weights
 from .config import CLIP_FRAMES, FPS, SAMPLE_RATE, NetConfig
+from .fingerprint import of_module
 from .libraries import library
+from .video import Sound
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,9 @@ class Speech:
     samples: int
     encoder: str
     read: Callable[[int, int], Tensor]  # first and last row -> (rows, layers, channels)
+    levels: Tensor = field(compare=False, repr=False)  # (rows): how loud each is, in dB of full scale
+    key: str  # the same for the same features, in any session
+    sound: Sound | None = field(default=None, compare=False, repr=False)  # what is heard beside the picture
     fps: int = FPS
 
     def features(self, start: int = 0, stop: int | None = None) -> Tensor:
@@ -257,8 +263,10 @@ def _kind_normalizes(name: str, facts: dict[str, Any]) -> bool:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, recording: Recording, clip_frames: int = CLIP_FRAMES) -> Speech:
-    """Features of a recording, for chunks of `clip_frames` rows; 1 adds none.
+def encode(
+    encoder: Encoder, recording: Recording, clip_frames: int = CLIP_FRAMES, sound: Sound | None = None
+) -> Speech:
+    """Features of a recording, for chunks of `clip_frames` rows; 1 adds none. `sound` comes along as it is.
 
     Up to WHOLE rows are computed here and now, in one pass. A longer recording is encoded in parts, each with CONTEXT
     around it, when they are asked for: hours of speech cost no more memory than the longest that is done in one pass.
@@ -273,7 +281,18 @@ def encode(encoder: Encoder, recording: Recording, clip_frames: int = CLIP_FRAME
         samples=len(recording.samples),
         encoder=encoder.name,
         read=(lambda start, stop: first[start:stop]) if passes.count == 1 else passes.read,
+        levels=levels(recording.samples, passes.rows),
+        key=_key(encoder, recording, clip_frames),
+        sound=sound,
     )
+
+
+def _key(encoder: Encoder, recording: Recording, clip_frames: int) -> str:
+    """A digest of all that the features follow from."""
+    facts = (encoder.name, encoder.normalize, clip_frames, len(recording.samples), of_module(encoder.model))
+    digest = hashlib.sha256(repr(facts).encode())
+    digest.update(recording.samples.detach().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import comfy.utils
 from comfy_api.latest import io
 from torch import nn
 
-from ..joyhallo.audio import AudioError
+from ..joyhallo.audio import AudioError, as_channels, checked_rate
 from ..joyhallo.config import SAMPLE_RATE
 from ..joyhallo.loudness import levelled
 from ..joyhallo.speech import Encoder, SpeechError, encode, wrap_encoder
@@ -95,7 +95,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
         recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating)
         if level:
             recording = levelled(recording)
-        speech = encode(encoder, recording)
+        speech = encode(encoder, recording, sound=(as_channels(waveform), checked_rate(rate)))
         progress.finish()
         vocals = {"waveform": recording.samples[None, None], "sample_rate": SAMPLE_RATE}
         return io.NodeOutput(speech, vocals, speech.length)

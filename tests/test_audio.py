@@ -10,7 +10,7 @@ from shared import REPOSITORY
 from speakers import ENGLISH, MANDARIN, recordings, spoken, voice
 
 from joyhallo import audio
-from joyhallo.audio import AudioError, Recording, load, prepare, read, resampled, video_frames
+from joyhallo.audio import AudioError, Recording, levels, load, prepare, read, resampled, video_frames
 from joyhallo.libraries import LibraryError
 
 RATES = (8_000, 11_025, 12_345, 16_000, 22_050, 44_100, 48_000, 96_000)
@@ -66,6 +66,19 @@ def test_lengths_of_odd_durations(rate):
         assert len(recording.samples) == math.ceil(samples * (16_000 / rate))
         assert recording.frames == math.ceil(len(recording.samples) / 16_000 * 25)
         assert abs(recording.frames / 25 - seconds) < 0.082
+
+
+def test_levels_are_root_mean_squares_in_decibels():
+    random = np.random.default_rng(0)
+    sound = random.standard_normal(5 * 640 + 100).astype(np.float32) * 10.0 ** random.uniform(-3, 0, 5 * 640 + 100)
+    sound[640:1280] = 0
+    found = levels(torch.from_numpy(sound).float(), 16)
+    for frame in range(16):
+        heard = sound[frame * 640 : (frame + 1) * 640].astype(np.float64)
+        expected = 20 * np.log10(np.sqrt(np.mean(heard**2))) if heard.any() else -100
+        assert found[frame].item() == pytest.approx(expected, abs=1e-3), frame
+    assert levels(torch.full((640,), 1e-6), 1).item() == -100
+    assert levels(torch.ones(640), 1).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_video_frames_round_up_as_the_original_does():

@@ -237,6 +237,38 @@ def test_a_network_of_other_sizes_is_refused(encoder):
         encode(encoder, noise(1)).check(NetConfig())
 
 
+# ---- what it is known by
+
+
+def test_levels_and_sound_come_along(encoder):
+    recording, sound = noise(0.9), (torch.randn(2, 900), 1000)
+    found = encode(encoder, recording, sound=sound)
+    assert found.sound is sound
+    assert encode(encoder, recording).sound is None
+    assert found.levels.shape == (32,)
+    assert torch.equal(found.levels[23:], torch.full((9,), -100.0))
+    assert (found.levels[:22] + 20).abs().max() < 1  # noise of a tenth of full scale
+
+
+def test_the_key_is_that_of_the_features(encoder):
+    recording, same = noise(0.9), noise(0.9)
+    known = encode(encoder, recording).key
+    assert encode(seeded_encoder(SIZES), same, sound=(torch.zeros(1, 9), 9)).key == known
+    louder = Recording(recording.samples.index_fill(0, torch.tensor([7000]), 0.5))
+    weights = seeded_encoder(SIZES)
+    with torch.no_grad():
+        weights.model.feature_projection.projection.bias += 1e-3
+    others = [
+        encode(encoder, louder),
+        encode(encoder, Recording(recording.samples[:-1])),
+        encode(encoder, recording, clip_frames=8),
+        encode(replace(encoder, normalize=True), recording),
+        encode(replace(encoder, name="another"), recording),
+        encode(weights, recording),
+    ]
+    assert len({known, *(other.key for other in others)}) == 1 + len(others)
+
+
 # ---- long recordings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -116,9 +117,10 @@ def separator(pack, tmp_path, monkeypatch):
 
 def test_our_encoder_gives_the_engines_features(run, ours, small):
     speech, vocals, count = run(ours())
-    expected = engine.encode(small, Recording(heard(sound())))
+    expected = engine.encode(replace(small, name="a small one"), Recording(heard(sound())))
     assert torch.equal(speech.features(), expected.features())
     assert (speech.length, count, speech.encoder) == (33, 33, "a small one")
+    assert speech.key == expected.key
     assert torch.equal(vocals["waveform"], heard(sound())[None, None])
     assert vocals["sample_rate"] == 16_000
 
@@ -136,6 +138,12 @@ def test_the_input_stays_as_it_was(run, ours):
     before = audio["waveform"].clone()
     run(ours(), audio, loudness="levelled", normalize="on")
     assert torch.equal(audio["waveform"], before)
+
+
+def test_the_recording_itself_is_kept_for_the_video(run, ours):
+    audio = sound()
+    kept, rate = run(ours(), audio, loudness="levelled")[0].sound
+    assert (kept.data_ptr(), kept.shape, rate) == (audio["waveform"].data_ptr(), audio["waveform"].shape[1:], RATE)
 
 
 def test_sound_in_half_precision_is_heard(run, ours):
