@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,7 +39,7 @@ def facts(source: Any) -> Facts:
         return Facts(picture.width, picture.height, Fraction(picture.average_rate or 1), seconds)
 
 
-def frames(source: Any, at_once: int = AT_ONCE) -> Generator[Tensor]:
+def frames(source: Any, at_once: int = AT_ONCE) -> Iterator[Tensor]:
     """All of them in order: (up to at_once, height, width, 3) in 0..1"""
     with _opened(source) as (file, picture):
         picture.thread_type = "AUTO"
@@ -56,10 +56,15 @@ def frames(source: Any, at_once: int = AT_ONCE) -> Generator[Tensor]:
 class Reel:
     """The frames of a video, taken off as they are needed."""
 
-    def __init__(self, source: Any):
-        self._coming = frames(source)
+    def __init__(self, coming: Iterator[Tensor]):
+        """coming: batches of frames"""
+        self._coming = coming
         self._rest = torch.zeros(0)
         self._last: Tensor | None = None
+
+    @classmethod
+    def of(cls, source: Any) -> Reel:
+        return cls(frames(source))
 
     def take(self, count: int) -> Tensor:
         """The next frames (count, height, width, 3) in 0..1; after the end the last one stays."""
@@ -75,9 +80,6 @@ class Reel:
             raise VideoError("The video holds no frame; choose another one.")
         held = self._last.expand(missing, -1, -1, -1)
         return torch.cat([taken, held]) if len(taken) else held
-
-    def close(self) -> None:
-        self._coming.close()
 
 
 def read_sound(source: Any) -> Sound | None:

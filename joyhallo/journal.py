@@ -41,11 +41,12 @@ class Journal:
         """shape: of a chunk's latents"""
         self.path, self.key, self.shape = folder / f"{key}{ENDING}", key, tuple(shape)
         self.size = 4 * math.prod(self.shape)
+        self.record = DIGEST + self.size  # bytes
 
     def read(self, index: int) -> Tensor | None:
         try:
             with self.path.open("rb") as file:
-                file.seek(index * (DIGEST + self.size))
+                file.seek(index * self.record)
                 digest, payload = file.read(DIGEST), bytearray(file.read(self.size))
         except FileNotFoundError:
             return None
@@ -64,7 +65,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)), "r+b") as file:
-                file.seek(index * (DIGEST + self.size))
+                file.seek(index * self.record)
                 file.write(self._digest(index, payload) + payload)
                 file.flush()
                 os.fsync(file.fileno())
@@ -73,7 +74,7 @@ class Journal:
 
     def __len__(self) -> int:
         """How many chunks there are, going by the size; whether each is whole is seen when it is read."""
-        return self.path.stat().st_size // (DIGEST + self.size) if self.path.exists() else 0
+        return self.path.stat().st_size // self.record if self.path.exists() else 0
 
     def _digest(self, index: int, payload: bytes | bytearray) -> bytes:
         digest = hashlib.sha256(f"{self.key} {index}\n".encode())

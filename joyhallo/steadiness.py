@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from .boxes import Picture
 from .config import FPS, LATENT_SCALE, REGIONS
+from .motion import anchors
 from .plot import Curve, clock, plot, stacked
 from .sampling import Portrait
 
@@ -314,3 +315,39 @@ def _changes(before: Tensor, after: Tensor) -> Tensor:
 
 def _range(values: Sequence[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}"
+
+
+# ---- all of it
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """What is done that a long clip stays as it began. By default nothing, as in the original."""
+
+    overlap: int = 0  # frames that a chunk goes through again, to continue from them
+    hold_colours: bool = False
+    fade: int = 0  # frames over which a joint fades out
+    anchor_every: float = 0.0  # seconds after which, in a pause, the portrait is continued instead; 0: never
+
+    def anchors(self, levels: Tensor, starts: Sequence[int]) -> list[int]:
+        """levels (frames): how loud each frame is; starts: the first frame of each chunk"""
+        every = round(self.anchor_every * FPS)
+        return anchors(levels, starts, every) if every else []
+
+
+class Steadier:
+    """Frames of one chunk after the other, as they are shown: `frames = steadier(frames)`."""
+
+    def __init__(self, wishes: Steadiness, portrait: Portrait):
+        weights = outside_lips(portrait)
+        self.lips, self.fade = 1 - weights, wishes.fade
+        self.hold = ColourHold(weights) if wishes.hold_colours else None
+        self._before: Tensor | None = None
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        if self.hold is not None:
+            frames = self.hold(frames)
+        if self.fade and self._before is not None:
+            frames = seam_fade(self._before, frames, self.lips, self.fade)
+        self._before = frames[-2:].clone() if self.fade else None
+        return frames

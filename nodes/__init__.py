@@ -10,13 +10,21 @@ from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
+from .steadiness import JoyHalloSteadiness
 
 model_folders.register()
 
 
 class JoyHallo(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadJoyHalloModels, FaceMaskPrep, ChineseWav2Vec2Encode, JoyHalloSampler, SaveTalkingVideo]
+        return [
+            LoadJoyHalloModels,
+            FaceMaskPrep,
+            ChineseWav2Vec2Encode,
+            JoyHalloSteadiness,
+            JoyHalloSampler,
+            SaveTalkingVideo,
+        ]
 
 
 async def comfy_entrypoint() -> JoyHallo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,27 +31,31 @@ def as_audio(sound: Sound | None) -> Any:
 class Footage:
     """A video as it goes into a file."""
 
-    batches: Iterator[Tensor]  # (n, height, width, channels)
+    batches: Iterable[Tensor]  # (n, height, width, channels)
     count: int
     size: tuple[int, int]  # width and height
     rate: Fraction | float
-    sound: Sound | None
+    sound: Callable[[], Sound | None]  # which is read when it is asked for
 
     @classmethod
     def of(cls, video: Any) -> Footage:
-        if is_whole_file(video):
-            source = video.get_stream_source()
-            known = facts(source)
-            sound = read_sound(video.get_stream_source())
-            batches = frames(video.get_stream_source())
-            return cls(batches, known.count, (known.width, known.height), known.rate, sound)
-        components = video.get_components()
-        sound = as_sound(_right_sound(video, components.audio))
-        return cls.of_frames(components.images, components.frame_rate, sound)
+        if not is_whole_file(video):
+            parts = video.get_components()
+            return cls.of_frames(parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio)))
+        known = facts(video.get_stream_source())
+        return cls(
+            batches=frames(video.get_stream_source()),
+            count=known.count,
+            size=(known.width, known.height),
+            rate=known.rate,
+            sound=lambda: read_sound(video.get_stream_source()),
+        )
 
     @classmethod
-    def of_frames(cls, images: Tensor, rate: Fraction | float, sound: Sound | None) -> Footage:
-        return cls(iter(images.split(AT_ONCE)), len(images), (images.shape[2], images.shape[1]), rate, sound)
+    def of_frames(
+        cls, images: Tensor, rate: Fraction | float, sound: Callable[[], Sound | None] = lambda: None
+    ) -> Footage:
+        return cls(images.split(AT_ONCE), len(images), (images.shape[2], images.shape[1]), rate, sound)
 
 
 def is_whole_file(video: Any) -> bool:
@@ -97,13 +101,15 @@ class WorkingCopy(SavedVideo):
         audio = as_audio(read_sound(str(self.path)))
         return Types.VideoComponents(images=images[:filled], frame_rate=known.rate, audio=audio)
 
-    def save_to(self, path: Any, format: Any = "auto", codec: Any = "auto", metadata: Any = None, **others: Any) -> None:
+    def save_to(
+        self, path: Any, format: Any = "auto", codec: Any = "auto", metadata: Any = None, **others: Any
+    ) -> None:
         """As an mp4 that plays everywhere, where ComfyUI would copy what only we read, or hold all frames at once."""
         if not isinstance(path, str | Path) or format not in ("auto", "mp4") or codec not in ("auto", "h264") or others:
             super().save_to(path, format=format, codec=codec, metadata=metadata, **others)
             return
         whole = Footage.of(self)
-        write(path, whole.batches, whole.rate, whole.sound, "mp4", "high", metadata)
+        write(path, whole.batches, whole.rate, whole.sound(), "mp4", "high", metadata)
 
     def as_trimmed(self, *args: Any, **others: Any) -> Any:
         trimmed: Any = super().as_trimmed(*args, **others)  # pyright: ignore[reportAttributeAccessIssue]
