@@ -107,9 +107,8 @@ def _strength(text: str, piece: str) -> float:
 
 
 def _lines(keys: Sequence[Key], length: int) -> Tensor:
-    times, values, thens = torch.tensor([[key.time, key.value, key.then] for key in keys], dtype=torch.float64).unbind(
-        1
-    )
+    known = [(key.time, key.value, key.then) for key in keys]
+    times, values, thens = (torch.tensor(part, dtype=torch.float64) for part in zip(*known, strict=True))
     frames = torch.arange(length, dtype=torch.float64)
     passed = torch.searchsorted(times, frames, right=True)
     before, after = (passed - 1).clamp(min=0), passed.clamp(max=len(keys) - 1)
