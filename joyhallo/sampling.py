@@ -57,7 +57,7 @@ class Settings:
     steps: int = SAMPLING_STEPS
     guidance: float = GUIDANCE  # 1 or less: the conditional row alone, at half the cost
     seed: int = 42
-    weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3)
+    weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3), whose last row holds
     clip_frames: int = CLIP_FRAMES
     motion_frames: int = MOTION_FRAMES
     overlap: int = 0  # frames at the end of a chunk that the next one goes through again, to continue from them
@@ -342,7 +342,7 @@ class Sampler:
     def _gates(self, start: int, frames: int) -> list[RegionGates]:
         weights = torch.as_tensor(self.settings.weights, dtype=torch.float32)
         if weights.ndim == 2:
-            weights = padded(weights[start : start + frames], frames)
+            weights = padded(weights[min(start, len(weights) - 1) :][:frames], frames)
         weights = weights.reshape(-1, 1, len(REGIONS))
         masks = [mask.float().cpu().T for mask in self.portrait.masks]
         return [RegionGates(self.here(weights * mask), self.here(weights)) for mask in masks]
@@ -404,8 +404,8 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
             "each brings at least one new frame."
         )
     weights = torch.as_tensor(settings.weights)
-    if weights.shape not in ((len(REGIONS),), (len(windows), len(REGIONS))):
+    if weights.ndim not in (1, 2) or weights.shape[-1] != len(REGIONS) or not len(weights):
         raise ValueError(
-            f"The motion weights have the shape {tuple(weights.shape)}; give three numbers ({', '.join(REGIONS)}) or "
-            f"one row of three for each of the {len(windows)} frames."
+            f"The motion weights have the shape {tuple(weights.shape)}; give three numbers ({', '.join(REGIONS)}), or "
+            "rows of three, one for each frame."
         )

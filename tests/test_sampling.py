@@ -265,6 +265,14 @@ def test_weights_act_in_their_own_chunk_and_after(net):
     assert (found[4:] - plain[4:]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("count", [1, 3, 5, 20])
+def test_the_last_row_of_weights_holds(net, count):
+    rows = torch.linspace(0.2, 1.4, 3 * count).reshape(count, 3)
+    full = torch.cat([rows, rows[-1:].expand(8, 3)])[:8]
+    found, expected = (frames_of(net, replace(QUICK, weights=w), count=8) for w in (rows, full))
+    assert torch.equal(found, expected)
+
+
 # ---- whoever calls
 
 
@@ -346,7 +354,10 @@ def test_a_portrait_that_does_not_fit(net, change, words):
         ({"clip_frames": 31}, "31 frames per chunk with 2 motion frames.*holds 32"),
         ({"clip_frames": 0}, "at least one frame"),
         ({"weights": (1.0, 1.0)}, "three numbers"),
-        ({"weights": torch.ones(5, 3)}, "each of the 6 frames"),
+        ({"weights": torch.ones(0, 3)}, r"\(0, 3\); give three numbers.* or rows of three"),
+        ({"weights": torch.ones(6, 2)}, r"\(6, 2\); give"),
+        ({"weights": torch.ones(6, 1, 3)}, r"\(6, 1, 3\); give"),
+        ({"weights": 1.0}, r"\(\); give"),
         ({"steps": 0}, "between 1 and 1000"),
     ],
 )
