@@ -11,7 +11,6 @@ import comfy.utils
 import latent_preview
 import torch
 from PIL import Image
-from server import PromptServer
 from torch import Tensor
 
 from ..joyhallo.sampling import Chunk, Progress
@@ -70,9 +69,10 @@ class Preview:
     def tell(self, text: str, logged: bool = True) -> None:
         if logged:
             log.info(text)
-        server = getattr(PromptServer, "instance", None)
-        if server is not None and self.node:
-            server.send_progress_text(text, self.node)
+        if self.node:
+            from server import PromptServer  # where there is a node to show it on, there is a server
+
+            PromptServer.instance.send_progress_text(text, self.node)
 
     def _shown(self, progress: Progress) -> tuple:
         if self.previewer is not None:

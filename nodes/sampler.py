@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ..joyhallo.config import GUIDANCE, SAMPLING_STEPS
 from ..joyhallo.framing import MULTIPLE
+from ..joyhallo.motion import curve
 from ..joyhallo.portrait import Prepared
 from ..joyhallo.sampling import Settings
 from ..joyhallo.speech import Speech
@@ -138,9 +140,9 @@ class JoyHalloSampler(io.ComfyNode):
         seed: int,
         steps: int,
         cfg: float,
-        pose_weight: float,
-        expression_weight: float,
-        lip_weight: float,
+        pose_weight: float | Sequence[float],
+        expression_weight: float | Sequence[float],
+        lip_weight: float | Sequence[float],
         size: int,
         picture: str,
         resume: bool,
@@ -158,14 +160,23 @@ class JoyHalloSampler(io.ComfyNode):
         check_vae(vae, model.config)
         speech.check(model.config.net)
         face = face.at((size, size), pose=pose_mask, expression=expression_mask, lip=lip_mask)
-        settings = Settings(steps, cfg, seed, (pose_weight, expression_weight, lip_weight), overlap=steadiness.overlap)
+        weights = _weights(speech.length, pose_weight, expression_weight, lip_weight)
+        settings = Settings(steps, cfg, seed, weights, overlap=steadiness.overlap)
         whole = chosen(PICTURES, picture, "picture")
         take = Take(model, vae, face, speech, settings, steadiness, whole, background, resume)
-        preview = Preview(face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden.unique_id)
+        preview = Preview(
+            face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden and cls.hidden.unique_id
+        )
         started = time.monotonic()
         video, meter = take.shoot(preview)
         report = f"{take.plan()} Made in {lasting(time.monotonic() - started)}. {meter.summary()}"
         return io.NodeOutput(video, report, torch.from_numpy(meter.plot())[None].float() / 255)
+
+
+def _weights(length: int, *given: float | Sequence[float]) -> Sequence[float] | Tensor:
+    """Three numbers, or a row of three for each frame."""
+    numbers = [weight for weight in given if isinstance(weight, int | float)]
+    return numbers if len(numbers) == len(given) else torch.stack([curve(weight, length) for weight in given], dim=-1)
 
 
 def _weight(name: str, effect: str) -> io.Float.Input:
@@ -175,7 +186,8 @@ def _weight(name: str, effect: str) -> io.Float.Input:
         min=0.0,
         max=3.0,
         step=0.05,
-        tooltip=f"How strongly {effect}: 0 not at all, 1 as trained, more exaggerates.",
+        tooltip=f"How strongly {effect}: 0 not at all, 1 as trained, more exaggerates. "
+        "Takes a list as well, with a number for each frame: see Motion over Time.",
     )
 
 

@@ -12,7 +12,10 @@ import pytest
 from film import Film
 from PIL import Image
 
-NODES = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
+NODES = [
+    *("ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "JoyHalloSteadiness", "LoadJoyHalloModels"),
+    "SaveTalkingVideo",
+]
 SAMPLING = {"JoyHalloSampler", "SaveTalkingVideo"}
 
 
@@ -73,7 +76,7 @@ def test_nothing_runs_twice_for_the_same_inputs(run):
         ({"saved": {"quality": "small"}}, {"SaveTalkingVideo"}),
         ({"face": {"lip_expand": 1.5}}, {"FaceMaskPrep", *SAMPLING}),
         ({"speech": {"loudness": "levelled"}}, {"ChineseWav2Vec2Encode", *SAMPLING}),
-        ({"models": {"weight_dtype": "fp16"}}, set(NODES)),
+        ({"models": {"weight_dtype": "fp16"}}, set(NODES) - {"JoyHalloSteadiness"}),
     ],
 )
 def test_only_what_follows_from_a_change_runs_again(run, changes, again):
@@ -118,8 +121,9 @@ def test_cancelling_stops_within_a_step_and_harms_nothing(run, client):
 def test_frames_are_scaled_and_made_a_video_by_others(run, base):
     graph = Film()
     size = {"width": 96, "height": 80, "upscale_method": "bilinear", "crop": "disabled"}
-    scaled = graph.add("ImageScale", image=graph.sampler[0], **size)
-    video = graph.add("CreateVideo", images=scaled[0], fps=graph.sampler[1], audio=graph.sound[0])
+    parts = graph.add("GetVideoComponents", video=graph.sampler[0])
+    scaled = graph.add("ImageScale", image=parts[0], **size)
+    video = graph.add("CreateVideo", images=scaled[0], fps=parts[2], audio=parts[1])
     graph.add("SaveVideo", video=video[0], filename_prefix="others", format="mp4", codec="h264")
     again = {"fps": 25.0, "filename_prefix": "again", "format": "webm", "quality": "small"}
     graph.add("SaveTalkingVideo", video=video[0], **again)
@@ -136,7 +140,7 @@ def test_masks_leave_are_edited_and_come_back(run):
     shown = graph.add("PreviewImage", images=graph.add("MaskToImage", mask=graph.face[4])[0])
     inverted = graph.add("InvertMask", mask=graph.face[4])
     graph[graph.sampler.node]["inputs"]["lip_mask"] = inverted[0]
-    frames = graph.add("PreviewImage", images=graph.sampler[0])
+    frames = graph.add("PreviewImage", images=graph.add("GetVideoComponents", video=graph.sampler[0])[0])
     found = run(graph)
     assert (len(found.files(shown.node)), len(found.files(frames.node))) == (1, 15)
 
@@ -167,7 +171,7 @@ def test_comfyuis_own_nodes_take_our_models(run):
         ({"face": {"face_mask": None}}, "error", "there is no MediaPipe face landmarker"),
         ({"speech": {"separate_vocals": "on"}}, "error", "Kim_Vocal_2.onnx"),
         ({"sampler": {"model": "demo"}}, "error", "connect the output of Load JoyHallo Models"),
-        ({"saved": {"frames": None}}, "error", "Neither frames nor a video are connected; connect one of them"),
+        ({"saved": {"video": None}}, "error", "Neither frames nor a video are connected; connect one of them"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(run, changes, status, message):
