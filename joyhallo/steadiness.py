@@ -143,6 +143,19 @@ def seam_fade(before: Tensor, frames: Tensor, lips: Tensor, count: int) -> Tenso
     return result
 
 
+class SeamFade:
+    """`seam_fade` from chunk to chunk: `frames = fade(frames)`; the first one is the same tensor."""
+
+    def __init__(self, lips: Tensor, count: int):
+        self.lips, self.count = lips, count
+        self.last: Tensor | None = None
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        faded = frames if self.last is None else seam_fade(self.last, frames, self.lips, self.count)
+        self.last = frames[-2:].clone()
+        return faded
+
+
 def _expected(before: Tensor) -> Tensor:
     return before[-1] if len(before) < 2 else 2 * before[-1] - before[-2]
 
