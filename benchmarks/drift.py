@@ -119,13 +119,15 @@ def _paint(film: Tensor, box: drawing.Box, height: Tensor, color: drawing.Color 
 
 
 def _moved(film: Tensor, across: Tensor, down: Tensor, angle: Tensor) -> Tensor:
-    """By shares of the picture; the border is repeated."""
-    rows = torch.stack([angle.cos(), -angle.sin(), 2 * across, angle.sin(), angle.cos(), 2 * down], 1)
-    pieces = [
-        F.grid_sample(frames, F.affine_grid(part.view(-1, 2, 3), list(frames.shape), align_corners=False),
-                      padding_mode="border", align_corners=False)
-        for frames, part in zip(film.split(64), rows.split(64), strict=True)
-    ]  # fmt: skip
+    """By shares of the picture, in its middle; the border stays where it is."""
+    at = torch.linspace(-1, 1, film.shape[-1] + 1)[:-1] + 1 / film.shape[-1]
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    inside = (1 - x**4) * (1 - y**4)
+    pieces = []
+    for frames, *motion in zip(film.split(64), across.split(64), down.split(64), angle.split(64), strict=True):
+        right, below, turn = (part[:, None, None] for part in motion)
+        places = torch.stack([x + inside * (2 * right - turn * y), y + inside * (2 * below + turn * x)], -1)
+        pieces.append(F.grid_sample(frames, places, padding_mode="border", align_corners=False))
     return torch.cat(pieces)
 
 
@@ -150,15 +152,15 @@ def known_chain(portrait: Portrait, film: Tensor, tools: Tools, errors: Errors) 
         if index in anchors:
             mean, gain, blur = torch.zeros(3), torch.ones(3), 0.0
         drawn = torch.randn(2, 3, generator=generator)
-        made = truth
+        made = shape = truth
         if index:
             ramp = torch.linspace(0.5, 1, len(truth))[:, None]
             shift = mean + ramp * (torch.tensor(errors.shift) + errors.wobble * drawn[0]) / 255
             blur += errors.blur
-            made = _jumped(_blurred(truth, blur), errors.jump * drawn[1, :2])
-            made = _toned(made, gain * errors.gain**ramp, shift).clamp(0, 1)
+            shape = _jumped(_blurred(truth, blur), errors.jump * drawn[1, :2])
+            made = _toned(shape, gain * errors.gain**ramp, shift).clamp(0, 1)
         shown = steady(made)
-        mean, gain = _astray(truth[-MOTION_FRAMES:], shown[-MOTION_FRAMES:])
+        mean, gain = _astray(shape[-MOTION_FRAMES:], shown[-MOTION_FRAMES:])
         yield shown
 
 
