@@ -25,10 +25,14 @@ LEAST_WEIGHT = 0.01  # mean weight below which nothing is left to measure, and e
 
 GAINS = (0.8, 1.25)  # what lies beyond is no drift but another picture, and is not to be forced
 SHIFT = 24 / LEVELS
-FLAT = 1 / LEVELS  # spread of a channel in which there is nothing to see
+FLAT = 4 / LEVELS  # spread of a channel below which there is too little to tell a contrast by
+MOVED = 0.25  # change, in standard deviations of the picture, from which on a place shows something else
+LEAST_SAME = 0.1  # share of the picture that must show the same thing; else all of it is compared
+PASSES = 3
 
 GRID = 64  # cells along the longer side, in which structures are compared
 AROUND = 9  # cells over which brightness and contrast are evened out
+FAINT = 1 / LEVELS  # deviation that is not made larger
 SHIFTS = 3  # cells by which a head may have moved
 STILL = 0.1 / LEVELS  # difference from frame to frame that nobody sees
 
@@ -60,6 +64,17 @@ def face_outside_lips(portrait: Portrait) -> Tensor:
     return portrait.locator.float().cpu().amax(0) * outside_lips(portrait)
 
 
+def _cells(maps: Tensor) -> Tensor:
+    """(n, channels, height, width), averaged over the cells of a coarse grid."""
+    return F.adaptive_avg_pool2d(maps, _grid(maps))
+
+
+def _grid(maps: Tensor) -> tuple[int, int]:
+    height, width = maps.shape[2:]
+    scale = min(1.0, GRID / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def _shares(weights: Tensor) -> Tensor:
     """Adding up to 1. A portrait without regions is lips everywhere: then all of it counts."""
     if weights.mean() < LEAST_WEIGHT:
@@ -72,49 +87,60 @@ def _shares(weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Colours:
-    """Of one or several frames (frames, 3): what is held still."""
+    """Of each frame (frames, 3)."""
 
     mean: Tensor
     spread: Tensor  # logarithm of the standard deviation
 
     @classmethod
     def of(cls, frames: Tensor, shares: Tensor) -> Colours:
+        """shares ([frames, 1,] height, width): how much of the whole each place is."""
         mean = (frames * shares).sum((2, 3))
         variance = ((frames - mean[..., None, None]).square() * shares).sum((2, 3))
         return cls(mean, variance.sqrt().clamp(min=FLAT).log())
 
-    def average(self) -> Colours:
-        return Colours(self.mean.mean(0, keepdim=True), self.spread.mean(0, keepdim=True))
-
-    def lines(self) -> Colours:
-        return Colours(_line(self.mean), _line(self.spread))
+    def evened(self, frames: Tensor) -> Tensor:
+        """Less what of the frames are colour and contrast."""
+        return (frames - self.mean[..., None, None]) / self.spread.exp()[..., None, None]
 
 
 class ColourHold:
     """Gives each chunk the first one's mean and contrast in every channel: `frames = hold(frames)`, chunk by chunk.
 
-    Both are measured where `weights` are, and corrected along a line over the chunk's time: two numbers for a course,
-    so what moves between single frames is left alone. To go on after an interruption, show it the first chunk again,
-    or set `reference` to what it was.
+    Both are measured where `weights` are and where a frame still shows what was there at first: a head that turns is
+    no change of colour. They are corrected along a line over the chunk's time: two numbers for a course, so what
+    changes between single frames is left alone. To go on after an interruption, show it the first chunk again, or set
+    `reference` to what it was.
     """
 
     def __init__(self, weights: Tensor):
-        self.shares = _shares(weights)
-        self.reference: Colours | None = None
+        away = 1 - weights[None, None].float()
+        self.shares = _shares(1 - F.adaptive_max_pool2d(away, _grid(away))[0, 0])  # cells that are partly lips are lips
+        self.reference: Tensor | None = None  # (1, 3, rows, columns): the first chunk on average, coarsely
 
     def __call__(self, frames: Tensor) -> Tensor:
-        colours = Colours.of(frames, self.shares.to(frames))
+        cells = _cells(frames)
         if self.reference is None:
-            self.reference = colours.average()
+            self.reference = cells.mean(0, keepdim=True)
             return frames
-        return _recoloured(frames, colours.lines(), self.reference)
+        found, wanted = _compared(cells, self.reference.to(cells), self.shares.to(cells))
+        gain = _line(wanted.spread - found.spread).exp().clamp(*GAINS)[..., None, None]
+        shift = _line(wanted.mean - found.mean).clamp(-SHIFT, SHIFT)[..., None, None]
+        mean = _line(found.mean)[..., None, None]
+        return ((frames - mean) * gain + mean + shift).clamp(0, 1)
 
 
-def _recoloured(frames: Tensor, found: Colours, wanted: Colours) -> Tensor:
-    gain = (wanted.spread.to(frames) - found.spread).exp().clamp(*GAINS)[..., None, None]
-    mean = found.mean[..., None, None]
-    shift = (wanted.mean.to(frames)[..., None, None] - mean).clamp(-SHIFT, SHIFT)
-    return ((frames - mean) * gain + mean + shift).clamp(0, 1)
+def _compared(cells: Tensor, reference: Tensor, shares: Tensor) -> tuple[Colours, Colours]:
+    """Colours of the frames and of the reference, of each frame where it shows the same thing."""
+    same = shares.expand(len(cells), 1, -1, -1)
+    found, wanted = Colours.of(cells, same), Colours.of(reference, same)
+    for _ in range(PASSES):  # what moved spoils the first comparison, by which it is found
+        change = (found.evened(cells) - wanted.evened(reference)).abs().amax(1, keepdim=True)
+        left = (1 - change / MOVED).clamp(min=0) * shares
+        there = left.sum((2, 3), keepdim=True)
+        same = torch.where(there > LEAST_SAME, left / there.clamp(min=LEAST_SAME), shares)
+        found, wanted = Colours.of(cells, same), Colours.of(reference, same)
+    return found, wanted
 
 
 def _line(values: Tensor) -> Tensor:
@@ -142,6 +168,19 @@ def seam_fade(before: Tensor, frames: Tensor, lips: Tensor, count: int) -> Tenso
     result = frames.clone()
     result[:count] = (frames[:count] + faded).clamp(0, 1)
     return result
+
+
+class SeamFade:
+    """`seam_fade` from chunk to chunk: `frames = fade(frames)`; the first one is the same tensor."""
+
+    def __init__(self, lips: Tensor, count: int):
+        self.lips, self.count = lips, count
+        self.last: Tensor | None = None
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        faded = frames if self.last is None else seam_fade(self.last, frames, self.lips, self.count)
+        self.last = frames[-2:].clone()
+        return faded
 
 
 def _expected(before: Tensor) -> Tensor:
@@ -172,8 +211,7 @@ class Structure:
 
     def __init__(self, face: Tensor, frames: Tensor):
         """The face's weights, and frames of which the mean is the face as it should be."""
-        self.scale = GRID / max(frames.shape[2:])
-        self.face = self._cells(_shares(face).to(frames)[None, None])[0, 0]
+        self.face = _cells(_shares(face).to(frames)[None, None])[0, 0]
         self.wanted = self._evened(frames).mean(0)
 
     def difference(self, frames: Tensor) -> float:
@@ -194,16 +232,10 @@ class Structure:
 
     def _evened(self, frames: Tensor) -> Tensor:
         """(n, rows, columns)"""
-        cells = F.avg_pool2d(self._cells(frames.mean(1, keepdim=True)), 3, 1, 1, count_include_pad=False)
+        cells = F.avg_pool2d(_cells(frames.mean(1, keepdim=True)), 3, 1, 1, count_include_pad=False)
         mean = _around(cells)
         deviation = (_around(cells.square()) - mean.square()).clamp(min=0).sqrt()
-        return ((cells - mean) / (deviation + FLAT))[:, 0]
-
-    def _cells(self, maps: Tensor) -> Tensor:
-        if self.scale >= 1:
-            return maps
-        size = [max(1, round(side * self.scale)) for side in maps.shape[2:]]
-        return F.interpolate(maps, size, mode="bilinear", antialias=True)
+        return ((cells - mean) / (deviation + FAINT))[:, 0]
 
 
 def _around(cells: Tensor) -> Tensor:
@@ -285,18 +317,20 @@ def drift_plot(meters: Mapping[str, DriftMeter]) -> Picture:
 class _Look:
     """What a chunk looks like, on average."""
 
-    colours: Colours  # (1, 3)
+    mean: Tensor  # (3)
+    spread: Tensor  # (3)
     energy: float  # of the Laplacian of its brightness
 
     @classmethod
     def of(cls, frames: Tensor, shares: Tensor) -> _Look:
-        return cls(Colours.of(frames, shares).average(), _sharpness(frames, shares))
+        colours = Colours.of(frames, shares)
+        return cls(colours.mean.mean(0), colours.spread.mean(0), _sharpness(frames, shares))
 
     def against(self, first: _Look, identity: float, seam: float) -> Drift:
         return Drift(
-            colour=LEVELS * float((self.colours.mean - first.colours.mean).abs().mean()),
-            contrast=math.exp(float((self.colours.spread - first.colours.spread).mean())),
-            sharpness=max(self.energy, FLAT**2) / max(first.energy, FLAT**2),
+            colour=LEVELS * float((self.mean - first.mean).abs().mean()),
+            contrast=math.exp(float((self.spread - first.spread).mean())),
+            sharpness=max(self.energy, FAINT**2) / max(first.energy, FAINT**2),
             identity=identity,
             seam=seam,
         )
