@@ -8,6 +8,7 @@ from . import model_folders
 from .audio_encode import ChineseWav2Vec2Encode
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
+from .motion import JoyHalloMotion
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 
@@ -16,7 +17,14 @@ model_folders.register()
 
 class JoyHallo(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadJoyHalloModels, FaceMaskPrep, ChineseWav2Vec2Encode, JoyHalloSampler, SaveTalkingVideo]
+        return [
+            LoadJoyHalloModels,
+            FaceMaskPrep,
+            ChineseWav2Vec2Encode,
+            JoyHalloMotion,
+            JoyHalloSampler,
+            SaveTalkingVideo,
+        ]
 
 
 async def comfy_entrypoint() -> JoyHallo:
