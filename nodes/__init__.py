@@ -8,6 +8,7 @@ from . import model_folders
 from .audio_encode import ChineseWav2Vec2Encode
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
+from .motion import JoyHalloMotion
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
@@ -21,6 +22,7 @@ class JoyHallo(ComfyExtension):
             LoadJoyHalloModels,
             FaceMaskPrep,
             ChineseWav2Vec2Encode,
+            JoyHalloMotion,
             JoyHalloSteadiness,
             JoyHalloSampler,
             SaveTalkingVideo,

@@ -13,8 +13,8 @@ from film import Film
 from PIL import Image
 
 NODES = [
-    *("ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "JoyHalloSteadiness", "LoadJoyHalloModels"),
-    "SaveTalkingVideo",
+    *("ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloMotion", "JoyHalloSampler", "JoyHalloSteadiness"),
+    *("LoadJoyHalloModels", "SaveTalkingVideo"),
 ]
 SAMPLING = {"JoyHalloSampler", "SaveTalkingVideo"}
 
@@ -76,7 +76,7 @@ def test_nothing_runs_twice_for_the_same_inputs(run):
         ({"saved": {"quality": "small"}}, {"SaveTalkingVideo"}),
         ({"face": {"lip_expand": 1.5}}, {"FaceMaskPrep", *SAMPLING}),
         ({"speech": {"loudness": "levelled"}}, {"ChineseWav2Vec2Encode", *SAMPLING}),
-        ({"models": {"weight_dtype": "fp16"}}, set(NODES) - {"JoyHalloSteadiness"}),
+        ({"models": {"weight_dtype": "fp16"}}, {*SAMPLING, "LoadJoyHalloModels", "FaceMaskPrep", "ChineseWav2Vec2Encode"}),
     ],
 )
 def test_only_what_follows_from_a_change_runs_again(run, changes, again):

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..joyhallo.config import REGIONS
+from ..joyhallo.motion import ATTACK, EXPRESSIVENESS, GRAMMAR, RELEASE, MotionError, gate, keyframes, pauses, weights
+from ..joyhallo.speech import Speech
+from ..joyhallo.timeline import timeline
+from .sockets import CATEGORY, expect
+from .sockets import Speech as SpeechSocket
+
+
+class JoyHalloMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="JoyHalloMotion",
+            display_name="Motion over Time",
+            category=CATEGORY,
+            description="Says how strongly head, face and lips follow the speech at each moment, and rests the mouth "
+            "where nobody speaks.",
+            inputs=[
+                SpeechSocket.Input("speech", tooltip="From Chinese Wav2Vec2 Encode: the same as for JoyHallo Sampler."),
+                io.Combo.Input(
+                    "expressiveness",
+                    options=list(EXPRESSIVENESS),
+                    default="natural",
+                    tooltip="How lively everything is: multiplies the three below. natural leaves them as they are.",
+                ),
+                _schedule("pose", "the head moves"),
+                _schedule("expression", "brows, eyes and cheeks move"),
+                _schedule("lip", "the lips move"),
+                io.Boolean.Input(
+                    "rest_in_pauses",
+                    default=True,
+                    tooltip="Whether the lips rest while nobody speaks. Head and face go on moving.",
+                ),
+                io.Float.Input(
+                    "sensitivity",
+                    default=0.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.5,
+                    tooltip="What counts as a pause is found from the recording itself. Raise this (decibels) if the "
+                    "mouth moves with breath or noise, lower it if faint words are missed; the plot shows the pauses.",
+                ),
+                io.Int.Input(
+                    "attack",
+                    default=ATTACK,
+                    min=0,
+                    max=50,
+                    tooltip="Frames in which the lips come alive before speech begins; 25 are a second.",
+                ),
+                io.Int.Input(
+                    "release",
+                    default=RELEASE,
+                    min=0,
+                    max=50,
+                    tooltip="Frames in which the lips come to rest after speech has ended; 25 are a second.",
+                ),
+            ],
+            outputs=[
+                *(_weights(region) for region in REGIONS),
+                io.Image.Output(
+                    "plot",
+                    display_name="plot",
+                    tooltip="To look at: the three over time, how loud the speech is, and its pauses.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, pose: Any, expression: Any, lip: Any) -> bool | str:
+        """Mistakes in the schedules are told before anything runs; what is connected comes as None."""
+        for name, text in zip(REGIONS, (pose, expression, lip), strict=True):
+            if isinstance(text, str):
+                try:
+                    keyframes(text, 1)
+                except MotionError as error:
+                    return f"{name}: {error}"
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        speech: Speech,
+        expressiveness: str,
+        pose: str,
+        expression: str,
+        lip: str,
+        rest_in_pauses: bool,
+        sensitivity: float,
+        attack: int,
+        release: int,
+    ) -> io.NodeOutput:
+        expect(speech, Speech, "speech", "Chinese Wav2Vec2 Encode")
+        levels = speech.levels[: speech.length]
+        resting = pauses(levels, sensitivity) if rest_in_pauses else torch.zeros(len(levels), dtype=torch.bool)
+        found = weights(len(levels), pose, expression, lip, expressiveness, gate(resting, attack, release))
+        plot = torch.from_numpy(timeline(levels, resting, found))[None].float() / 255
+        return io.NodeOutput(*(values.tolist() for values in found.unbind(1)), plot)
+
+
+def _schedule(name: str, effect: str) -> io.String.Input:
+    return io.String.Input(name, default="1", tooltip=f"How strongly {effect} with the speech. {GRAMMAR}")
+
+
+def _weights(region: str) -> io.Float.Output:
+    return io.Float.Output(
+        region,
+        display_name=region,
+        tooltip=f"A number for each frame: connect it to {region}_weight of JoyHallo Sampler.",
+    )
