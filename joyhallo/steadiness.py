@@ -7,7 +7,7 @@ width) in 0..1, weights (height, width) in 0..1; chunks come in their order, the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -179,7 +179,7 @@ class SeamFade:
 
     def __call__(self, frames: Tensor) -> Tensor:
         faded = frames if self.last is None else seam_fade(self.last, frames, self.lips, self.count)
-        self.last = frames[-2:].clone()
+        self.last = faded[-2:].clone()
         return faded
 
 
@@ -368,20 +368,18 @@ class Steadiness:
         every = round(self.anchor_every * FPS)
         return anchors(levels, starts, every) if every else []
 
+    def steady(self, portrait: Portrait) -> Callable[[Tensor], Tensor]:
+        """For `animate`: corrects the frames of one chunk after the other."""
+        outside = outside_lips(portrait)
+        tools: list[Callable[[Tensor], Tensor]] = []
+        if self.hold_colours:
+            tools.append(ColourHold(outside))
+        if self.fade:
+            tools.append(SeamFade(1 - outside, self.fade))
 
-class Steadier:
-    """Frames of one chunk after the other, as they are shown: `frames = steadier(frames)`."""
+        def steady(frames: Tensor) -> Tensor:
+            for tool in tools:
+                frames = tool(frames)
+            return frames
 
-    def __init__(self, wishes: Steadiness, portrait: Portrait):
-        weights = outside_lips(portrait)
-        self.lips, self.fade = 1 - weights, wishes.fade
-        self.hold = ColourHold(weights) if wishes.hold_colours else None
-        self._before: Tensor | None = None
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        if self.hold is not None:
-            frames = self.hold(frames)
-        if self.fade and self._before is not None:
-            frames = seam_fade(self._before, frames, self.lips, self.fade)
-        self._before = frames[-2:].clone() if self.fade else None
-        return frames
+        return steady

@@ -27,7 +27,7 @@ from ..joyhallo.room import Need, check_disks, check_memory
 from ..joyhallo.sampling import Chunk, Settings, animate, chunk_starts
 from ..joyhallo.schedule import Schedule
 from ..joyhallo.speech import Speech
-from ..joyhallo.steadiness import DriftMeter, Steadier, Steadiness, face_outside_lips, outside_lips
+from ..joyhallo.steadiness import DriftMeter, Steadiness, face_outside_lips, outside_lips
 from ..joyhallo.video import COPY, write
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
@@ -163,7 +163,7 @@ class Take:
             dtype=self.model.precision.compute,
             ready=self.model.loader(self.settings, self.face.frame.size[0]),
             on_step=preview.after_step,
-            steady=Steadier(self.steadiness, self.face.portrait),
+            steady=self.steadiness.steady(self.face.portrait),
             anchors=self.steadiness.anchors(self.speech.levels, self.starts),
             kept=self.journal,
         )

@@ -76,7 +76,10 @@ def test_nothing_runs_twice_for_the_same_inputs(run):
         ({"saved": {"quality": "small"}}, {"SaveTalkingVideo"}),
         ({"face": {"lip_expand": 1.5}}, {"FaceMaskPrep", *SAMPLING}),
         ({"speech": {"loudness": "levelled"}}, {"ChineseWav2Vec2Encode", *SAMPLING}),
-        ({"models": {"weight_dtype": "fp16"}}, {*SAMPLING, "LoadJoyHalloModels", "FaceMaskPrep", "ChineseWav2Vec2Encode"}),
+        (
+            {"models": {"weight_dtype": "fp16"}},
+            {*SAMPLING, "LoadJoyHalloModels", "FaceMaskPrep", "ChineseWav2Vec2Encode"},
+        ),
     ],
 )
 def test_only_what_follows_from_a_change_runs_again(run, changes, again):
