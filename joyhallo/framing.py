@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -228,11 +229,22 @@ def in_window(points: Points, frame: Frame) -> Points:
     return points - np.array([frame.window.left, frame.window.top])
 
 
-def paste(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:
+def paste(
+    frames: Tensor,
+    picture: Picture,
+    frame: Frame,
+    onto: Tensor | None = None,
+    clear_of: Sequence[Box] = (),
+    face: Box | None = None,
+) -> Tensor:
     """Frames (n, 3, height, width) in 0..1 put back into the picture -> (n, 3, picture height, picture width).
 
     The seam is feathered, except where it is the picture's own border, and each frame's colours are shifted to agree
     with the picture along it. Where nothing moved, the picture's finer detail is kept.
+
+    onto (n, 3, picture height, picture width): what is around the window instead of the picture, someone else's video
+    of it. clear_of: other faces, which are left to what is around: the frames end half-way between these and their
+    own `face`, in the middle of the window if it is not given.
     """
     if tuple(frames.shape[1:]) != (3, *frame.size[::-1]):
         raise ValueError(
@@ -240,12 +252,63 @@ def paste(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:
             f"{frame.size[0]})."
         )
     frames = frames.float()
-    result = _as_tensor(picture, frames).expand(len(frames), -1, -1, -1).clone()
+    result = _around(frames, picture, onto)
     there, here = frame.inside.slices, frame.inside.moved(-frame.window.left, -frame.window.top).slices
     enlarged = _enlarged(_recolored(frames, picture, frame), cut(picture, frame))
-    place, weight = result[(..., *there)], feather(frame).to(frames)[here]
-    place += weight * (enlarged[(..., *here)].clamp(0, 1) - place)
+    place, weight = result[(..., *there)], feather(frame)
+    for other in clear_of:
+        weight = weight * half(frame, face or _middle(frame.window), other)
+    place += weight.to(frames)[here] * (enlarged[(..., *here)].clamp(0, 1) - place)
     return result
+
+
+def _around(frames: Tensor, picture: Picture, onto: Tensor | None) -> Tensor:
+    if onto is None:
+        return _as_tensor(picture, frames).expand(len(frames), -1, -1, -1).clone()
+    expected = (len(frames), 3, *picture.shape[:2])
+    if tuple(onto.shape) != expected:
+        raise ValueError(
+            f"The background has the shape {tuple(onto.shape)}, but {expected} is needed: as many frames, as large as "
+            "the picture that the face was found in."
+        )
+    return onto.to(frames, copy=True)
+
+
+def _middle(window: Box) -> Box:
+    margin = (1 - FACE) / 2
+    return Box(
+        window.left + margin * window.width,
+        window.top + margin * window.height,
+        window.right - margin * window.width,
+        window.bottom - margin * window.height,
+    )
+
+
+def half(frame: Frame, own: Box, other: Box) -> Tensor:
+    """Weight over the window (height, width): 1 on one's own side of the middle between two faces, 0 beyond it."""
+    window = frame.window
+    gap, side_by_side = max(
+        (max(other.left - own.right, own.left - other.right), True),
+        (max(other.top - own.bottom, own.top - other.bottom), False),
+    )
+    if side_by_side:
+        places, mine, theirs = (
+            window.left + torch.arange(window.width),
+            (own.left, own.right),
+            (other.left, other.right),
+        )
+    else:
+        places, mine, theirs = (
+            window.top + torch.arange(window.height),
+            (own.top, own.bottom),
+            (other.top, other.bottom),
+        )
+    after = sum(theirs) > sum(mine)
+    middle = (max(mine[0], theirs[0]) + min(mine[1], theirs[1])) / 2
+    width = min(max(1.0, gap), max(1.0, FEATHER * min(window.width, window.height)))
+    distance = (middle - places - 0.5) if after else (places + 0.5 - middle)
+    ramp = 0.5 - 0.5 * torch.cos(torch.pi * (0.5 + distance / width).clamp(0, 1))
+    return ramp.expand(int(window.height), -1) if side_by_side else ramp[:, None].expand(-1, int(window.width))
 
 
 def _recolored(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:

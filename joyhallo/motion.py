@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .audio import FLOOR
+from .clock import pieces, plain, seconds
 from .config import FPS, REGIONS
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,13 @@ class Key:
 
 def keyframes(text: str, length: int, fps: float = FPS) -> Tensor:
     """A schedule in words -> (length): see GRAMMAR. Newlines, semicolons and Chinese punctuation are taken as well."""
-    plain = unicodedata.normalize("NFKC", text).replace("→", "->")
-    pieces = [piece.strip() for piece in re.split(r"[,;\n、]", plain) if piece.strip()]
-    if not pieces:
+    written = plain(text).replace("→", "->")
+    parts = pieces(written)
+    if not parts:
         raise MotionError(f"The schedule is empty. {GRAMMAR}")
-    if len(pieces) == 1 and ":" not in plain:
-        return torch.full((length,), _strength(pieces[0], pieces[0]))
-    keys = sorted((_key(piece, fps) for piece in pieces), key=lambda key: key.time)
+    if len(parts) == 1 and ":" not in written:
+        return torch.full((length,), _strength(parts[0], parts[0]))
+    keys = sorted((_key(part, fps) for part in parts), key=lambda key: key.time)
     for key, following in pairwise(keys):
         if key.time == following.time:
             at = f"{key.time / fps:g}"
@@ -91,12 +91,10 @@ def _key(piece: str, fps: float) -> Key:
 def _frame(time: str, piece: str, fps: float) -> float:
     if found := re.fullmatch(r"#\s*(\d+)", time):
         return float(found[1])
-    found = re.fullmatch(r"(?:(?:(\d+)\s*:\s*)?(\d+)\s*:\s*)?(\d+\.?\d*|\.\d+)\s*(?:s|秒)?", time)
-    if not found:
+    at = seconds(time)
+    if at is None:
         raise MotionError(f"The time {time!r} in {piece!r} is not understood. {GRAMMAR}")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    # 0.28 s are 7.000000000000001 frames in floating point
-    return round((hours * 3600 + minutes * 60 + seconds) * fps, 6)
+    return round(at * fps, 6)  # 0.28 s are 7.000000000000001 frames in floating point
 
 
 def _strength(text: str, piece: str) -> float:

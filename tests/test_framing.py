@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from joyhallo.boxes import Box, whole
-from joyhallo.framing import Frame, as_mask, as_picture, cut, fitting, frame_face, frame_whole, in_window, paste
+from joyhallo.framing import Frame, as_mask, as_picture, cut, fitting, frame_face, frame_whole, half, in_window, paste
 from joyhallo.masks import resized
 
 
@@ -271,3 +271,92 @@ def test_frames_of_another_size_are_refused():
     frame = Frame((300, 300), Box(50, 50, 250, 250), (256, 256))
     with pytest.raises(ValueError, match="128"):
         paste(torch.zeros(1, 3, 128, 128), picture, frame)
+
+
+# ---- two people in one picture
+
+LEFT, RIGHT = Box(110, 100, 230, 280), Box(262, 110, 382, 290)
+
+
+def couple() -> tuple[np.ndarray, tuple[Frame, Frame]]:
+    picture = scene(560, 400)
+    return picture, tuple(frame_face((560, 400), face, (256, 256)) for face in (LEFT, RIGHT))  # type: ignore[return-value]
+
+
+def colored(frame: Frame, picture: np.ndarray, face: Box, color: tuple[float, float, float]) -> torch.Tensor:
+    """Frames in which a face, and something of what is around it, is of one colour."""
+    frames = as_tensor(resized(cut(picture, frame), frame.size))[None].clone()
+    scale = frame.size[0] / frame.window.width
+    place = face.inset(-15).moved(-frame.window.left, -frame.window.top).scaled(scale)
+    frames[(..., *place.slices)] = torch.tensor(color)[:, None, None]
+    return frames
+
+
+def test_each_face_is_of_its_own_frames():
+    picture, (left, right) = couple()
+    assert left.window.within(right.window).area > 0
+    assert LEFT.within(right.window).area > 0.1 * LEFT.area  # its square would cover the first face
+    first = paste(colored(left, picture, LEFT, (1, 0, 0)), picture, left, clear_of=[RIGHT], face=LEFT)
+    found = paste(colored(right, picture, RIGHT, (0, 0, 1)), picture, right, onto=first, clear_of=[LEFT], face=RIGHT)
+    for box, color in ((LEFT, (1.0, 0.0, 0.0)), (RIGHT, (0.0, 0.0, 1.0))):
+        inner = found[(0, slice(None), *box.slices)]
+        assert (inner - torch.tensor(color)[:, None, None]).abs().max() < 0.02
+    assert torch.equal(found[(..., *LEFT.slices)], first[(..., *LEFT.slices)])
+    over = paste(colored(right, picture, RIGHT, (0, 0, 1)), picture, right, onto=first)
+    assert not torch.equal(over[(..., *LEFT.slices)], first[(..., *LEFT.slices)])
+
+
+def test_two_who_are_still_leave_no_seam():
+    picture, (left, right) = couple()
+    result = None
+    for frame, other, own in ((left, RIGHT, LEFT), (right, LEFT, RIGHT)):
+        still = as_tensor(resized(cut(picture, frame), (256, 256))).expand(2, -1, -1, -1)
+        result = paste(still, picture, frame, onto=result, clear_of=[other], face=own)
+    assert result is not None
+    assert psnr(result, as_tensor(picture).expand(2, -1, -1, -1)) >= 45
+    smooth = np.full((400, 560, 3), 120, np.uint8)
+    for frame, other in ((left, RIGHT), (right, LEFT)):
+        brighter = torch.full((1, 3, 256, 256), 0.6)
+        brighter[..., :2, :], brighter[..., -2:, :] = 120 / 255, 120 / 255
+        brighter[..., :2], brighter[..., -2:] = 120 / 255, 120 / 255
+        found = paste(brighter, smooth, frame, clear_of=[other], face=LEFT if other is RIGHT else RIGHT)
+        assert found.diff(dim=-1).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        (Box(100, 100, 200, 220), Box(230, 90, 330, 210)),
+        (Box(230, 90, 330, 210), Box(100, 100, 200, 220)),
+        (Box(100, 60, 200, 160), Box(130, 165, 230, 265)),
+        (Box(100, 165, 200, 265), Box(130, 60, 230, 160)),
+        (Box(100, 100, 200, 220), Box(200, 100, 300, 220)),
+        (Box(100, 100, 200, 220), Box(190, 100, 290, 220)),
+    ],
+)
+def test_the_middle_between_two_faces_divides_the_window(own, other):
+    frame = frame_face((400, 300), own, (256, 256))
+    weight, theirs = half(frame, own, other), half(frame, other, own)
+    for box, expected in ((own, 1.0), (other, 0.0)):
+        kept = box if own.within(other).area == 0 else box.inset(11)
+        inner = kept.within(frame.inside).moved(-frame.window.left, -frame.window.top).slices
+        assert (weight[inner] == expected).all()
+    assert torch.allclose(weight + theirs, torch.ones(()), atol=1e-6)
+
+
+def test_without_another_face_or_background_nothing_is_different():
+    picture, (left, _) = couple()
+    frames = colored(left, picture, LEFT, (0.2, 0.5, 0.1))
+    plain = paste(frames, picture, left)
+    background = as_tensor(picture)[None].clone()
+    assert torch.equal(paste(frames, picture, left, onto=background), plain)
+    assert torch.equal(background, as_tensor(picture)[None])
+    outside = paste(frames, picture, left, onto=1 - background)[..., :, 400:]
+    assert torch.equal(outside, (1 - background)[..., :, 400:])
+
+
+def test_a_background_of_another_size_is_refused():
+    picture, (left, _) = couple()
+    for shape in ((2, 3, 400, 560), (1, 3, 200, 280), (1, 4, 400, 560)):
+        with pytest.raises(ValueError, match=r"The background has the shape .* \(1, 3, 400, 560\) is needed"):
+            paste(torch.zeros(1, 3, 256, 256), picture, left, onto=torch.zeros(shape))
