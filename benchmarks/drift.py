@@ -139,7 +139,7 @@ class Errors:
     wobble: float = 1.0  # levels: spread of what each chunk gains besides
     gain: float = 0.997
     blur: float = 0.0125  # variance gained, in square pixels
-    jump: float = 0.7  # pixels: spread of where the head is
+    jump: float = 0.3  # pixels: spread of where the head is
 
 
 def known_chain(portrait: Portrait, film: Tensor, tools: Tools, errors: Errors) -> Iterator[Tensor]:
