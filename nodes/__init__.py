@@ -11,6 +11,7 @@ from .load_models import LoadJoyHalloModels
 from .motion import JoyHalloMotion
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
+from .turns import JoyHalloTurns
 
 model_folders.register()
 
@@ -20,6 +21,7 @@ class JoyHallo(ComfyExtension):
         return [
             LoadJoyHalloModels,
             FaceMaskPrep,
+            JoyHalloTurns,
             ChineseWav2Vec2Encode,
             JoyHalloMotion,
             JoyHalloSampler,

@@ -110,7 +110,7 @@ def _schedule(name: str, effect: str) -> io.String.Input:
 
 def _weights(region: str) -> io.Float.Output:
     return io.Float.Output(
-        region,
+        f"{region}_weights",
         display_name=region,
         tooltip=f"A number for each frame: connect it to {region}_weight of JoyHallo Sampler.",
     )
