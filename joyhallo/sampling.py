@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -60,6 +60,7 @@ class Settings:
     weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3), whose last row holds
     clip_frames: int = CLIP_FRAMES
     motion_frames: int = MOTION_FRAMES
+    overlap: int = 0  # frames at the end of a chunk that the next one goes through again, to continue from them
     rows_together: bool = True  # False, or too little memory: the guidance rows one after the other
 
     @property
@@ -80,12 +81,26 @@ class Progress:
 class Chunk:
     index: int
     start: int  # the clip's number of its first frame
-    latents: Tensor  # (clip_frames, channels, height, width), with those past the end of the clip
+    latents: Tensor  # (clip_frames, channels, height, width), with those before `start` and past the end of the clip
     frames: Tensor  # (up to clip_frames, 3, height, width) in 0..1
+
+
+class Kept(Protocol):
+    """Where finished chunks are kept, those of an earlier run first."""
+
+    def read(self, index: int) -> Tensor | None:
+        """The latents of a chunk, or None where there is none yet."""
+        ...
+
+    def write(self, index: int, latents: Tensor) -> None: ...
 
 
 def as_it_is(network: nn.Module) -> nn.Module:
     return network
+
+
+def untouched(frames: Tensor) -> Tensor:
+    return frames
 
 
 @torch.no_grad()
@@ -103,6 +118,9 @@ def animate(
     dtype: torch.dtype = torch.float32,
     ready: Callable[[nn.Module], nn.Module] = as_it_is,
     on_step: Callable[[Progress], None] | None = None,
+    steady: Callable[[Tensor], Tensor] = untouched,
+    anchors: Collection[int] = (),
+    kept: Kept | None = None,
 ) -> Iterator[Chunk]:
     """Frames of a talking portrait, chunk by chunk.
 
@@ -110,28 +128,73 @@ def animate(
     full repeats the last row. `length` frames are kept (all, if not given). `noise` replaces the seed's: one
     (clip_frames, channels, height/8, width/8) per chunk. `ready` is called with a network before it runs: the place
     to load it. Closing the generator, or an exception from `on_step`, stops at once.
+
+    `steady` corrects the frames of one chunk after the other, before they are shown and continued. At the chunks
+    numbered in `anchors` the portrait is continued instead. What `kept` has is not computed again.
     """
     check(net.config, portrait, windows, settings)
-    steps = schedule.ddim(settings.steps)
-    count, size = math.ceil(len(windows) / settings.clip_frames), settings.clip_frames
-    length = len(windows) if length is None else length
+    steps, size, overlap = schedule.ddim(settings.steps), settings.clip_frames, settings.overlap
+    length = len(windows) if length is None else min(length, len(windows))
+    starts = chunk_starts(length, settings)
     noise = iter(noise) if noise is not None else seeded_noise(net.config, portrait, settings)
 
-    portrait_latent = codec.encode(portrait.picture[None])
-    sampler = Sampler(net, portrait, portrait_latent, settings, torch.device(device), dtype, ready)
-    recent = portrait.picture.expand(settings.motion_frames, -1, -1, -1)
-    for index in range(count):
-        start = index * size
-        motion_latents = codec.encode(recent) if index and settings.motion_frames else None
-        chunk = sampler.prepare_chunk(padded(windows[start : start + size], size), start, motion_latents)
-        report = None
-        if on_step is not None:
-            report = _reporter(on_step, index * len(steps), count * len(steps))
-        latents = sampler.denoise(chunk, next(noise), steps, report)
-        frames = codec.decode(latents).float()
-        if settings.motion_frames:
-            recent = torch.cat([recent, frames.to(recent) * 2 - 1])[-settings.motion_frames :]
-        yield Chunk(index, start, latents, frames[: max(0, length - start)])
+    @cache
+    def sampler() -> Sampler:
+        encoded = codec.encode(portrait.picture[None])
+        return Sampler(net, portrait, encoded, settings, torch.device(device), dtype, ready)
+
+    past = Past.before(portrait, settings)
+    for index, start in enumerate(starts):
+        drawn, latents = next(noise), None if kept is None else kept.read(index)
+        if latents is None:
+            motion = None if index in anchors else past.motion(codec)
+            chunk = sampler().prepare_chunk(padded(windows[start : start + size], size), start, motion)
+            report = _reporter(on_step, index * len(steps), len(starts) * len(steps))
+            latents = sampler().denoise(chunk, drawn, steps, report, past.held(codec))
+            if kept is not None:
+                kept.write(index, latents)
+        known = overlap if index else 0
+        decoded = codec.decode(latents[known:]).float()
+        frames = steady(decoded)
+        past = past.followed_by(frames, latents if frames is decoded else None)
+        yield Chunk(index, start + known, latents, frames[: max(0, length - start - known)])
+
+
+def chunk_starts(length: int, settings: Settings) -> range:
+    """The first row of each chunk."""
+    return range(0, max(1, length - settings.overlap), settings.clip_frames - settings.overlap)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a chunk continues: the frames shown last, of which it goes through the later ones again."""
+
+    frames: Tensor  # (motion frames + overlap, 3, height, width) in -1..1
+    overlap: int
+    latents: Tensor | None = None  # of the chunk that the frames are from, if these are as they were decoded
+    shown: bool = False  # nothing yet: the portrait stands in
+
+    @classmethod
+    def before(cls, portrait: Portrait, settings: Settings) -> Past:
+        count = settings.motion_frames + settings.overlap
+        return cls(portrait.picture.expand(count, -1, -1, -1), settings.overlap)
+
+    def followed_by(self, frames: Tensor, latents: Tensor | None) -> Past:
+        """frames (n, 3, height, width) in 0..1"""
+        count = len(self.frames)
+        recent = torch.cat([self.frames, frames.to(self.frames) * 2 - 1])[-count:] if count else self.frames
+        return Past(recent, self.overlap, latents, shown=True)
+
+    def motion(self, codec: Codec) -> Tensor | None:
+        """Latents of the frames before the chunk."""
+        before = self.frames[: len(self.frames) - self.overlap]
+        return codec.encode(before) if self.shown and len(before) else None
+
+    def held(self, codec: Codec) -> Tensor | None:
+        """Latents that the chunk begins with: what was corrected since it was decoded is encoded anew."""
+        if not self.shown or not self.overlap:
+            return None
+        return codec.encode(self.frames[-self.overlap :]) if self.latents is None else self.latents[-self.overlap :]
 
 
 def seeded_noise(config: NetConfig, portrait: Portrait, settings: Settings) -> Iterator[Tensor]:
@@ -149,7 +212,10 @@ def padded(rows: Tensor, count: int) -> Tensor:
     return torch.cat([rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])])
 
 
-def _reporter(on_step: Callable[[Progress], None], done: int, total: int) -> Callable[[Tensor], None]:
+def _reporter(on_step: Callable[[Progress], None] | None, done: int, total: int) -> Callable[[Tensor], None] | None:
+    if on_step is None:
+        return None
+
     def report(estimate: Tensor) -> None:
         nonlocal done
         done += 1
@@ -221,11 +287,16 @@ class Sampler:
         noise: Tensor,
         steps: Sequence[Step],
         report: Callable[[Tensor], None] | None = None,
+        held: Tensor | None = None,
     ) -> Tensor:
+        """held: latents of the first frames, which are not free any more; the others are made to go with them."""
         unet = self._denoiser()
-        x = noise.to(self.device, torch.float32)
+        noise = noise.to(self.device, torch.float32)
+        x, held = noise, noise[:0] if held is None else held.to(noise)
         for step in steps:
             v = self.velocity(unet, x, step.timestep, chunk)
+            # a straight way from their noise to what they must become: any solver stays on it
+            v[: len(held)] = step.velocity(held, noise[: len(held)])
             if report is not None:
                 report(step.clean(x, v))
             x = step.advance(x, v)
@@ -326,6 +397,11 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
         raise ValueError(
             f"{frames} frames per chunk with {motion} motion frames asked for; this model's table of positions holds "
             f"{config.positions} of both together, and a chunk needs at least one frame."
+        )
+    if not 0 <= settings.overlap < frames:
+        raise ValueError(
+            f"Chunks of {frames} frames should overlap by {settings.overlap}; choose from 0 to {frames - 1}, so that "
+            "each brings at least one new frame."
         )
     weights = torch.as_tensor(settings.weights)
     if weights.ndim not in (1, 2) or weights.shape[-1] != len(REGIONS) or not len(weights):

@@ -24,6 +24,10 @@ class Step:
         """The picture that the velocity v points at from the noisy x."""
         return self.alpha * x - self.sigma * v
 
+    def velocity(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """What points from this picture in this noise at the picture."""
+        return self.alpha * noise - self.sigma * clean
+
     def advance(self, x: Tensor, v: Tensor) -> Tensor:
         noise = self.alpha * v + self.sigma * x
         return self.next_alpha * self.clean(x, v) + self.next_sigma * noise

@@ -159,6 +159,16 @@ FORMATS: Mapping[str, Format] = {
         grades=_graded(*map(_ffv1, (16, 12, 10, 8))),
     ),
 }
+COPY = "copy"  # for the way from node to node: nothing of 8 bits is lost, and it is quickly written and read
+WORKING_COPY = Format(
+    container="matroska",
+    options={},
+    video="libx264rgb",
+    audio="flac",
+    samples="s32",
+    rates=(),
+    grades=dict.fromkeys(QUALITIES, Grade(Pixels("bgr0", 8, colours=SRGB), {"qp": "0", "preset": "ultrafast"})),
+)
 
 
 # ---- the way in
@@ -223,6 +233,8 @@ def frame_rate(fps: float | Fraction) -> Fraction:
 
 
 def _chosen(format: str, quality: str) -> tuple[Format, Grade]:
+    if format == COPY:
+        return WORKING_COPY, WORKING_COPY.grades[quality]
     for found, known, what in ((format, FORMATS, "format"), (quality, QUALITIES, "quality")):
         if found not in known:
             raise VideoError(f"There is no {what} {found!r}; choose one of {', '.join(known)}.")
@@ -352,19 +364,6 @@ def samples(sound: NDArray[np.float32], kind: str) -> NDArray[Any]:
     if kind == "s32":  # of which 24 bits are kept
         sound = np.minimum((sound * 2.0**23).round(), 2**23 - 1).astype(np.int32) << 8
     return sound.reshape(1, -1)
-
-
-def read_sound(source: Any) -> Sound | None:
-    """The sound of a video, a path or a file that can be read; None where it has none."""
-    av = library("av", "Reading the sound of a video")
-    with av.open(source) as file:
-        if not file.streams.audio:
-            return None
-        floats = av.AudioResampler(format="flt")
-        frames = (piece for frame in file.decode(file.streams.audio[0]) for piece in floats.resample(frame))
-        blocks = [frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T for frame in frames]
-        rate = file.streams.audio[0].rate
-    return (torch.from_numpy(np.concatenate(blocks, axis=1)), rate) if blocks else None
 
 
 # ---- the file

@@ -11,6 +11,7 @@ from .load_models import LoadJoyHalloModels
 from .motion import JoyHalloMotion
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
+from .steadiness import JoyHalloSteadiness
 from .turns import JoyHalloTurns
 
 model_folders.register()
@@ -24,6 +25,7 @@ class JoyHallo(ComfyExtension):
             JoyHalloTurns,
             ChineseWav2Vec2Encode,
             JoyHalloMotion,
+            JoyHalloSteadiness,
             JoyHalloSampler,
             SaveTalkingVideo,
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import comfy.model_management
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from ..joyhallo.checkpoint import NETWORKS, open_checkpoint
 from ..joyhallo.config import ModelConfig
+from ..joyhallo.fingerprint import of_module
 from ..joyhallo.memory import working_memory
 from ..joyhallo.models.net import Net
 from ..joyhallo.ops import Ops
@@ -94,6 +96,10 @@ class JoyHalloModel:
     @property
     def device(self) -> torch.device:
         return self.patchers["denoising_unet"].load_device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return of_module(self.net)
 
     def get_ram_usage(self) -> int:
         """ComfyUI asks when it must choose which results to forget."""

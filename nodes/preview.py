@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 import comfy.latent_formats
 import comfy.model_management
 import comfy.utils
@@ -10,7 +13,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..joyhallo.sampling import Progress
+from ..joyhallo.sampling import Chunk, Progress
+
+log = logging.getLogger(__name__)
+
+
+class Pace:
+    """How long it will still take, going by the steps since the first, before which the networks are loaded."""
+
+    def __init__(self) -> None:
+        self.first: tuple[int, float] | None = None
+        self.done = self.total = 0
+
+    def count(self, progress: Progress) -> None:
+        self.first = self.first or (progress.done, time.monotonic())
+        self.done, self.total = progress.done, progress.total
+
+    def left(self) -> float | None:
+        """Seconds; None while nobody can tell."""
+        if self.first is None or self.done == self.first[0]:
+            return None
+        done, since = self.first
+        return (time.monotonic() - since) / (self.done - done) * (self.total - self.done)
 
 
 class Preview:
@@ -20,17 +44,35 @@ class Preview:
     last finished.
     """
 
-    def __init__(self, picture: Tensor, channels: int, device: torch.device):
-        """picture (3, height, width) in -1..1 is shown until there is more."""
+    def __init__(self, picture: Tensor, channels: int, device: torch.device, node: str | None = None):
+        """picture (3, height, width) in -1..1 is shown until there is more; node: where words are shown."""
         latents = comfy.latent_formats.SD15()
         known = channels == latents.latent_channels
         self.previewer = latent_preview.get_previewer(device, latents) if known else None
         self.finished = picture[None] / 2 + 0.5
+        self.node, self.pace, self.told = node, Pace(), False
         self.bar = comfy.utils.ProgressBar(1)  # the first step tells how many there are
 
     def after_step(self, progress: Progress) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
+        self.pace.count(progress)
         self.bar.update_absolute(progress.done, progress.total, self._shown(progress))
+
+    def after_chunk(self, chunk: Chunk) -> None:
+        if len(chunk.frames):
+            self.finished = chunk.frames
+        left, known = self.pace.left(), self.told
+        if left is not None:
+            self.tell(f"About {lasting(left)} left.", logged=not known)
+            self.told = True
+
+    def tell(self, text: str, logged: bool = True) -> None:
+        if logged:
+            log.info(text)
+        if self.node:
+            from server import PromptServer  # where there is a node to show it on, there is a server
+
+            PromptServer.instance.send_progress_text(text, self.node)
 
     def _shown(self, progress: Progress) -> tuple:
         if self.previewer is not None:
@@ -43,3 +85,10 @@ class Preview:
 def as_image(frame: Tensor) -> Image.Image:
     """(3, height, width) in 0..1"""
     return Image.fromarray((frame.clamp(0, 1) * 255).byte().movedim(0, -1).cpu().numpy())
+
+
+def lasting(seconds: float) -> str:
+    """In words, no finer than anybody needs."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

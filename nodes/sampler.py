@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..joyhallo.config import FPS, GUIDANCE, SAMPLING_STEPS
-from ..joyhallo.framing import MULTIPLE, paste
+from ..joyhallo.config import GUIDANCE, SAMPLING_STEPS
+from ..joyhallo.framing import MULTIPLE
+from ..joyhallo.motion import curve
 from ..joyhallo.portrait import Prepared
-from ..joyhallo.sampling import Settings, animate
-from ..joyhallo.schedule import Schedule
+from ..joyhallo.sampling import Settings
 from ..joyhallo.speech import Speech
-from .autoencoder import ComfyCodec, check_vae
+from ..joyhallo.steadiness import Steadiness
+from .autoencoder import check_vae
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview
-from .sockets import CATEGORY, Face, Model, chosen, expect
+from .preview import Preview, lasting
+from .sockets import CATEGORY, Face, Model, Steady, chosen, expect
 from .sockets import Speech as SpeechSocket
+from .take import Take
 
 PICTURES = {"whole picture": True, "square": False}  # whether the frames are put back
 
@@ -75,14 +80,45 @@ class JoyHalloSampler(io.ComfyNode):
                     tooltip="whole picture: the square is put back where it came from, at the picture's own size. "
                     "square: the generated frames alone.",
                 ),
+                io.Boolean.Input(
+                    "resume",
+                    default=True,
+                    label_on="go on after a stop",
+                    label_off="begin anew",
+                    tooltip="Finished chunks are kept on disk for two weeks, in 8 GB at most. After a cancel, a crash "
+                    "or a power cut the same workflow goes on from the last one. begin anew: nothing is kept or used.",
+                ),
+                Steady.Input(
+                    "steadiness",
+                    optional=True,
+                    tooltip="From Steadiness, for long videos. Left open, chunks follow each other as in the original.",
+                ),
+                io.Video.Input(
+                    "background",
+                    optional=True,
+                    tooltip="For two people in one picture: the video of the other one, made from the same picture. "
+                    "The square is put into its frames.",
+                ),
                 _region("pose_mask", "pose"),
                 _region("expression_mask", "expression"),
                 _region("lip_mask", "lip"),
             ],
             outputs=[
-                io.Image.Output("frames", display_name="frames", tooltip="The video's frames."),
-                io.Float.Output("fps", display_name="fps", tooltip="Frames per second: 25."),
+                io.Video.Output(
+                    "video",
+                    display_name="video",
+                    tooltip="For Save Talking Video, with the sound that was spoken. It lies in a file, however long "
+                    "it is: Get Video Components turns it into images, for an upscaler, say.",
+                ),
+                io.String.Output("report", display_name="report", tooltip="What was made, how fast, and how steady."),
+                io.Image.Output(
+                    "drift",
+                    display_name="drift",
+                    tooltip="To look at: how far colour, contrast, sharpness and face move away from the first chunk, "
+                    "and how visible the joints of chunks are.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -104,11 +140,14 @@ class JoyHalloSampler(io.ComfyNode):
         seed: int,
         steps: int,
         cfg: float,
-        pose_weight: float,
-        expression_weight: float,
-        lip_weight: float,
+        pose_weight: float | Sequence[float],
+        expression_weight: float | Sequence[float],
+        lip_weight: float | Sequence[float],
         size: int,
         picture: str,
+        resume: bool,
+        steadiness: Steadiness | None = None,
+        background: Any = None,
         pose_mask: Tensor | None = None,
         expression_mask: Tensor | None = None,
         lip_mask: Tensor | None = None,
@@ -116,39 +155,28 @@ class JoyHalloSampler(io.ComfyNode):
         expect(model, JoyHalloModel, "model", "Load JoyHallo Models")
         expect(face, Prepared, "face", "Face & Mask Prep")
         expect(speech, Speech, "speech", "Chinese Wav2Vec2 Encode")
+        steadiness = steadiness or Steadiness()
+        expect(steadiness, Steadiness, "steadiness", "Steadiness")
         check_vae(vae, model.config)
         speech.check(model.config.net)
         face = face.at((size, size), pose=pose_mask, expression=expression_mask, lip=lip_mask)
-        settings = Settings(steps, cfg, seed, (pose_weight, expression_weight, lip_weight))
+        weights = _weights(speech.length, pose_weight, expression_weight, lip_weight)
+        settings = Settings(steps, cfg, seed, weights, overlap=steadiness.overlap)
         whole = chosen(PICTURES, picture, "picture")
-        return io.NodeOutput(_filmed(model, vae, face, speech, settings, whole), float(FPS))
+        take = Take(model, vae, face, speech, settings, steadiness, whole, background, resume)
+        preview = Preview(
+            face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden and cls.hidden.unique_id
+        )
+        started = time.monotonic()
+        video, meter = take.shoot(preview)
+        report = f"{take.plan()} Made in {lasting(time.monotonic() - started)}. {meter.summary()}"
+        return io.NodeOutput(video, report, torch.from_numpy(meter.plot())[None].float() / 255)
 
 
-def _filmed(model: JoyHalloModel, vae: Any, face: Prepared, speech: Speech, settings: Settings, whole: bool) -> Tensor:
-    """(frames, height, width, 3)"""
-    portrait, size = face.portrait, face.frame.size[0]
-    preview = Preview(portrait.picture, model.config.net.latent_channels, model.device)
-    frames: Tensor | None = None
-    for chunk in animate(
-        model.net,
-        ComfyCodec(vae, model.config),
-        Schedule(model.config.schedule),
-        portrait,
-        speech,
-        settings,
-        length=speech.length,
-        device=model.device,
-        dtype=model.precision.compute,
-        ready=model.loader(settings, size),
-        on_step=preview.after_step,
-    ):
-        preview.finished = chunk.frames
-        shown = (paste(chunk.frames, face.picture, face.frame) if whole else chunk.frames).movedim(1, -1)
-        if frames is None:  # made once: a list of chunks would be held twice when they are joined
-            frames = shown.new_empty(speech.length, *shown.shape[1:])
-        frames[chunk.start : chunk.start + len(shown)] = shown
-    assert frames is not None
-    return frames
+def _weights(length: int, *given: float | Sequence[float]) -> Sequence[float] | Tensor:
+    """Three numbers, or a row of three for each frame."""
+    numbers = [weight for weight in given if isinstance(weight, int | float)]
+    return numbers if len(numbers) == len(given) else torch.stack([curve(weight, length) for weight in given], dim=-1)
 
 
 def _weight(name: str, effect: str) -> io.Float.Input:
@@ -158,7 +186,8 @@ def _weight(name: str, effect: str) -> io.Float.Input:
         min=0.0,
         max=3.0,
         step=0.05,
-        tooltip=f"How strongly {effect}: 0 not at all, 1 as trained, more exaggerates.",
+        tooltip=f"How strongly {effect}: 0 not at all, 1 as trained, more exaggerates. "
+        "Takes a list as well, with a number for each frame: see Motion over Time.",
     )
 
 

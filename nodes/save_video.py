@@ -11,13 +11,13 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 from comfy.cli_args import args
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..joyhallo.video import FORMATS, QUALITIES, Sound, VideoError, check, read_sound, write
+from ..joyhallo.video import FORMATS, QUALITIES, VideoError, check, write
 from .sockets import CATEGORY
+from .video import Footage, SavedVideo, as_sound
 
-BATCH = 8  # frames between two looks at the cancel button
 ABSENT = object()
 
 
@@ -37,15 +37,15 @@ class SaveTalkingVideo(io.ComfyNode):
                     "frames",
                     optional=True,
                     lazy=True,
-                    tooltip="The pictures, in order: those of JoyHallo Sampler, or after an upscaler. What is "
-                    "transparent becomes white. Connect this or a video, not both.",
+                    tooltip="Pictures, in order, as an upscaler gives them. What is transparent becomes white. Connect "
+                    "this or a video, not both.",
                 ),
                 io.Video.Input(
                     "video",
                     optional=True,
                     lazy=True,
-                    tooltip="A video to save again, from Load Video or Create Video, say. Connect this or frames, not "
-                    "both.",
+                    tooltip="The video of JoyHallo Sampler, or any other. It is read a few frames at a time, however "
+                    "long it is. Connect this or frames, not both.",
                 ),
                 io.Audio.Input(
                     "audio",
@@ -109,7 +109,7 @@ class SaveTalkingVideo(io.ComfyNode):
         cls, fps: float, audio: Any = None, frames: Any = ABSENT, video: Any = ABSENT, **_: Any
     ) -> list[str]:
         """The sound is looked at before the frames are made, which may take minutes."""
-        check(fps, _sound(audio))
+        check(fps, as_sound(audio))
         return [name for name, value in (("frames", frames), ("video", video)) if value is None]
 
     @classmethod
@@ -125,18 +125,14 @@ class SaveTalkingVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         if problem := _one_of(frames is not None, video is not None):
             raise VideoError(problem)
-        rate, sound = fps, _sound(audio)
-        if video is not None:
-            components = video.get_components()
-            frames, rate = components.images, components.frame_rate
-            sound = sound or _sound(_own_audio(video, components.audio))
-        assert frames is not None
-        check(rate, sound)
+        footage = Footage.of(video) if frames is None else Footage.of_frames(frames, fps)
+        sound = as_sound(audio) or footage.sound()
+        check(footage.rate, sound)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), frames.shape[2], frames.shape[1]
+            filename_prefix, folder_paths.get_output_directory(), *footage.size
         )
         names = (Path(folder, f"{name}_{number:05}_.{format}") for number in count(counter))
-        path = write(names, _watched(frames), rate, sound, format, quality, cls._workflow())
+        path = write(names, _watched(footage), footage.rate, sound, format, quality, cls._workflow())
         shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
         return io.NodeOutput(SavedVideo(str(path)), ui=shown)
 
@@ -156,30 +152,9 @@ def _one_of(frames: bool, video: bool) -> str:
     return "" if frames or video else "Neither frames nor a video are connected; connect one of them."
 
 
-def _sound(audio: Any) -> Sound | None:
-    return None if audio is None else (audio["waveform"], audio["sample_rate"])
-
-
-def _own_audio(video: Any, audio: Any) -> Any:
-    """A video's own sound. Versions of ComfyUI that cannot trim videos misread what is not AAC, so it is read again."""
-    if not isinstance(video, InputImpl.VideoFromFile) or hasattr(video, "as_trimmed"):
-        return audio
-    sound = read_sound(video.get_stream_source())
-    return None if sound is None else {"waveform": sound[0][None], "sample_rate": sound[1]}
-
-
-class SavedVideo(InputImpl.VideoFromFile):
-    """For nodes that follow: with sound that is right in every version of ComfyUI."""
-
-    def get_components_internal(self, container: Any) -> Any:
-        components = super().get_components_internal(container)
-        components.audio = _own_audio(self, components.audio)
-        return components
-
-
-def _watched(frames: Tensor) -> Iterator[Tensor]:
-    bar = comfy.utils.ProgressBar(len(frames))
-    for batch in frames.split(BATCH):
+def _watched(footage: Footage) -> Iterator[Tensor]:
+    bar = comfy.utils.ProgressBar(footage.count)
+    for batch in footage.batches:
         comfy.model_management.throw_exception_if_processing_interrupted()
         yield batch
         bar.update(len(batch))

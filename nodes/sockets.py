@@ -15,6 +15,7 @@ Model = io.Custom("JOYHALLO_MODEL")
 FaceAnalysis = io.Custom("JOYHALLO_FACE_ANALYSIS")
 Face = io.Custom("JOYHALLO_FACE")
 Speech = io.Custom("JOYHALLO_SPEECH")
+Steady = io.Custom("JOYHALLO_STEADINESS")
 Landmarks = io.Custom("FACE_LANDMARKS")  # of newer ComfyUI's own face nodes
 
 

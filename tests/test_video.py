@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from joyhallo import video
 from joyhallo.audio import AudioError
+from joyhallo.footage import read_sound
 from joyhallo.libraries import LibraryError
-from joyhallo.video import FORMATS, QUALITIES, VideoError, frame_rate, read_sound, write
+from joyhallo.video import FORMATS, QUALITIES, VideoError, frame_rate, write
 
 CODECS = {"mp4": ("h264", "aac"), "webm": ("vp9", "opus"), "mov": ("prores", "pcm_s24le"), "mkv": ("ffv1", "flac")}
 PIXELS = {

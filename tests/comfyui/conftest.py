@@ -35,8 +35,13 @@ def comfyui() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pack(comfyui):
-    return load_pack(comfyui)
+def pack(comfyui, tmp_path_factory):
+    pack = load_pack(comfyui)
+    import folder_paths
+
+    for name in ("temp", "user"):
+        getattr(folder_paths, f"set_{name}_directory")(str(tmp_path_factory.mktemp(name)))
+    return pack
 
 
 @pytest.fixture(scope="session")

@@ -64,13 +64,14 @@ class Film(Graph):
             "lip_weight": 1.0,
             "size": 64,
             "picture": "square",
+            "resume": False,
         }
 
     def _saved(self) -> Inputs:
         return {
-            "frames": self.sampler[0],
+            "video": self.sampler[0],
             "audio": self.sound[0],
-            "fps": self.sampler[1],
+            "fps": 25.0,
             "filename_prefix": "video/test",
             "format": "mp4",
             "quality": "high",

@@ -40,8 +40,13 @@ class Loaded:
 
     @torch.inference_mode()
     def frames(self) -> torch.Tensor:
-        settings = (1, 2, 3.5, 1.0, 1.0, 1.0, 64, "square")
-        return self.sampler.execute(self.model, self.vae, self.face, self.speech, *settings).args[0]
+        settings = (1, 2, 3.5, 1.0, 1.0, 1.0, 64, "square", False)
+        return (
+            self.sampler.execute(self.model, self.vae, self.face, self.speech, *settings)
+            .args[0]
+            .get_components()
+            .images
+        )
 
     def patchers(self) -> list:
         return [*self.model.patchers.values(), self.encoder.patcher, self.vae.patcher]

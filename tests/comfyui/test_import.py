@@ -24,6 +24,7 @@ NODES = [
     "JoyHalloTurns",
     "ChineseWav2Vec2Encode",
     "JoyHalloMotion",
+    "JoyHalloSteadiness",
     "JoyHalloSampler",
     "SaveTalkingVideo",
 ]

@@ -63,9 +63,9 @@ def speech(heard):
 def film(pack, models, face, speech):
     def film(**changes):
         given = {"model": models["model"], "vae": models["vae"], "face": face[0], "speech": speech, **SAMPLING}
-        frames, fps = pack.nodes.sampler.JoyHalloSampler.execute(**{**given, **changes}).args
-        assert fps == 25
-        return frames
+        video = pack.nodes.sampler.JoyHalloSampler.execute(**{**given, **changes}).args[0]
+        assert video.get_frame_rate() == 25
+        return video.get_components().images
 
     return film
 

@@ -13,7 +13,7 @@ from film import Film
 from PIL import Image
 
 FILM = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
-NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloTurns"])
+NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns"])
 SAMPLING = {"JoyHalloSampler", "SaveTalkingVideo"}
 
 
@@ -119,8 +119,9 @@ def test_cancelling_stops_within_a_step_and_harms_nothing(run, client):
 def test_frames_are_scaled_and_made_a_video_by_others(run, base):
     graph = Film()
     size = {"width": 96, "height": 80, "upscale_method": "bilinear", "crop": "disabled"}
-    scaled = graph.add("ImageScale", image=graph.sampler[0], **size)
-    video = graph.add("CreateVideo", images=scaled[0], fps=graph.sampler[1], audio=graph.sound[0])
+    parts = graph.add("GetVideoComponents", video=graph.sampler[0])
+    scaled = graph.add("ImageScale", image=parts[0], **size)
+    video = graph.add("CreateVideo", images=scaled[0], fps=parts[2], audio=parts[1])
     graph.add("SaveVideo", video=video[0], filename_prefix="others", format="mp4", codec="h264")
     again = {"fps": 25.0, "filename_prefix": "again", "format": "webm", "quality": "small"}
     graph.add("SaveTalkingVideo", video=video[0], **again)
@@ -137,7 +138,7 @@ def test_masks_leave_are_edited_and_come_back(run):
     shown = graph.add("PreviewImage", images=graph.add("MaskToImage", mask=graph.face[4])[0])
     inverted = graph.add("InvertMask", mask=graph.face[4])
     graph[graph.sampler.node]["inputs"]["lip_mask"] = inverted[0]
-    frames = graph.add("PreviewImage", images=graph.sampler[0])
+    frames = graph.add("PreviewImage", images=graph.add("GetVideoComponents", video=graph.sampler[0])[0])
     found = run(graph)
     assert (len(found.files(shown.node)), len(found.files(frames.node))) == (1, 15)
 
@@ -168,7 +169,7 @@ def test_comfyuis_own_nodes_take_our_models(run):
         ({"face": {"face_mask": None}}, "error", "there is no MediaPipe face landmarker"),
         ({"speech": {"separate_vocals": "on"}}, "error", "Kim_Vocal_2.onnx"),
         ({"sampler": {"model": "demo"}}, "error", "connect the output of Load JoyHallo Models"),
-        ({"saved": {"frames": None}}, "error", "Neither frames nor a video are connected; connect one of them"),
+        ({"saved": {"video": None}}, "error", "Neither frames nor a video are connected; connect one of them"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(run, changes, status, message):

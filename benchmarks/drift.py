@@ -1,0 +1,297 @@
+"""Does a clip stay what its first chunk was, and does it go on smoothly from chunk to chunk?
+
+    OMP_NUM_THREADS=1 python -m benchmarks.drift --plot drift.png --json
+
+Twice, with each tool off and on. `known` is a drawn face that sways and speaks: its true frames are known, and each of
+its chunks errs a little, from where the frames that it continues had come to: colours and contrast go astray, detail is
+lost, the head jumps at joints. `net` is the bundled small network, or the one of --checkpoint. With seeded weights its
+picture is noise, and how one chunk follows from another means nothing; the figures are still those of the real path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from demo import bundle
+from demo import portrait as drawing
+from joyhallo.audio import Recording, load
+from joyhallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.config import CLIP_FRAMES, FPS, MOTION_FRAMES
+from joyhallo.portrait import Wishes, prepare
+from joyhallo.sampling import Portrait, Settings, animate, chunk_starts
+from joyhallo.schedule import Schedule
+from joyhallo.speech import Speech, encode, load_encoder
+from joyhallo.steadiness import ColourHold, DriftMeter, SeamFade, drift_plot, face_outside_lips, outside_lips
+
+FADE = 4  # frames
+
+
+@dataclass(frozen=True)
+class Tools:
+    hold: bool = False
+    fade: bool = False
+    overlap: int = 0
+    every: int = 0  # chunks after which the portrait is continued again
+
+    def steady(self, portrait: Portrait) -> Callable[[Tensor], Tensor]:
+        outside = outside_lips(portrait)
+        chosen = [ColourHold(outside)] * self.hold + [SeamFade(1 - outside, FADE)] * self.fade
+
+        def steady(frames: Tensor) -> Tensor:
+            for tool in chosen:
+                frames = tool(frames)
+            return frames
+
+        return steady
+
+    def anchors(self, count: int) -> range:
+        return range(self.every, count, self.every) if self.every else range(0)
+
+
+KNOWN = {
+    "off": Tools(),
+    "colour hold": Tools(hold=True),
+    "seam fade": Tools(fade=True),
+    "anchored every 10 s": Tools(every=16),
+    "hold, anchored": Tools(hold=True, every=16),
+    "hold, fade, anchored": Tools(hold=True, fade=True, every=16),
+}
+NET = {
+    "off": Tools(),
+    "colour hold": Tools(hold=True),
+    "seam fade": Tools(fade=True),
+    "overlap of 4": Tools(overlap=4),
+    "anchored every 10 s": Tools(every=16),
+    "hold, overlap of 4": Tools(hold=True, overlap=4),
+    "hold, fade, anchored": Tools(hold=True, fade=True, every=16),
+}
+
+
+def drawn_portrait(px: int) -> Portrait:
+    masks = (np.array(drawing.mask(box)) for box in (drawing.FACE, drawing.LIPS))
+    face, lips = masks
+    wishes = Wishes(face_mask=face, lip_mask=lips, identity="neutral")
+    return prepare(drawing.portrait(), wishes=wishes).at((px, px)).portrait
+
+
+# ---- a chain of which the truth is known
+
+
+def drawn_film(portrait: Portrait, count: int) -> Tensor:
+    """The head sways and leans as no chunk would know, the mouth opens and closes, the eyes blink."""
+    px = portrait.picture.shape[-1]
+    film = (portrait.picture / 2 + 0.5).expand(count, -1, -1, -1).clone()
+    moment = torch.arange(count) / FPS
+    _paint(film, drawing.LIPS, 0.15 + 0.6 * (2 * math.pi * 2.7 * moment).sin().abs(), (0.35, 0.1, 0.12))
+    for side in (-1, 1):
+        x = 256 + 48 * side
+        _paint(film, (x - 30, 232, x + 30, 274), (moment % 4.3 < 0.12).float(), (0.957, 0.804, 0.698))
+    return _moved(film, 1.5 / px * _sway(moment, 0), 1.5 / px * _sway(moment, 1), 0.02 * _sway(moment, 2))
+
+
+def _sway(moment: Tensor, phase: float) -> Tensor:
+    return (2 * math.pi * moment / 3.1 + phase).sin() + (2 * math.pi * moment / 7.3 + 2 * phase).sin()
+
+
+def _paint(film: Tensor, box: drawing.Box, height: Tensor, color: drawing.Color | tuple[float, ...]) -> None:
+    """An ellipse of a share of the box's height."""
+    px = film.shape[-1]
+    left, top, right, bottom = (value * px / drawing.SIDE for value in box)
+    y, x = torch.meshgrid(torch.arange(px) + 0.5, torch.arange(px) + 0.5, indexing="ij")
+    across = ((x - (left + right) / 2) / ((right - left) / 3)) ** 2
+    down = (y - (top + bottom) / 2) / ((bottom - top) / 2)
+    for frames, heights in zip(film.split(64), height.split(64), strict=True):
+        radius = (across + (down / heights[:, None, None].clamp(min=1e-3)) ** 2).sqrt()
+        inside = (6 * (1 - radius)).clamp(0, 1)[:, None]
+        frames += inside * (torch.tensor(color).view(1, 3, 1, 1) - frames)
+
+
+def _moved(film: Tensor, across: Tensor, down: Tensor, angle: Tensor) -> Tensor:
+    """By shares of the picture, in its middle; the border stays where it is."""
+    at = torch.linspace(-1, 1, film.shape[-1] + 1)[:-1] + 1 / film.shape[-1]
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    inside = (1 - x**4) * (1 - y**4)
+    pieces = []
+    for frames, *motion in zip(film.split(64), across.split(64), down.split(64), angle.split(64), strict=True):
+        right, below, turn = (part[:, None, None] for part in motion)
+        places = torch.stack([x + inside * (2 * right - turn * y), y + inside * (2 * below + turn * x)], -1)
+        pieces.append(F.grid_sample(frames, places, padding_mode="border", align_corners=False))
+    return torch.cat(pieces)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of each chunk against the frames that it continues."""
+
+    shift: Sequence[float] = (0.4, -0.1, -0.3)  # levels of 255 gained in each channel
+    wobble: float = 1.0  # levels: spread of what each chunk gains besides
+    gain: float = 0.997
+    blur: float = 0.0125  # variance gained, in square pixels
+    jump: float = 0.7  # pixels: spread of where the head is
+
+
+def known_chain(portrait: Portrait, film: Tensor, tools: Tools, errors: Errors) -> Iterator[Tensor]:
+    """Chunks of the film as they come from a network that errs, and continues its own errors."""
+    generator = torch.Generator().manual_seed(1)
+    steady, count = tools.steady(portrait), math.ceil(len(film) / CLIP_FRAMES)
+    anchors = tools.anchors(count)
+    mean, gain, blur = torch.zeros(3), torch.ones(3), 0.0
+    for index, truth in enumerate(film.split(CLIP_FRAMES)):
+        if index in anchors:
+            mean, gain, blur = torch.zeros(3), torch.ones(3), 0.0
+        drawn = torch.randn(2, 3, generator=generator)
+        made = shape = truth
+        if index:
+            ramp = torch.linspace(0.5, 1, len(truth))[:, None]
+            shift = mean + ramp * (torch.tensor(errors.shift) + errors.wobble * drawn[0]) / 255
+            blur += errors.blur
+            shape = _jumped(_blurred(truth, blur), errors.jump * drawn[1, :2])
+            made = _toned(shape, gain * errors.gain**ramp, shift).clamp(0, 1)
+        shown = steady(made)
+        mean, gain = _astray(shape[-MOTION_FRAMES:], shown[-MOTION_FRAMES:])
+        yield shown
+
+
+def _toned(frames: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    mean = frames.mean((2, 3), keepdim=True)
+    return (frames - mean) * gain[..., None, None] + mean + shift[..., None, None]
+
+
+def _astray(truth: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much colour and contrast of what is continued are wrong."""
+    mean = (shown.mean((2, 3)) - truth.mean((2, 3))).mean(0)
+    return mean, (shown.std((2, 3)) / truth.std((2, 3))).mean(0)
+
+
+def _blurred(frames: Tensor, variance: float) -> Tensor:
+    at = torch.arange(-6, 7)
+    kernel = torch.exp(-at.square() / (2 * variance))
+    kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)
+    wide = F.conv2d(F.pad(frames, (6, 6, 6, 6), mode="replicate"), kernel, groups=3)
+    return F.conv2d(wide, kernel.transpose(2, 3), groups=3)
+
+
+def _jumped(frames: Tensor, pixels: Tensor) -> Tensor:
+    across, down = (pixels / frames.shape[-1]).expand(len(frames), 2).T
+    return _moved(frames, across, down, torch.zeros(len(frames)))
+
+
+def known(px: int, seconds: float) -> tuple[dict, dict[str, DriftMeter]]:
+    portrait = drawn_portrait(px)
+    film = drawn_film(portrait, round(seconds * FPS))
+    figures, meters = {}, {}
+    for name, tools in {"truth": Tools(), **KNOWN}.items():
+        errors = Errors((0, 0, 0), 0, 1, 1e-6, 0) if name == "truth" else Errors()
+        meter, frames = measured(portrait, known_chain(portrait, film, tools, errors))
+        wrong = 255 * (frames - film).abs().mean((1, 2, 3))
+        figures[name] = told(meter) | {"levels_off_the_truth": float(wrong[-10 * FPS :].mean())}
+        meters[name] = meter
+    return figures, meters
+
+
+# ---- a network's
+
+
+def speech_of(encoder: Path, seconds: float) -> Speech:
+    """The bundled sentence, again and again."""
+    sound = load(bundle.FOLDER / "speech.wav")
+    count = round(seconds * 16_000)
+    samples = sound.samples.repeat(math.ceil(count / len(sound.samples)))[:count]
+    return encode(load_encoder(encoder), Recording(samples))
+
+
+def net(arguments: argparse.Namespace) -> tuple[dict, dict[str, DriftMeter]]:
+    model = load_checkpoint(arguments.checkpoint, dtype=torch.float32, device=arguments.device)
+    codec = load_codec(arguments.vae, dtype=torch.float32, device=arguments.device)
+    speech = speech_of(arguments.encoder, arguments.seconds)
+    portrait, schedule = drawn_portrait(arguments.px), Schedule(model.config.schedule)
+    figures, meters = {}, {}
+    for name, tools in NET.items():
+        settings = Settings(arguments.steps, overlap=tools.overlap)
+        begin = time.perf_counter()
+        chunks = animate(
+            model.net,
+            codec,
+            schedule,
+            portrait,
+            speech,
+            settings,
+            length=speech.length,
+            device=arguments.device,
+            steady=tools.steady(portrait),
+            anchors=tools.anchors(len(chunk_starts(speech.length, settings))),
+        )
+        meters[name], _ = measured(portrait, (chunk.frames for chunk in chunks))
+        figures[name] = told(meters[name]) | {"wall_seconds": time.perf_counter() - begin}
+    return figures, meters
+
+
+# ---- both
+
+
+def measured(portrait: Portrait, chunks: Iterator[Tensor]) -> tuple[DriftMeter, Tensor]:
+    meter, frames = DriftMeter(outside_lips(portrait), face_outside_lips(portrait)), []
+    for chunk in chunks:
+        if len(chunk):
+            meter(chunk)
+            frames.append(chunk.cpu())
+    return meter, torch.cat(frames)
+
+
+def told(meter: DriftMeter) -> dict[str, float]:
+    """Joints over all of the clip, the other figures over its last ten seconds."""
+    late = meter.chunks[-max(1, round(10 * len(meter.chunks) / meter.seconds)) :]
+    means = {name: float(np.mean([getattr(drift, name) for drift in late])) for name in asdict(late[0])}
+    seams = [drift.seam for drift in meter.chunks[1:]]
+    return means | {"seam": float(np.median(seams)), "worst_seams": float(np.quantile(seams, 0.95))}
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    names = list(next(iter(figures.values())))
+    rows = [["", *names], *([name, *(f"{row[n]:.2f}" for n in names)] for name, row in figures.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=120, help="of video")
+    parser.add_argument("--px", type=int, default=64, help="of the network's frames; the drawn film has twice as many")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--checkpoint", type=Path, default=bundle.FOLDER / "net.safetensors")
+    parser.add_argument("--vae", type=Path, default=bundle.FOLDER / "vae.safetensors")
+    parser.add_argument("--encoder", type=Path, default=bundle.FOLDER / "wav2vec2")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=("known", "net"))
+    parser.add_argument("--plot", type=Path, help="where to draw the figures, as a PNG; two of them: -known, -net")
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    arguments = parser.parse_args()
+    runs = {"known": lambda: known(2 * arguments.px, arguments.seconds), "net": lambda: net(arguments)}
+    figures: dict[str, dict] = {}
+    for name, run in runs.items():
+        if arguments.only in (None, name):
+            figures[name], meters = run()
+            if arguments.plot:
+                path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
+                Image.fromarray(drift_plot(meters)).save(path)
+    if arguments.json:
+        print(json.dumps(figures))
+        return
+    for name, found in figures.items():
+        print(f"{name}\n{table(found)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Whether there is room for what is to be made: asked before the work begins, not when it is lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .download import amount
+
+MARGIN = 256 << 20  # bytes that a disk keeps free for everything else
+
+
+class RoomError(ValueError):
+    """Too little of something, in words for whoever wanted it."""
+
+
+@dataclass(frozen=True)
+class Need:
+    what: str
+    folder: Path  # on whose disk it will lie
+    size: int  # bytes
+
+
+def check_disks(needs: Iterable[Need]) -> None:
+    """Raise a RoomError if the needs of one disk are together more than it has."""
+    wanted: dict[int, list[Need]] = {}
+    for need in needs:
+        wanted.setdefault(_existing(need.folder).stat().st_dev, []).append(need)
+    for some in wanted.values():
+        folder, total = some[0].folder, sum(need.size for need in some) + MARGIN
+        free = shutil.disk_usage(_existing(folder)).free
+        if free < total:
+            parts = " and ".join(f"{amount(need.size)} for {need.what}" for need in some)
+            raise RoomError(
+                f"The disk of {folder} has {amount(free)} free, but {parts} are needed, and {amount(MARGIN)} to spare; "
+                "make room, or make the sound shorter or the picture smaller."
+            )
+
+
+def check_memory(what: str, needed: int, free: int, remedy: str) -> None:
+    if free < needed:
+        raise RoomError(f"{what} needs {amount(needed)} of memory, but {amount(free)} are there; {remedy}.")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

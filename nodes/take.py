@@ -1,0 +1,204 @@
+"""One run of the sampler: room looked for, chunks kept as they are finished, frames into a file as they come."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import torch
+from torch import Tensor
+
+from ..joyhallo.boxes import Box
+from ..joyhallo.config import FPS, LATENT_SCALE
+from ..joyhallo.download import amount
+from ..joyhallo.fingerprint import of_module
+from ..joyhallo.footage import Reel
+from ..joyhallo.framing import paste
+from ..joyhallo.journal import Journal, key_of, tidy
+from ..joyhallo.memory import working_memory
+from ..joyhallo.portrait import Prepared
+from ..joyhallo.room import Need, check_disks, check_memory
+from ..joyhallo.sampling import Chunk, Settings, animate, chunk_starts
+from ..joyhallo.schedule import Schedule
+from ..joyhallo.speech import Speech
+from ..joyhallo.steadiness import DriftMeter, Steadiness, face_outside_lips, outside_lips
+from ..joyhallo.video import COPY, write
+from .autoencoder import ComfyCodec
+from .comfy_adapter import JoyHalloModel
+from .preview import Preview
+from .video import WorkingCopy, is_whole_file
+
+PASTED = 4 << 20  # pixels of whole pictures that are made at a time
+COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
+
+
+@dataclass(frozen=True)
+class Take:
+    model: JoyHalloModel
+    vae: Any
+    face: Prepared
+    speech: Speech
+    settings: Settings
+    steadiness: Steadiness
+    whole: bool  # the square is put back into the picture
+    background: Any = None  # a VIDEO that shows the same picture, to put the square into instead
+    resume: bool = True
+
+    def shoot(self, preview: Preview) -> tuple[WorkingCopy, DriftMeter]:
+        """When this returns the frames are in a file, and nowhere else."""
+        self.check()
+        if self.journal is not None:
+            tidy(self.journal.path.parent, spare=self.journal.path)
+        preview.tell(self.plan())
+        portrait = self.face.portrait
+        meter = DriftMeter(outside_lips(portrait), face_outside_lips(portrait))
+        path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
+        write(path, self._batches(preview, meter), FPS, self.speech.sound, COPY)
+        return WorkingCopy(path, self.speech.length), meter
+
+    # ---- beforehand
+
+    def check(self) -> None:
+        """Raise a ValueError for what would come to nothing, before time is spent on it."""
+        if self.background is not None:
+            self._check_background(self.background)
+        size, device = self.face.frame.size[0], self.model.device
+        frugal = replace(self.settings, rows_together=False)
+        needed = working_memory(self.model.config.net, frugal, size, self.model.precision.compute)
+        there = comfy.model_management.get_total_memory(device)
+        check_memory(f"Denoising at {size}x{size}", max(needed.values()), there, "choose a smaller size")
+        check_disks(self.needs())
+
+    def _check_background(self, video: Any) -> None:
+        if not self.whole:
+            raise ValueError(
+                "A background is connected, but the square alone is asked for, which shows nothing of it; choose the "
+                "whole picture, or disconnect the background."
+            )
+        found, expected = video.get_dimensions(), self.face.frame.picture
+        if found != expected:
+            raise ValueError(
+                f"The background is {found[0]}x{found[1]} pixels, but the picture is {expected[0]}x{expected[1]}; "
+                "connect a video that was made from the same picture."
+            )
+
+    def plan(self) -> str:
+        known = min(self.chunks, 0 if self.journal is None else len(self.journal))
+        earlier = f", {known} of them finished earlier" if known else ""
+        disk = amount(sum(need.size for need in self.needs()))
+        return f"{self.speech.length} frames in {_counted(self.chunks, 'chunk')}{earlier}; up to {disk} on disk."
+
+    def needs(self) -> list[Need]:
+        """Of disks."""
+        width, height = self.face.frame.seen if self.whole else self.face.frame.size
+        still = 3 * self.face.picture.shape[0] * self.face.picture.shape[1]
+        moving = int(COMPRESSED * self.speech.length * 3 * width * height)
+        copy = Need("the frames", temporary_folder(), still + moving)
+        if self.journal is None:
+            return [copy]
+        missing = self.chunks - min(self.chunks, len(self.journal))
+        return [copy, Need("finished chunks", self.journal.path.parent, missing * self.journal.record)]
+
+    @cached_property
+    def starts(self) -> range:
+        return chunk_starts(self.speech.length, self.settings)
+
+    @property
+    def chunks(self) -> int:
+        return len(self.starts)
+
+    @cached_property
+    def journal(self) -> Journal | None:
+        if not self.resume:
+            return None
+        width, height = (side // LATENT_SCALE for side in self.face.frame.size)
+        shape = self.settings.clip_frames, self.model.config.net.latent_channels, height, width
+        return Journal(journal_folder(), self._key(), shape)
+
+    def _key(self) -> str:
+        """Of all that the latents depend on."""
+        portrait, settings = self.face.portrait, replace(self.settings, weights=())
+        return key_of(
+            model=(self.model.fingerprint, self.model.config, self.model.precision, self.model.device.type),
+            vae=(of_module(self.vae.first_stage_model), self.vae.vae_dtype),
+            portrait=(portrait.picture, portrait.identity, portrait.locator, list(portrait.masks)),
+            speech=self.speech.key,
+            settings=settings,
+            weights=torch.as_tensor(self.settings.weights, dtype=torch.float32),
+            steadiness=self.steadiness,
+            torch=torch.__version__,
+        )
+
+    # ---- the work itself
+
+    def _batches(self, preview: Preview, meter: DriftMeter) -> Iterator[Tensor]:
+        """(n, height, width, 3)"""
+        backdrop = None if self.background is None else _reel(self.background)
+        for chunk in self._chunks(preview):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            meter(chunk.frames)
+            preview.after_chunk(chunk)
+            if not self.whole:
+                yield chunk.frames.movedim(1, -1)
+                continue
+            for frames in chunk.frames.split(self._at_once):
+                yield self._pasted(frames, backdrop).movedim(1, -1)
+
+    def _chunks(self, preview: Preview) -> Iterator[Chunk]:
+        return animate(
+            self.model.net,
+            ComfyCodec(self.vae, self.model.config),
+            Schedule(self.model.config.schedule),
+            self.face.portrait,
+            self.speech,
+            self.settings,
+            length=self.speech.length,
+            device=self.model.device,
+            dtype=self.model.precision.compute,
+            ready=self.model.loader(self.settings, self.face.frame.size[0]),
+            on_step=preview.after_step,
+            steady=self.steadiness.steady(self.face.portrait),
+            anchors=self.steadiness.anchors(self.speech.levels, self.starts),
+            kept=self.journal,
+        )
+
+    @property
+    def _at_once(self) -> int:
+        width, height = self.face.frame.picture
+        return max(1, PASTED // (width * height))
+
+    def _pasted(self, frames: Tensor, backdrop: Reel | None) -> Tensor:
+        if backdrop is None:
+            return paste(frames, self.face.picture, self.face.frame)
+        onto = backdrop.take(len(frames)).movedim(-1, 1).to(frames)
+        return paste(frames, self.face.picture, self.face.frame, onto=onto, clear_of=self._others)
+
+    @cached_property
+    def _others(self) -> list[Box]:
+        """Faces that are somebody else's."""
+        found = self.face.found
+        return [] if found is None else [box for number, box in enumerate(found.boxes) if number != found.number]
+
+
+def _reel(video: Any) -> Reel:
+    """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
+    return Reel.of(video.get_stream_source()) if is_whole_file(video) else Reel(iter([video.get_components().images]))
+
+
+def temporary_folder() -> Path:
+    return Path(folder_paths.get_temp_directory())
+
+
+def journal_folder() -> Path:
+    """Beside ComfyUI's own users, where nobody is served files from."""
+    return Path(folder_paths.get_user_directory(), "__joyhallo", "journal")
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,123 @@
+"""VIDEO values: read a few frames at a time wherever they lie in a file, and the file that the sampler makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+import torch
+from comfy_api.latest import InputImpl, Types
+from torch import Tensor
+
+from ..joyhallo.footage import AT_ONCE, facts, frames, read_sound
+from ..joyhallo.video import Sound, write
+
+
+def as_sound(audio: Any) -> Sound | None:
+    """Of an AUDIO value, not looked at yet."""
+    return None if audio is None else (audio["waveform"], audio["sample_rate"])
+
+
+def as_audio(sound: Sound | None) -> Any:
+    return None if sound is None else {"waveform": sound[0][None], "sample_rate": sound[1]}
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A video as it goes into a file."""
+
+    batches: Iterable[Tensor]  # (n, height, width, channels)
+    count: int
+    size: tuple[int, int]  # width and height
+    rate: Fraction | float
+    sound: Callable[[], Sound | None]  # which is read when it is asked for
+
+    @classmethod
+    def of(cls, video: Any) -> Footage:
+        if not is_whole_file(video):
+            parts = video.get_components()
+            return cls.of_frames(parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio)))
+        known = facts(video.get_stream_source())
+        return cls(
+            batches=frames(video.get_stream_source()),
+            count=known.count,
+            size=(known.width, known.height),
+            rate=known.rate,
+            sound=lambda: read_sound(video.get_stream_source()),
+        )
+
+    @classmethod
+    def of_frames(
+        cls, images: Tensor, rate: Fraction | float, sound: Callable[[], Sound | None] = lambda: None
+    ) -> Footage:
+        return cls(images.split(AT_ONCE), len(images), (images.shape[2], images.shape[1]), rate, sound)
+
+
+def is_whole_file(video: Any) -> bool:
+    """Whether all that a video shows is all that its file holds: newer versions of ComfyUI can trim."""
+    if not isinstance(video, InputImpl.VideoFromFile):
+        return False
+    return not hasattr(video, "as_trimmed") or video.get_duration() >= facts(video.get_stream_source()).seconds - 1e-3
+
+
+def _right_sound(video: Any, audio: Any) -> Any:
+    """A video's own sound. Versions of ComfyUI that cannot trim videos misread what is not AAC, so it is read again."""
+    if not isinstance(video, InputImpl.VideoFromFile) or hasattr(video, "as_trimmed"):
+        return audio
+    return as_audio(read_sound(video.get_stream_source()))
+
+
+class SavedVideo(InputImpl.VideoFromFile):
+    """For nodes that follow: with sound that is right in every version of ComfyUI."""
+
+    def get_components_internal(self, container: Any) -> Any:
+        components = super().get_components_internal(container)
+        components.audio = _right_sound(self, components.audio)
+        return components
+
+
+class WorkingCopy(SavedVideo):
+    """A video that lies in ComfyUI's temporary folder without loss, as long as somebody needs it."""
+
+    def __init__(self, path: Path, count: int):
+        super().__init__(str(path))
+        self.path, self.count = path, count
+        finalize(self, _remove, path)
+
+    def get_components(self) -> Any:
+        """In one tensor made beforehand, where ComfyUI would hold every frame twice."""
+        if not is_whole_file(self):
+            return super().get_components()
+        known = facts(str(self.path))
+        images, filled = torch.empty(self.count, known.height, known.width, 3), 0
+        for batch in frames(str(self.path)):
+            images[filled : filled + len(batch)] = batch
+            filled += len(batch)
+        audio = as_audio(read_sound(str(self.path)))
+        return Types.VideoComponents(images=images[:filled], frame_rate=known.rate, audio=audio)
+
+    def save_to(
+        self, path: Any, format: Any = "auto", codec: Any = "auto", metadata: Any = None, **others: Any
+    ) -> None:
+        """As an mp4 that plays everywhere, where ComfyUI would copy what only we read, or hold all frames at once."""
+        if not isinstance(path, str | Path) or format not in ("auto", "mp4") or codec not in ("auto", "h264") or others:
+            super().save_to(path, format=format, codec=codec, metadata=metadata, **others)
+            return
+        whole = Footage.of(self)
+        write(path, whole.batches, whole.rate, whole.sound(), "mp4", "high", metadata)
+
+    def as_trimmed(self, *args: Any, **others: Any) -> Any:
+        trimmed: Any = super().as_trimmed(*args, **others)  # pyright: ignore[reportAttributeAccessIssue]
+        if trimmed is not None:
+            trimmed.file_of = self  # which must outlive it
+        return trimmed
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # still being read on Windows: ComfyUI empties the folder when it starts
+        path.unlink(missing_ok=True)

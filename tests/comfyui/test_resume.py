@@ -1,0 +1,152 @@
+"""In a running ComfyUI: what was finished is not made again, whatever stopped it, and comes out the same."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from film import Film
+
+from demo.comfyui import Client, Server
+
+STEPS = 3
+SPEECH = "speech.wav"  # five chunks
+
+
+def film(**sampler) -> Film:
+    return Film(
+        sound=SPEECH,
+        sampler={"steps": STEPS, "resume": True, **sampler},
+        saved={"format": "mkv", "quality": "small", "filename_prefix": "resumed"},
+    )
+
+
+def pixels(server: Server, run, node: str) -> np.ndarray:
+    """Every number of the saved file's frames."""
+    (saved,) = run.files(node)
+    with av.open(str(server.base / "output" / saved["subfolder"] / saved["filename"])) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def steps_of(run, graph: Film) -> list[int]:
+    return [value for node, value, _ in run.progress if node == graph.sampler.node]
+
+
+@pytest.fixture
+def journals(server) -> Path:
+    folder = server.base / "user" / "__joyhallo" / "journal"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+@pytest.fixture
+def undisturbed(server, client):
+    """Frames of the clip made in one go, without a journal."""
+
+    def undisturbed(**sampler):
+        graph = film(**{**sampler, "resume": False})
+        run = client.run(graph)
+        assert run.status == "success", run.message
+        return pixels(server, run, graph.saved.node)
+
+    return undisturbed
+
+
+def test_after_a_cancel_it_goes_on(server, client, journals, undisturbed):
+    graph = film(seed=11)
+    expected = undisturbed(seed=11)
+    assert not journals.exists()
+
+    def cancel(kind, data, run):
+        if kind == "progress" and data["node"] == graph.sampler.node and data["value"] == 2 * STEPS + 1:
+            client.interrupt(run)
+
+    assert client.run(graph, cancel).status == "interrupted"
+    (journal,) = journals.iterdir()
+    assert journal.suffix == ".chunks"
+    again = client.run(graph)
+    assert again.status == "success", again.message
+    assert steps_of(again, graph)[0] == 2 * STEPS + 1
+    assert np.array_equal(pixels(server, again, graph.saved.node), expected)
+    assert re.search(r"69 frames in 5 chunks, 2 of them finished earlier; up to .* on disk", server.text())
+
+
+def test_killed_it_goes_on_in_another_process(comfyui, base, undisturbed, tmp_path):
+    """The process is killed, not asked to end, at a moment of its own; twice."""
+    expected, graph = undisturbed(seed=12), film(seed=12)
+    for folder in ("input", "models", "custom_nodes"):
+        (tmp_path / folder).symlink_to(base / folder, target_is_directory=True)
+    begun = []
+    for wait in (0.05, 0.4):
+        with Server(tmp_path, tree=comfyui) as victim:
+
+            def kill(kind, data, run, victim=victim, wait=wait):
+                if kind == "progress" and data["node"] == graph.sampler.node:
+                    begun.append(data["value"])
+                    time.sleep(wait)
+                    victim.process.kill()
+
+            with contextlib.suppress(Exception):  # whatever breaks first when the other side is gone
+                Client(victim.url).run(graph, kill, timeout=60)
+    (journal,) = (tmp_path / "user" / "__joyhallo" / "journal").iterdir()
+    with journal.open("ab") as file:
+        file.write(b"torn")  # what a power cut may leave
+    with Server(tmp_path, tree=comfyui) as server:
+        run = Client(server.url).run(graph)
+        assert run.status == "success", run.message
+        assert steps_of(run, graph)[-1] == 5 * STEPS
+        assert np.array_equal(pixels(server, run, graph.saved.node), expected)
+
+
+def test_what_is_whole_is_only_decoded(server, client, journals):
+    graph = film(seed=13)
+    first = client.run(graph)
+    client.free()
+    again = client.run(graph)
+    assert steps_of(first, graph)
+    assert not steps_of(again, graph)
+    assert np.array_equal(pixels(server, again, graph.saved.node), pixels(server, first, graph.saved.node))
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 15}, {"cfg": 2.0}, {"lip_weight": 0.5}, {"size": 128}, {"steps": 2}], ids=str
+)
+def test_another_clip_has_a_journal_of_its_own(client, journals, change):
+    client.run(film(seed=14))
+    graph = film(**{"seed": 14, **change})
+    run = client.run(graph)
+    assert steps_of(run, graph)[0] == 1
+    assert len(list(journals.iterdir())) == 2
+
+
+def test_what_the_latents_do_not_depend_on_shares_the_journal(client, journals):
+    client.run(film(seed=16))
+    graph = film(seed=16, picture="whole picture")
+    run = client.run(graph)
+    assert run.status == "success", run.message
+    assert not steps_of(run, graph)
+    assert len(list(journals.iterdir())) == 1
+
+
+def test_a_damaged_chunk_is_made_again(server, client, journals, undisturbed):
+    expected, graph = undisturbed(seed=17), film(seed=17)
+    client.run(graph)
+    client.free()
+    (journal,) = journals.iterdir()
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 255
+    journal.write_bytes(content)
+    run = client.run(graph)
+    assert len(steps_of(run, graph)) == STEPS
+    assert np.array_equal(pixels(server, run, graph.saved.node), expected)
+
+
+def test_begin_anew_keeps_and_uses_nothing(client, journals):
+    client.run(film(seed=18, resume=False))
+    assert not journals.exists()
