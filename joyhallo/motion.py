@@ -188,15 +188,16 @@ def pauses(levels: Tensor, sensitivity: float = 0.0) -> Tensor:
         return faint
     # what lies between the two is as what came before it
     latest = torch.searchsorted(decided, torch.arange(len(levels)), right=True) - 1
-    return _long_runs(faint[decided[latest.clamp(min=0)]], SHORTEST)
+    quiet = faint[decided[latest.clamp(min=0)]]
+    for start, stop in runs(quiet):
+        quiet[start:stop] = stop - start >= SHORTEST
+    return quiet
 
 
-def _long_runs(mask: Tensor, shortest: int) -> Tensor:
+def runs(mask: Tensor) -> list[tuple[int, int]]:
+    """Where a mask (frames) is true: the first frame of each stretch, and the one after its last."""
     edges = torch.nn.functional.pad(mask, (1, 1)).int().diff().nonzero().flatten()
-    kept = torch.zeros_like(mask)
-    for start, stop in edges.reshape(-1, 2).tolist():
-        kept[start:stop] = stop - start >= shortest
-    return kept
+    return [(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
 
 
 def gate(pauses: Tensor, attack: int = ATTACK, release: int = RELEASE) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Curve:
     name: str  # for the legend; empty: not in it
     values: Any  # (n): a list, an array or a tensor, spread evenly over the time; what is not finite leaves a gap
     color: tuple[int, int, int] | None = None  # the palette's next, if not given
+    width: float = 1.0  # over that of others
+    filled: bool = False  # down to the lower border
 
     @property
     def numbers(self) -> np.ndarray:
@@ -57,10 +59,14 @@ def plot(
     chart = _Chart(size, seconds, limits or _limits(curves))
     for span in shaded:
         chart.shade(span)
-    chart.axes()
     colored = [(curve, curve.color or COLORS[i % len(COLORS)]) for i, curve in enumerate(curves)]
     for curve, color in colored:
-        chart.curve(curve.numbers, color)
+        if curve.filled:
+            chart.area(curve.numbers, color)
+    chart.axes()
+    for curve, color in colored:
+        if not curve.filled:
+            chart.curve(curve.numbers, color, curve.width)
     chart.heading(title, [(curve.name, color) for curve, color in colored if curve.name])
     return chart.finished()
 
@@ -139,20 +145,31 @@ class _Chart:
             self.draw.text((across, self.bottom + GAP), text, INK, self.font, "mt")
         self.draw.line((self.left, self.bottom, self.right, self.bottom), INK, FINE)
 
-    def curve(self, values: np.ndarray, color: tuple[int, int, int]) -> None:
-        """Values beyond the limits run along the border."""
+    def curve(self, values: np.ndarray, color: tuple[int, int, int], width: float) -> None:
+        for points in self.stretches(values):
+            if len(points) > 1:
+                self.draw.line(points, color, round(LINE * width), "curve")
+            else:
+                ((x, y),), radius = points, LINE
+                self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
+
+    def area(self, values: np.ndarray, color: tuple[int, int, int]) -> None:
+        half = (self.right - self.left) / len(values) / 2
+        for points in self.stretches(values):
+            ends = (points[0][0] - half, points[0][1]), (points[-1][0] + half, points[-1][1])
+            below = (ends[1][0], self.bottom), (ends[0][0], self.bottom)
+            self.draw.polygon([ends[0], *points, ends[1], *below], color)
+
+    def stretches(self, values: np.ndarray) -> Iterator[list[tuple[float, float]]]:
+        """Points without a gap between them. Values beyond the limits run along the border."""
         points: list[tuple[float, float]] = []
         for i, value in enumerate([*values, math.nan]):
             if math.isfinite(value):
                 height = self.y(min(max(value, self.low), self.high))
                 points.append((self.x((i + 0.5) / len(values) * self.seconds), height))
-                continue
-            if len(points) > 1:
-                self.draw.line(points, color, LINE, "curve")
             elif points:
-                (x, y), radius = points[0], LINE
-                self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
-            points = []
+                yield points
+                points = []
 
     def heading(self, title: str, legend: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
         middle, right = GAP + TEXT / 2, self.right

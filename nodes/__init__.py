@@ -12,6 +12,7 @@ from .motion import JoyHalloMotion
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
+from .turns import JoyHalloTurns
 
 model_folders.register()
 
@@ -21,6 +22,7 @@ class JoyHallo(ComfyExtension):
         return [
             LoadJoyHalloModels,
             FaceMaskPrep,
+            JoyHalloTurns,
             ChineseWav2Vec2Encode,
             JoyHalloMotion,
             JoyHalloSteadiness,

@@ -89,7 +89,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
     ) -> io.NodeOutput:
         mode = chosen(SEPARATION, separate_vocals, "separate_vocals")
         level, normalized = chosen(LOUDNESS, loudness, "loudness"), chosen(NORMALIZATION, normalize, "normalize")
-        waveform, rate = _sound(audio)
+        waveform, rate = sound_of(audio, "audio")
         progress = Progress()
         encoder = _encoder(audio_encoder, normalized, progress)
         recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating)
@@ -126,11 +126,11 @@ class Progress:
             self.bar.update_absolute(round(percent))
 
 
-def _sound(audio: Any) -> tuple[Any, Any]:
+def sound_of(audio: Any, name: str) -> tuple[Any, Any]:
     """waveform (1, channels, samples) and rate, not looked at yet"""
     if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
         raise AudioError(
-            f"`audio` is a {type(audio).__name__} without sound, as a silent video gives it; connect a Load Audio."
+            f"`{name}` is a {type(audio).__name__} without sound, as a silent video gives it; connect a Load Audio."
         )
     return audio["waveform"], audio["sample_rate"]
 

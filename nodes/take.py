@@ -177,7 +177,8 @@ class Take:
         if backdrop is None:
             return paste(frames, self.face.picture, self.face.frame)
         onto = backdrop.take(len(frames)).movedim(-1, 1).to(frames)
-        return paste(frames, self.face.picture, self.face.frame, onto=onto, clear_of=self._others)
+        own = None if self.face.face is None else self.face.face.box
+        return paste(frames, self.face.picture, self.face.frame, onto=onto, clear_of=self._others, face=own)
 
     @cached_property
     def _others(self) -> list[Box]:

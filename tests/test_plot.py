@@ -69,6 +69,24 @@ def test_each_curve_has_its_colour():
         assert drawn(picture, color).any()
 
 
+def test_a_wider_curve_is_wider():
+    values = np.full(50, 0.5)
+    none, thin, wide = (
+        255 * 640.0 * 240 - plot([Curve("", v, width=w)], seconds=3, size=SIZE, limits=(0, 1))[..., 0].sum()
+        for v, w in ((values * np.nan, 1), (values, 1), (values, 3))
+    )
+    assert (wide - none) / (thin - none) == pytest.approx(3, abs=0.6)
+
+
+def test_an_area_reaches_from_its_values_to_the_bottom_and_leaves_gaps():
+    values = np.repeat([0.5, np.nan, 1.0], 100)
+    found = drawn(plot([Curve("", values, filled=True)], seconds=3, size=SIZE, limits=(0, 1)))
+    columns = np.flatnonzero(found.any(0))
+    heights = np.array([found[:, column].sum() for column in columns])
+    assert heights.max() == pytest.approx(2 * np.median(heights[:50]), abs=8)
+    assert np.diff(columns).max() / (columns[-1] - columns[0]) == pytest.approx(1 / 3, abs=0.02)
+
+
 def test_lists_arrays_and_tensors_are_drawn_alike():
     values = [0.125, 0.75, 0.5]
     pictures = [plot([Curve("c", v)], seconds=1, size=SIZE) for v in (values, np.array(values), torch.tensor(values))]

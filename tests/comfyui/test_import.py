@@ -18,7 +18,16 @@ from demo.comfyui import ROOT, Client, Server
 from joyhallo.config import SAMPLE_RATE
 
 FRESH = Path(__file__).with_name("fresh.py")
-NODES = ["LoadJoyHalloModels", "FaceMaskPrep", "ChineseWav2Vec2Encode", "JoyHalloSampler", "SaveTalkingVideo"]
+NODES = [
+    "LoadJoyHalloModels",
+    "FaceMaskPrep",
+    "JoyHalloTurns",
+    "ChineseWav2Vec2Encode",
+    "JoyHalloMotion",
+    "JoyHalloSteadiness",
+    "JoyHalloSampler",
+    "SaveTalkingVideo",
+]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}
 
