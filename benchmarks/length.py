@@ -89,7 +89,10 @@ def clip(format: str) -> Graph:
     sound = graph.add("LoadAudio", audio="long.wav")
     demo = {"checkpoint": "demo", "audio_encoder": "demo", "face_models": "none", "vae": "demo"}
     models = graph.add("LoadJoyHalloModels", **demo, weight_dtype="auto", download=False)
-    masks = {f"{name}_mask": graph.add("LoadImageMask", image=f"{name}_mask.png", channel="red")[0] for name in ("face", "lip")}
+    masks = {
+        f"{name}_mask": graph.add("LoadImageMask", image=f"{name}_mask.png", channel="red")[0]
+        for name in ("face", "lip")
+    }
     found = {"which_face": "auto", "framing": "whole picture", "face_expand": 1.2, "lip_expand": 2.0}
     face = graph.add("FaceMaskPrep", image=picture[0], face_analysis=models[2], identity="neutral", **found, **masks)
     heard = {"separate_vocals": "off", "loudness": "as recorded", "normalize": "as the encoder was trained"}

@@ -24,6 +24,7 @@ from joyhallo.memory import working_memory
 from joyhallo.models.net import Net
 from joyhallo.ops import TorchOps
 from joyhallo.sampling import Sampler, Settings
+from joyhallo.schedule import Schedule
 
 from .denoise import DTYPES, random_inputs
 
@@ -78,7 +79,7 @@ def measured(config: NetConfig, px: int, settings: Settings, dtype: torch.dtype)
     with meter:
         sampler = Sampler(net, portrait, latents[:1], settings, torch.device("meta"), dtype, meter.ready)
         chunk = sampler.prepare_chunk(windows, 0, latents[: settings.motion_frames])
-        sampler.velocity(sampler._denoiser(), latents.to("meta"), 999, chunk)
+        sampler.denoise(chunk, latents, Schedule().ddim(settings.reuse))
     return meter.peaks
 
 

@@ -13,6 +13,7 @@ REGIONS = ("pose", "expression", "lip")
 LATENT_SCALE = 8  # pixels per latent, along each side
 SAMPLING_STEPS = 40
 GUIDANCE = 3.5
+SHALLOW_LAYERS = 2  # those that run even where deep features are reused: a quarter of the work at 512 pixels
 
 
 @dataclass(frozen=True)

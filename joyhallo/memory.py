@@ -13,6 +13,7 @@ from .sampling import Settings
 
 # Maps for each frame that is denoised, for each frame of a chunk, and for the portrait and what is kept of it.
 DENOISED, HEARD, HEARD_BY_REGION, KEPT = 10.5, 4.0, 8.0, 110.0
+WAITING = 1.0  # for each frame whose deep features wait until the other guidance row has run, too
 LOOKED_AT = 52.0  # for each picture that the reference network looks at
 PREPARED = 60.0  # for what the three small networks make
 
@@ -23,7 +24,8 @@ def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torc
     map_bytes = config.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
     slices = FEED_FORWARD_ELEMENTS_ELSEWHERE * dtype.itemsize
     heard = HEARD_BY_REGION if config.regional_audio else HEARD
-    denoised = map_bytes * (frames * (rows * DENOISED + heard) + KEPT) + 1.6 * slices
+    waiting = WAITING if settings.reuse > 1 and settings.guided and rows == 1 else 0.0
+    denoised = map_bytes * (frames * (rows * DENOISED + heard + waiting) + KEPT) + 1.6 * slices
     looked = map_bytes * LOOKED_AT * (1 + settings.motion_frames) + 0.4 * slices
     small = map_bytes * PREPARED + 0.4 * slices
     return {

@@ -11,12 +11,22 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .config import CLIP_FRAMES, GUIDANCE, LATENT_SCALE, MOTION_FRAMES, REGIONS, SAMPLING_STEPS, NetConfig
+from .config import (
+    CLIP_FRAMES,
+    GUIDANCE,
+    LATENT_SCALE,
+    MOTION_FRAMES,
+    REGIONS,
+    SAMPLING_STEPS,
+    SHALLOW_LAYERS,
+    NetConfig,
+)
 from .models.attention import Reading
 from .models.audio_module import RegionGates
 from .models.denoising_unet import ChunkConditions, ClipConditions, Conditions, DenoisingUNet
 from .models.net import Net
 from .schedule import Schedule, Step
+from .solvers import SOLVERS
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +72,35 @@ class Settings:
     motion_frames: int = MOTION_FRAMES
     overlap: int = 0  # frames at the end of a chunk that the next one goes through again, to continue from them
     rows_together: bool = True  # False, or too little memory: the guidance rows one after the other
+    solver: str = "ddim"  # one of SOLVERS
+    guidance_span: tuple[float, float] = (0.0, 1.0)  # from where to where on the way from noise to picture it acts
+    reuse: int = 1  # for so many steps, the first included, the deep layers run once
 
     @property
     def guided(self) -> bool:
         return self.guidance > 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What runs at a step."""
+
+    guided: bool = True  # both guidance rows, or the conditional one alone
+    full: bool = True  # the whole network, or the shallow layers on top of what the last full step left
+
+
+def stages(settings: Settings, steps: int) -> list[Stage]:
+    """The steps are evenly spaced noise levels, so a share of the steps is the same levels however many there are."""
+    start, end = settings.guidance_span
+    planned: list[Stage] = []
+    last_full = -settings.reuse
+    for i in range(steps):
+        guided = settings.guided and start <= i / steps < end
+        # when guidance sets in, nothing was kept for the unconditional row
+        full = i - last_full >= settings.reuse or (guided and not planned[last_full].guided)
+        last_full = i if full else last_full
+        planned.append(Stage(guided, full))
+    return planned
 
 
 @dataclass(frozen=True)
@@ -133,7 +168,8 @@ def animate(
     numbered in `anchors` the portrait is continued instead. What `kept` has is not computed again.
     """
     check(net.config, portrait, windows, settings)
-    steps, size, overlap = schedule.ddim(settings.steps), settings.clip_frames, settings.overlap
+    steps = SOLVERS[settings.solver].steps(schedule, settings.steps)
+    size, overlap = settings.clip_frames, settings.overlap
     length = len(windows) if length is None else min(length, len(windows))
     starts = chunk_starts(length, settings)
     noise = iter(noise) if noise is not None else seeded_noise(net.config, portrait, settings)
@@ -290,35 +326,63 @@ class Sampler:
         held: Tensor | None = None,
     ) -> Tensor:
         """held: latents of the first frames, which are not free any more; the others are made to go with them."""
-        unet = self._denoiser()
+        unet, solver = self._denoiser(), SOLVERS[self.settings.solver].solver()
         noise = noise.to(self.device, torch.float32)
         x, held = noise, noise[:0] if held is None else held.to(noise)
-        for step in steps:
-            v = self.velocity(unet, x, step.timestep, chunk)
+        deep = None
+        for step, stage in zip(steps, stages(self.settings, len(steps)), strict=True):
+            if stage.full:
+                deep = None  # gone before the next is made
+            rows, deep = self.rows(unet, x, step.timestep, chunk, stage, deep)
+            v = self.guide(rows)
             # a straight way from their noise to what they must become: any solver stays on it
             v[: len(held)] = step.velocity(held, noise[: len(held)])
             if report is not None:
                 report(step.clean(x, v))
-            x = step.advance(x, v)
+            x = solver.advance(step, x, v)
         return x
 
     def velocity(self, unet: DenoisingUNet, x: Tensor, timestep: int, chunk: ChunkConditions) -> Tensor:
-        rows = self.rows(unet, x, timestep, chunk)
+        rows, _ = self.rows(unet, x, timestep, chunk, Stage(self.settings.guided))
+        return self.guide(rows)
+
+    def guide(self, rows: list[Tensor]) -> Tensor:
         if len(rows) == 1:
             return rows[0]
         unconditional, conditional = rows
         return unconditional + self.settings.guidance * (conditional - unconditional)
 
-    def rows(self, unet: DenoisingUNet, x: Tensor, timestep: int, chunk: ChunkConditions) -> list[Tensor]:
-        """The predictions that guidance combines: [unconditional, conditional], or the latter alone."""
-        clip, x, t = self.clip, self.here(x), torch.tensor([timestep], device=self.device)
+    def rows(
+        self,
+        unet: DenoisingUNet,
+        x: Tensor,
+        timestep: int,
+        chunk: ChunkConditions,
+        stage: Stage,
+        deep: Tensor | None = None,
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """The predictions that guidance combines: [unconditional, conditional], or the latter alone.
 
-        def run(passes: Sequence[Conditions]) -> list[Tensor]:
-            return [row for conditions in passes for row in unet(x, t, conditions).float().split(chunk.frames)]
+        Beside them what was or is to be kept of the last full step, if anything is: (rows, frames, ...).
+        """
+        clip, x, t = self.clip, self.here(x), torch.tensor([timestep], device=self.device)
+        shallow = SHALLOW_LAYERS if self.settings.reuse > 1 else 0
+
+        def run(passes: Sequence[Conditions]) -> tuple[list[Tensor], Tensor | None]:
+            found, entered = [], []
+            for conditions in passes:
+                kept = None if deep is None else deep[conditions.rows].flatten(0, 1)
+                v, kept = unet(x, t, conditions, shallow, kept)
+                found += v.float().split(chunk.frames)
+                entered += [] if kept is None else [kept.unflatten(0, (-1, chunk.frames))]
+            if deep is not None or not entered:
+                return found, deep
+            return found, entered[0] if len(entered) == 1 else torch.cat(entered)
 
         unguided = Conditions(clip, chunk, slice(0, 1), _unguided(chunk), hearing=False)
-        guided = Conditions(clip, chunk, slice(1, 2), _guided(chunk, first=0))
-        if self.together:
+        # the last row, whether deep features are kept of two or of it alone
+        guided = Conditions(clip, chunk, slice(-1, None), _guided(chunk, first=0))
+        if self.together and stage.guided:
             readings = [*_unguided(chunk), *_guided(chunk, first=chunk.frames)]
             try:
                 return run([Conditions(clip, chunk, slice(0, 2), readings)])
@@ -328,7 +392,7 @@ class Sampler:
                 self.together = False
                 log.warning("Too little memory for both guidance rows together: from here on one runs after the other.")
         # not within `except`, where the error would still hold what the failed pass had allocated
-        return run([unguided, guided] if self.settings.guided else [guided])
+        return run([unguided, guided] if stage.guided else [guided])
 
     def look(self, latents: Tensor, tokens: Tensor) -> list[Tensor]:
         """Reference features of pictures, each encoded with the face tokens of row 0 or 1."""
@@ -403,9 +467,25 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
             f"Chunks of {frames} frames should overlap by {settings.overlap}; choose from 0 to {frames - 1}, so that "
             "each brings at least one new frame."
         )
+    _check_economies(settings)
     weights = torch.as_tensor(settings.weights)
     if weights.ndim not in (1, 2) or weights.shape[-1] != len(REGIONS) or not len(weights):
         raise ValueError(
             f"The motion weights have the shape {tuple(weights.shape)}; give three numbers ({', '.join(REGIONS)}), or "
             "rows of three, one for each frame."
+        )
+
+
+def _check_economies(settings: Settings) -> None:
+    if settings.solver not in SOLVERS:
+        raise ValueError(f"There is no solver {settings.solver!r}; choose one of {', '.join(SOLVERS)}.")
+    start, end = settings.guidance_span
+    if not 0 <= start < end <= 1:
+        raise ValueError(
+            f"Guidance is asked for from {start} to {end} of the way from noise to picture; give two shares between 0 "
+            "and 1, the smaller one first (a guidance of 1 switches it off)."
+        )
+    if settings.reuse < 1:
+        raise ValueError(
+            f"Deep features are to serve {settings.reuse} steps; they serve at least the one that made them: 1."
         )

@@ -1,4 +1,4 @@
-"""The noise schedule, the steps of DDIM (arXiv 2010.02502) over it, and the velocity parameterisation."""
+"""The noise schedule, steps over it, that of DDIM (arXiv 2010.02502), and the velocity parameterisation."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ class Schedule:
         return [
             Step(t, *self._levels(t), *(self._levels(t - stride) if t >= stride else (1.0, 0.0))) for t in timesteps
         ]
+
+    def chain(self, steps: int) -> list[Step]:
+        """Steps without a gap, as solvers that remember need them: each ends where the next begins, the last clean."""
+        levels = [self._levels(t) for t in self.timesteps(steps)]
+        ends = [*levels[1:], (1.0, 0.0)]
+        return [Step(t, *here, *end) for t, here, end in zip(self.timesteps(steps), levels, ends, strict=True)]
 
     def _levels(self, timestep: int) -> tuple[float, float]:
         kept = float(self.alphas_cumprod[timestep])

@@ -18,7 +18,7 @@ from joyhallo.models.conditioning import AudioProj, FaceLocator, ImageProj
 from joyhallo.models.motion_module import MotionModule
 from joyhallo.models.net import Net
 from joyhallo.ops import TorchOps
-from joyhallo.sampling import Sampler
+from joyhallo.sampling import Sampler, Stage
 
 # ---- single modules
 
@@ -175,7 +175,7 @@ def step_sampler(case: Case, half_features: bool = False, dtype: torch.dtype = t
 
 
 def step_rows(case: Case, sampler: Sampler, net: Net, chunk) -> Tensor:
-    rows = sampler.rows(net.denoising_unet, frames_first(case["latents"]), case.facts["timestep"], chunk)
+    rows, _ = sampler.rows(net.denoising_unet, frames_first(case["latents"]), case.facts["timestep"], chunk, Stage())
     return frames_third(torch.cat(rows), 2)
 
 

@@ -12,6 +12,8 @@ CASES = [
     (512, Settings(guidance=1.0), False),
     (512, Settings(clip_frames=8, motion_frames=1), False),
     (768, Settings(rows_together=False), True),
+    (256, Settings(reuse=2), False),
+    (512, Settings(reuse=2, rows_together=False), False),
 ]
 
 

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from joyhallo.models import attention
 from joyhallo.models.denoising_unet import ChunkConditions
 from joyhallo.ops import CastOps
-from joyhallo.sampling import Portrait, Sampler, Settings, _guided, animate
+from joyhallo.sampling import Portrait, Sampler, Settings, Stage, _guided, animate
 from joyhallo.schedule import Schedule
 
 QUICK = Settings(steps=2, clip_frames=4, seed=3)
@@ -47,11 +47,11 @@ def test_too_little_memory_for_both_rows(net, monkeypatch, caplog):
     """A card that can hold one row but not two: the clip goes on, and one line of the log says so."""
     rows, forward = [], net.denoising_unet.forward
 
-    def small_card(latents, timestep, conditions):
+    def small_card(latents, timestep, conditions, *deep):
         rows.append(conditions.rows)
         if conditions.rows == slice(0, 2) and len(rows) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return forward(latents, timestep, conditions)
+        return forward(latents, timestep, conditions, *deep)
 
     expected = frames_of(net)
     monkeypatch.setattr(net.denoising_unet, "forward", small_card)
@@ -142,7 +142,7 @@ def test_without_guidance_the_conditional_row_alone_runs(net):
     alone, _ = prepared(net, replace(QUICK, guidance=1.0))
     x = torch.randn(4, 4, 8, 8)
     chunk = guided.prepare_chunk(small.windows(4), 0, None)
-    _, conditional = guided.rows(net.denoising_unet, x, 500, chunk)
+    (_, conditional), _ = guided.rows(net.denoising_unet, x, 500, chunk, Stage())
     close(alone.velocity(net.denoising_unet, x, 500, chunk), conditional)
 
 

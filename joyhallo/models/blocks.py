@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -132,30 +133,51 @@ class UNet(nn.Module):
     def site_transformers(self) -> list[Transformer]:
         return [block.attentions[index] for block, index in self.site_blocks()]
 
-    def walk(self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """x: conv_in's output; attend(site, x) is called at every attention site, counted from 0."""
+    def walk(
+        self,
+        x: Tensor,
+        time: Tensor,
+        attend: Callable[[int, Tensor], Tensor],
+        shallow: int = 0,
+        deep: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """x: conv_in's output; attend(site, x) is called at every attention site, counted from 0.
+
+        Returns the last map, and the one that entered the last `shallow` layers. Given the latter of another walk as
+        `deep`, nothing runs but these layers and what their skips need.
+        """
         time = F.silu(time)
         x = x.contiguous(memory_format=torch.channels_last)  # then a map and its tokens are the same memory
-        skips, site = [x], 0
+        sites = {where: site for site, where in enumerate(self.site_blocks())}
+        layers = [(block, index) for block in self.up_blocks for index in range(len(block.resnets))]
+        skips = list(islice(self._descend(x, time, attend), None if deep is None else shallow))
+        if deep is None:
+            x = self.mid_block.resnets[0](skips[-1], time)
+            x = attend(sites[self.mid_block, 0], x)
+            x = self.mid_block.resnets[1](x, time)
+        else:
+            x, layers = deep, layers[-shallow:]
+
+        for block, index in layers:
+            if len(skips) == shallow:  # each layer takes one
+                deep = x
+            x = block.resnets[index](torch.cat([x, skips.pop()], dim=1), time)
+            if block.sites:
+                x = attend(sites[block, index], x)
+            if index == len(block.resnets) - 1 and hasattr(block, "upsamplers"):
+                x = block.upsamplers[0](x)
+        return x, deep
+
+    def _descend(self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Iterator[Tensor]:
+        """The maps that are joined again on the way up, made only as far as they are asked for."""
+        yield x
+        site = 0
         for block in self.down_blocks:
             for resnet in block.resnets:
                 x = resnet(x, time)
                 if block.sites:
                     x, site = attend(site, x), site + 1
-                skips.append(x)
+                yield x
             if hasattr(block, "downsamplers"):
                 x = block.downsamplers[0](x)
-                skips.append(x)
-
-        x = self.mid_block.resnets[0](x, time)
-        x, site = attend(site, x), site + 1
-        x = self.mid_block.resnets[1](x, time)
-
-        for block in self.up_blocks:
-            for resnet in block.resnets:
-                x = resnet(torch.cat([x, skips.pop()], dim=1), time)
-                if block.sites:
-                    x, site = attend(site, x), site + 1
-            if hasattr(block, "upsamplers"):
-                x = block.upsamplers[0](x)
-        return x
+                yield x

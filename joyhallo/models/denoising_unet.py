@@ -90,11 +90,18 @@ class DenoisingUNet(UNet):
             gates=gates,
         )
 
-    def forward(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Tensor:
-        """The velocity v of every row: (rows * frames, latent channels, height, width).
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        conditions: Conditions,
+        shallow: int = 0,
+        deep: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The velocity v of every row: (rows * frames, latent channels, height, width), and its deep features.
 
         Latents are given once for all rows (frames, ...) or for each (rows * frames, ...); the timestep likewise (1)
-        or (rows).
+        or (rows). The deep features of these rows at another step, as `deep`, spare all but the last `shallow` layers.
         """
         clip, chunk, rows = conditions.clip, conditions.chunk, conditions.rows
         sites = self.site_blocks()
@@ -112,5 +119,5 @@ class DenoisingUNet(UNet):
         time = self.time_embedding(timestep, x.dtype)
         if len(time) > 1:
             time = time.repeat_interleave(chunk.frames, dim=0)
-        x = self.walk(x.flatten(0, 1), time, attend)
-        return self.conv_out(nn.functional.silu(self.conv_norm_out(x)))
+        x, deep = self.walk(x.flatten(0, 1), time, attend, shallow, deep)
+        return self.conv_out(nn.functional.silu(self.conv_norm_out(x))), deep

@@ -1,0 +1,40 @@
+"""How much to compute: named choices of solver, steps, guidance and reuse, measured by `benchmarks/presets.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .sampling import Settings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The fields of Settings that trade nearness to the original for time. The defaults are the original."""
+
+    solver: str = Settings.solver
+    steps: int = Settings.steps
+    guidance_span: tuple[float, float] = Settings.guidance_span
+    reuse: int = Settings.reuse
+
+    def settings(self, steps: int = 0, **others: Any) -> Settings:
+        """Settings with this preset's choices, or another number of steps; 0 means the preset's own.
+
+        `others` are the remaining fields of Settings, by name.
+        """
+        return Settings(
+            steps=steps or self.steps,
+            solver=self.solver,
+            guidance_span=self.guidance_span,
+            reuse=self.reuse,
+            **others,
+        )
+
+
+PRESETS: Mapping[str, Preset] = {
+    "exact": Preset(),
+    "balanced": Preset("unipc", 20),
+    "fast": Preset("unipc", 12, guidance_span=(0.0, 0.75)),
+    "draft": Preset("unipc", 8, guidance_span=(0.0, 0.5), reuse=2),
+}
