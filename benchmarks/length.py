@@ -99,7 +99,7 @@ def clip(format: str) -> Graph:
     speech = graph.add("ChineseWav2Vec2Encode", audio_encoder=models[1], audio=sound[0], **heard)
     sockets = {"model": models[0], "vae": models[3], "face": face[0], "speech": speech[0]}
     weights = {"pose_weight": 1.0, "expression_weight": 1.0, "lip_weight": 1.0}
-    quick = {"seed": 1, "steps": 1, "cfg": 1.0, "size": 64, "picture": "square", "resume": True}
+    quick = {"seed": 1, "preset": "exact", "steps": 1, "cfg": 1.0, "size": 64, "picture": "square", "resume": True}
     sampler = graph.add("JoyHalloSampler", **sockets, **weights, **quick)
     kept = {"fps": 25.0, "filename_prefix": "long", "format": format, "quality": "small"}
     graph.add("SaveTalkingVideo", video=sampler[0], audio=sound[0], **kept)

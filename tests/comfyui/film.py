@@ -57,6 +57,7 @@ class Film(Graph):
             "face": self.face[0],
             "speech": self.speech[0],
             "seed": 42,
+            "preset": "exact",
             "steps": 2,
             "cfg": 3.5,
             "pose_weight": 1.0,

@@ -40,7 +40,7 @@ class Loaded:
 
     @torch.inference_mode()
     def frames(self) -> torch.Tensor:
-        settings = (1, 2, 3.5, 1.0, 1.0, 1.0, 64, "square", False)
+        settings = (1, "exact", 2, 3.5, 1.0, 1.0, 1.0, 64, "square", False)
         return (
             self.sampler.execute(self.model, self.vae, self.face, self.speech, *settings)
             .args[0]

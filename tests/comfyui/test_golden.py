@@ -99,7 +99,7 @@ def test_the_nodes_give_the_originals_frames(pack, case, models, monkeypatch):
 
     monkeypatch.setattr(nodes.take, "write", watched)
     video = nodes.sampler.JoyHalloSampler.execute(
-        *(model, vae_of(case, vae), face, speech, 0, case.facts["steps"], case.facts["cfg_scale"]),
+        *(model, vae_of(case, vae), face, speech, 0, "exact", case.facts["steps"], case.facts["cfg_scale"]),
         *(1.0, 1.0, 1.0, size, "square", False),
     ).args[0]
     frames = torch.cat(filmed)

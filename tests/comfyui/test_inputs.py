@@ -86,7 +86,8 @@ def test_the_same_inputs_give_the_same_frames(film, usual):
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"seed": 2}, {"steps": 3}, {"cfg": 1.0}, {"cfg": 2.0}),
+        *({"seed": 2}, {"steps": 3}, {"steps": 0}, {"cfg": 1.0}, {"cfg": 2.0}),
+        *({"preset": "balanced"}, {"preset": "fast"}, {"preset": "draft"}),
         *({"pose_weight": 0.5}, {"expression_weight": 0.5}, {"lip_weight": 0.5}),
     ],
     ids=str,

@@ -162,7 +162,7 @@ def test_comfyuis_own_nodes_take_our_models(run):
     [
         ({"sampler": {"size": 100}}, "invalid", "no multiple of 64; choose 128, say"),
         ({"sampler": {"size": 32}}, "invalid", "out of range"),
-        ({"sampler": {"steps": 0}}, "invalid", "smaller than min"),
+        ({"sampler": {"steps": -1}}, "invalid", "smaller than min"),
         ({"models": {"weight_dtype": "fp12"}}, "error", "weight dtype 'fp12' is unknown; choose auto"),
         ({"models": {"checkpoint": "nowhere.pth"}}, "error", "nowhere.pth"),
         ({"face": {"identity": "from the picture"}}, "error", "connect face_analysis from Load JoyHallo Models"),
