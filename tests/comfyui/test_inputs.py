@@ -87,13 +87,18 @@ def test_the_same_inputs_give_the_same_frames(film, usual):
     "changes",
     [
         *({"seed": 2}, {"steps": 3}, {"steps": 0}, {"cfg": 1.0}, {"cfg": 2.0}),
-        *({"preset": "balanced"}, {"preset": "fast"}, {"preset": "draft"}),
         *({"pose_weight": 0.5}, {"expression_weight": 0.5}, {"lip_weight": 0.5}),
     ],
     ids=str,
 )
 def test_each_number_changes_the_frames(film, usual, changes):
     assert (film(**changes) - usual).abs().mean() > 1e-4
+
+
+@pytest.mark.parametrize("preset", ["balanced", "fast", "draft"])
+def test_each_preset_changes_the_frames(film, preset):
+    """With as many steps, too: but not with two, where the solvers do the same."""
+    assert (film(preset=preset, steps=4) - film(steps=4)).abs().mean() > 1e-4
 
 
 def test_size_and_picture_choose_the_shape(film):
