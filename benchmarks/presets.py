@@ -91,9 +91,10 @@ def seeded(config: NetConfig = SMALL) -> Net:
     return net
 
 
-def psnr(a: Tensor, b: Tensor) -> float:
+def psnr(a: Tensor, b: Tensor) -> float | None:
+    """In decibels; None for equal frames, because JSON has no infinity."""
     error = float((a - b).square().mean())
-    return math.inf if error == 0 else -10 * math.log10(error)
+    return -10 * math.log10(error) if error else None
 
 
 @torch.no_grad()
@@ -169,11 +170,10 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = {px: stage_flops(px) for px in (256, 512)}
     for px, flops in sizes.items():
-        shares = {
-            f"{'both rows' if s.guided else 'one row'}, {'full' if s.full else 'cheap'}": n for s, n in flops.items()
-        }
-        most = max(shares.values())
-        row = {"px": px, "tflop": most / 1e12, **{name: n / most for name, n in shares.items()}}
+        row = {"px": px, "tflop": flops[Stage()] / 1e12}
+        for stage, count in flops.items():
+            name = f"{'both_rows' if stage.guided else 'one_row'}_{'full' if stage.full else 'cheap'}"
+            row[name] = count / flops[Stage()]
         print(json.dumps(row) if arguments.json else readable(row))
     for row in measure(bench_of(arguments), sizes, arguments.repeat):
         print(json.dumps(row) if arguments.json else readable(row))
