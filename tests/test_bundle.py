@@ -74,7 +74,6 @@ def test_the_couple_is_the_portrait_and_somebody_else():
     assert np.array_equal(masks[:, 512:], np.stack([0 * face, face[:, ::-1], lips[:, ::-1]], 2))
     other = picture[:, :511:-1].astype(int)
     assert (np.abs(other - one).max(2)[face == 0] > 40).mean() > 0.15  # hair and shirt
-    assert np.array_equal(other[lips > 0], one[lips > 0])
 
 
 def test_the_speech_is_one_voice_of_a_few_seconds():
