@@ -68,20 +68,12 @@ KNOWN = {
     "hold, anchored": Tools(hold=True, every=16),
     "hold, fade, anchored": Tools(hold=True, fade=True, every=16),
 }
-NET = {
-    "off": Tools(),
-    "colour hold": Tools(hold=True),
-    "seam fade": Tools(fade=True),
-    "overlap of 4": Tools(overlap=4),
-    "anchored every 10 s": Tools(every=16),
-    "hold, overlap of 4": Tools(hold=True, overlap=4),
-    "hold, fade, anchored": Tools(hold=True, fade=True, every=16),
-}
+NET = {name: KNOWN[name] for name in ("off", "colour hold", "seam fade", "anchored every 10 s")}
+NET["overlap of 4"] = Tools(overlap=4)
 
 
 def drawn_portrait(px: int) -> Portrait:
-    masks = (np.array(drawing.mask(box)) for box in (drawing.FACE, drawing.LIPS))
-    face, lips = masks
+    face, lips = (np.array(drawing.mask(box)) for box in (drawing.FACE, drawing.LIPS))
     wishes = Wishes(face_mask=face, lip_mask=lips, identity="neutral")
     return prepare(drawing.portrait(), wishes=wishes).at((px, px)).portrait
 
@@ -139,7 +131,10 @@ class Errors:
     wobble: float = 1.0  # levels: spread of what each chunk gains besides
     gain: float = 0.997
     blur: float = 0.0125  # variance gained, in square pixels
-    jump: float = 0.7  # pixels: spread of where the head is
+    jump: float = 0.3  # pixels: spread of where the head is
+
+
+NO_ERRORS = Errors((0, 0, 0), wobble=0, gain=1, blur=1e-6, jump=0)
 
 
 def known_chain(portrait: Portrait, film: Tensor, tools: Tools, errors: Errors) -> Iterator[Tensor]:
@@ -192,8 +187,8 @@ def known(px: int, seconds: float) -> tuple[dict, dict[str, DriftMeter]]:
     portrait = drawn_portrait(px)
     film = drawn_film(portrait, round(seconds * FPS))
     figures, meters = {}, {}
-    for name, tools in {"truth": Tools(), **KNOWN}.items():
-        errors = Errors((0, 0, 0), 0, 1, 1e-6, 0) if name == "truth" else Errors()
+    for name, tools in {"truth": Tools(), "truth, colour hold": Tools(hold=True), **KNOWN}.items():
+        errors = NO_ERRORS if name.startswith("truth") else Errors()
         meter, frames = measured(portrait, known_chain(portrait, film, tools, errors))
         wrong = 255 * (frames - film).abs().mean((1, 2, 3))
         figures[name] = told(meter) | {"levels_off_the_truth": float(wrong[-10 * FPS :].mean())}

@@ -104,6 +104,21 @@ class Colours:
         return (frames - self.mean[..., None, None]) / self.spread.exp()[..., None, None]
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The first chunk, as later ones are compared with it."""
+
+    picture: Tensor  # (1, 3, rows, columns): its cells on average
+    own: Colours  # (1, 3): what its frames lack to be like that, on average; an average has less contrast
+
+    @classmethod
+    def of(cls, cells: Tensor, shares: Tensor) -> Reference:
+        picture = cells.mean(0, keepdim=True)
+        found, wanted = _compared(cells, picture, shares)
+        mean, spread = wanted.mean - found.mean, wanted.spread - found.spread
+        return cls(picture, Colours(mean.mean(0, keepdim=True), spread.mean(0, keepdim=True)))
+
+
 class ColourHold:
     """Gives each chunk the first one's mean and contrast in every channel: `frames = hold(frames)`, chunk by chunk.
 
@@ -116,16 +131,17 @@ class ColourHold:
     def __init__(self, weights: Tensor):
         away = 1 - weights[None, None].float()
         self.shares = _shares(1 - F.adaptive_max_pool2d(away, _grid(away))[0, 0])  # cells that are partly lips are lips
-        self.reference: Tensor | None = None  # (1, 3, rows, columns): the first chunk on average, coarsely
+        self.reference: Reference | None = None
 
     def __call__(self, frames: Tensor) -> Tensor:
-        cells = _cells(frames)
+        cells, shares = _cells(frames), self.shares.to(frames)
         if self.reference is None:
-            self.reference = cells.mean(0, keepdim=True)
+            self.reference = Reference.of(cells, shares)
             return frames
-        found, wanted = _compared(cells, self.reference.to(cells), self.shares.to(cells))
-        gain = _line(wanted.spread - found.spread).exp().clamp(*GAINS)[..., None, None]
-        shift = _line(wanted.mean - found.mean).clamp(-SHIFT, SHIFT)[..., None, None]
+        own, picture = self.reference.own, self.reference.picture.to(cells)
+        found, wanted = _compared(cells, picture, shares)
+        gain = _line(wanted.spread - found.spread - own.spread.to(cells)).exp().clamp(*GAINS)[..., None, None]
+        shift = _line(wanted.mean - found.mean - own.mean.to(cells)).clamp(-SHIFT, SHIFT)[..., None, None]
         mean = _line(found.mean)[..., None, None]
         return ((frames - mean) * gain + mean + shift).clamp(0, 1)
 
@@ -156,18 +172,15 @@ def _line(values: Tensor) -> Tensor:
 # ---- joints
 
 
-def seam_fade(before: Tensor, frames: Tensor, lips: Tensor, count: int) -> Tensor:
+def seam_fade(last: Tensor, frames: Tensor, lips: Tensor, count: int) -> Tensor:
     """A chunk whose offset to the one before fades out over its first `count` frames, everywhere but on the lips.
 
-    before (m, 3, height, width): the last frames of the chunk before; where there are two, the frame that they make
-    expect stands for the next. Where `lips` is 1, nothing is changed.
+    last (3, height, width) is the frame shown before. That, and not what its course would make expect next: such a
+    guess would add noise. Where `lips` is 1, nothing is changed.
     """
-    offset = _expected(before) - frames[0]
-    left = 1 - torch.arange(1, count + 1).to(frames) / (count + 1)
-    faded = left[: len(frames), None, None, None] * (1 - lips).to(frames) * offset
-    result = frames.clone()
-    result[:count] = (frames[:count] + faded).clamp(0, 1)
-    return result
+    offset = (1 - lips).to(frames) * (last.to(frames) - frames[0])
+    left = 1 - torch.arange(1, count + 1).to(frames)[: len(frames), None, None, None] / (count + 1)
+    return torch.cat([(frames[:count] + left * offset).clamp(0, 1), frames[count:]])
 
 
 class SeamFade:
@@ -179,12 +192,8 @@ class SeamFade:
 
     def __call__(self, frames: Tensor) -> Tensor:
         faded = frames if self.last is None else seam_fade(self.last, frames, self.lips, self.count)
-        self.last = faded[-2:].clone()
+        self.last = faded[-1].clone()
         return faded
-
-
-def _expected(before: Tensor) -> Tensor:
-    return before[-1] if len(before) < 2 else 2 * before[-1] - before[-2]
 
 
 # ---- figures

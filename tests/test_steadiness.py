@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from joyhallo.steadiness import (
     SHIFT,
     ColourHold,
     DriftMeter,
+    SeamFade,
     Structure,
     drift_plot,
     face_outside_lips,
@@ -211,7 +213,7 @@ def test_pictures_of_one_colour(value):
 
 def test_lips_are_left_alone_bit_for_bit(drawn):
     lips, frames = 1 - outside_lips(drawn), speckled(seed=1)
-    found = seam_fade(speckled(2, seed=2), frames, lips, 6)
+    found = seam_fade(speckled(1, seed=2)[0], frames, lips, 6)
     assert torch.equal(found[:, :, lips == 1], frames[:, :, lips == 1])
     assert not torch.equal(found[:6, :, lips == 0], frames[:6, :, lips == 0])
     assert torch.equal(found[6:], frames[6:])
@@ -220,18 +222,20 @@ def test_lips_are_left_alone_bit_for_bit(drawn):
 def test_an_offset_fades_out_evenly(still):
     """From the joint on each frame differs from the one before it by the same share of the offset."""
     truth = repeated(still, 8)
-    found = seam_fade(truth[:2], truth + 0.08, torch.zeros(PX, PX), 3)
+    found = seam_fade(still, truth + 0.08, torch.zeros(PX, PX), 3)
     close(found - truth, along(0.02, 0.08, 4)[[0, 1, 2, *[3] * 5]].expand(8, 3, PX, PX))
 
 
-def test_a_steady_movement_goes_on(still):
-    """What the last two frames make expect is no offset."""
-    course = repeated(still, 6) + along(0, 0.05, 6)
-    close(seam_fade(course[:2], course[2:], torch.zeros(PX, PX), 4), course[2:])
+def test_it_goes_on_from_chunk_to_chunk(still):
+    fade, lips = SeamFade(torch.zeros(PX, PX), 3), torch.zeros(PX, PX)
+    chunks = [repeated(still, 4) + offset for offset in (0, 0.08, -0.03)]
+    assert fade(chunks[0]) is chunks[0]
+    for before, chunk in pairwise(chunks):
+        assert torch.equal(fade(chunk), seam_fade(before[-1], chunk, lips, 3))
 
 
 def test_a_fade_longer_than_the_chunk(still):
-    found = seam_fade(repeated(still, 1), repeated(still, 2) + 0.1, torch.zeros(PX, PX), 4)
+    found = seam_fade(still, repeated(still, 2) + 0.1, torch.zeros(PX, PX), 4)
     close(found, repeated(still, 2) + torch.tensor([0.02, 0.04])[:, None, None, None])
 
 
