@@ -25,7 +25,7 @@ from . import portrait
 from .comfyui import ROOT
 
 FOLDER = ROOT / "demo_model"
-ASSETS = ("portrait.png", "face_mask.png", "lip_mask.png", "speech.wav")
+ASSETS = ("portrait.png", "face_mask.png", "lip_mask.png", "couple.png", "couple_masks.png", "speech.wav")
 NOTE = "The weights are seeded, not trained: the picture is noise."
 SENTENCE = "ni3 hao3, huan1 ying2 guan1 kan4."  # hello, and welcome
 
@@ -150,6 +150,8 @@ def write_pictures(folder: Path) -> None:
     portrait.portrait().save(folder / "portrait.png", optimize=True)
     portrait.mask(portrait.FACE).save(folder / "face_mask.png", optimize=True)
     portrait.mask(portrait.LIPS).save(folder / "lip_mask.png", optimize=True)
+    portrait.couple().save(folder / "couple.png", optimize=True)
+    portrait.couple_masks().save(folder / "couple_masks.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from joyhallo.speech import load_encoder
 
 MODELS = ("net.safetensors", "vae.safetensors", "wav2vec2/model.safetensors")
 PICTURES = ("portrait.png", "face_mask.png", "lip_mask.png")
+COUPLE = ("couple.png", "couple_masks.png")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_the_files_are_those_that_are_made_anew(rebuilt):
     for settings in ("config.json", "preprocessor_config.json"):
         kept, made = (folder / "wav2vec2" / settings for folder in (bundle.FOLDER, rebuilt))
         assert json.loads(kept.read_text()) == json.loads(made.read_text())
-    for name in PICTURES:
+    for name in (*PICTURES, *COUPLE):
         assert np.array_equal(Image.open(bundle.FOLDER / name), Image.open(rebuilt / name)), name
 
 
@@ -63,6 +64,16 @@ def test_the_masks_are_those_of_the_portrait():
     inside, outside = picture[lips > 0].astype(int), picture[(face > 0) & (lips == 0)].astype(int)
     red = [(pixels[:, 0] - pixels[:, 1] > 80).mean() for pixels in (inside, outside)]
     assert red[0] > 10 * red[1]  # the lips are where their mask is
+
+
+def test_the_couple_is_the_portrait_and_somebody_else():
+    picture, masks = (np.asarray(Image.open(bundle.FOLDER / name)) for name in COUPLE)
+    one, face, lips = (np.asarray(Image.open(bundle.FOLDER / name)) for name in PICTURES)
+    assert np.array_equal(picture[:, :512], one)
+    assert np.array_equal(masks[:, :512], np.stack([face, 0 * face, lips], 2))
+    assert np.array_equal(masks[:, 512:], np.stack([0 * face, face[:, ::-1], lips[:, ::-1]], 2))
+    other = picture[:, :511:-1].astype(int)
+    assert (np.abs(other - one).max(2)[face == 0] > 40).mean() > 0.15  # hair and shirt
 
 
 def test_the_speech_is_one_voice_of_a_few_seconds():
