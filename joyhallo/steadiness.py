@@ -279,7 +279,7 @@ class DriftMeter:
         joint = math.nan
         if self._last is not None:
             across = float(_changes(self._last[None], frames[:1]))
-            joint = across / max(float(usual.median()), STILL) if len(usual) else math.nan
+            joint = across / max(float(usual.quantile(0.5)), STILL) if len(usual) else math.nan
         self._changes, self._last = inside if len(inside) else self._changes, frames[-1].clone()
         return joint
 
