@@ -137,15 +137,16 @@ def test_what_moves_is_no_change_of_colour(still):
     close(hold((truth - mean) * 0.9 + mean + 0.03), truth, atol=4e-3)
 
 
-def test_the_first_chunk_again_is_as_it_was():
-    """Its frames have more contrast than their average, by which later ones are found alike: that is no drift."""
-    hold, frames = ColourHold(EVERYWHERE), 0.25 + 0.5 * speckled()
+@pytest.mark.parametrize("grain", [0.5, 0.05])
+def test_the_first_chunk_again_is_as_it_was(still, grain):
+    """Its frames have more contrast than their average, with which later ones are compared: that is no drift."""
+    hold, frames = ColourHold(EVERYWHERE), still + grain * (speckled() - 0.5)
     for frame in range(16):
-        frames[frame, :, :, 2 * frame : 4 * frame + 30] *= 0.5
+        frames[frame, :, :, 2 * frame : 4 * frame + 30] *= 0.7
     hold(frames)
     found = hold(frames.clone())
-    close(found.mean((0, 2, 3)), frames.mean((0, 2, 3)), atol=1e-4)
-    close(found.std((2, 3)).log().mean(0), frames.std((2, 3)).log().mean(0), atol=1e-3)
+    close(found.mean((0, 2, 3)), frames.mean((0, 2, 3)), atol=1e-3)
+    close(found.std((2, 3)).log().mean(0), frames.std((2, 3)).log().mean(0), atol=5e-3)
 
 
 def test_what_changes_from_frame_to_frame_stays(still):
