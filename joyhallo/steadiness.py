@@ -313,11 +313,12 @@ class DriftMeter:
 
 def drift_plot(meters: Mapping[str, DriftMeter]) -> Picture:
     """Figures of one or several clips below each other, named in the legend."""
+    seconds = max(meter.seconds for meter in meters.values())
     panels = []
-    for field, label in PANELS.items():
-        curves = [Curve(name, meter.curves()[field]) for name, meter in meters.items()]
-        seconds = max(meter.seconds for meter in meters.values())
-        panels.append(plot(curves, seconds=seconds, size=PANEL, title=label))
+    for figure, title in PANELS.items():  # one legend, above the first, does for all
+        names = meters if not panels else [""] * len(meters)
+        curves = [Curve(name, meter.curves()[figure]) for name, meter in zip(names, meters.values(), strict=True)]
+        panels.append(plot(curves, seconds=seconds, size=PANEL, title=title))
     return stacked(panels)
 
 
