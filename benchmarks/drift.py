@@ -68,6 +68,7 @@ KNOWN = {
     "hold, anchored": Tools(hold=True, every=16),
     "hold, fade, anchored": Tools(hold=True, fade=True, every=16),
 }
+PLOTTED = ("truth", "off", "colour hold", "anchored every 10 s", "hold, anchored", "overlap of 4")
 NET = {name: KNOWN[name] for name in ("off", "colour hold", "seam fade", "anchored every 10 s")}
 NET["overlap of 4"] = Tools(overlap=4)
 
@@ -83,14 +84,13 @@ def drawn_portrait(px: int) -> Portrait:
 
 def drawn_film(portrait: Portrait, count: int) -> Tensor:
     """The head sways and leans as no chunk would know, the mouth opens and closes, the eyes blink."""
-    px = portrait.picture.shape[-1]
     film = (portrait.picture / 2 + 0.5).expand(count, -1, -1, -1).clone()
     moment = torch.arange(count) / FPS
     _paint(film, drawing.LIPS, 0.15 + 0.6 * (2 * math.pi * 2.7 * moment).sin().abs(), (0.35, 0.1, 0.12))
     for side in (-1, 1):
         x = 256 + 48 * side
         _paint(film, (x - 30, 232, x + 30, 274), (moment % 4.3 < 0.12).float(), (0.957, 0.804, 0.698))
-    return _moved(film, 1.5 / px * _sway(moment, 0), 1.5 / px * _sway(moment, 1), 0.02 * _sway(moment, 2))
+    return _moved(film, 0.012 * _sway(moment, 0), 0.012 * _sway(moment, 1), 0.02 * _sway(moment, 2))
 
 
 def _sway(moment: Tensor, phase: float) -> Tensor:
@@ -280,7 +280,7 @@ def main() -> None:
             figures[name], meters = run()
             if arguments.plot:
                 path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
-                Image.fromarray(drift_plot(meters)).save(path)
+                Image.fromarray(drift_plot({n: meters[n] for n in PLOTTED if n in meters})).save(path)
     if arguments.json:
         print(json.dumps(figures))
         return

@@ -14,24 +14,25 @@ from .boxes import Picture, Size
 
 SIZE = (768, 320)
 FINE = 2  # drawn this many times larger, for smooth lines
-TEXT, GAP, LINE = 13 * FINE, 8 * FINE, 2 * FINE
+TEXT, ROW, GAP, LINE = 13 * FINE, 18 * FINE, 8 * FINE, 2 * FINE
 
 PAPER, INK, GRID, SHADE = (255, 255, 255), (70, 70, 70), (228, 228, 228), (240, 240, 234)
 # Of Okabe and Ito's palette, which the colour-blind can tell apart, too.
-COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
+COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (0, 0, 0))
 
 NICE = (1, 2, 5, 10)
 NEAR = 1e-6  # of a step: what 7.0000002 steps miss of being 7
 TIMES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 Span = tuple[float, float]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Curve:
     name: str  # for the legend; empty: not in it
     values: Any  # (n): a list, an array or a tensor, spread evenly over the time; what is not finite leaves a gap
-    color: tuple[int, int, int] | None = None  # the palette's next, if not given
+    color: Color | None = None  # the palette's next, if not given
     width: float = 1.0  # over that of others
     filled: bool = False  # down to the lower border
 
@@ -57,9 +58,10 @@ def plot(
     if not 0 < seconds < math.inf:
         raise ValueError(f"A plot over {seconds} seconds was asked for; give the length of the clip, more than 0.")
     chart = _Chart(size, seconds, limits or _limits(curves))
+    colored = [(curve, curve.color or COLORS[i % len(COLORS)]) for i, curve in enumerate(curves)]
+    chart.heading(title, [(curve.name, color) for curve, color in colored if curve.name])
     for span in shaded:
         chart.shade(span)
-    colored = [(curve, curve.color or COLORS[i % len(COLORS)]) for i, curve in enumerate(curves)]
     for curve, color in colored:
         if curve.filled:
             chart.area(curve.numbers, color)
@@ -67,7 +69,6 @@ def plot(
     for curve, color in colored:
         if not curve.filled:
             chart.curve(curve.numbers, color, curve.width)
-    chart.heading(title, [(curve.name, color) for curve, color in colored if curve.name])
     return chart.finished()
 
 
@@ -145,7 +146,7 @@ class _Chart:
             self.draw.text((across, self.bottom + GAP), text, INK, self.font, "mt")
         self.draw.line((self.left, self.bottom, self.right, self.bottom), INK, FINE)
 
-    def curve(self, values: np.ndarray, color: tuple[int, int, int], width: float) -> None:
+    def curve(self, values: np.ndarray, color: Color, width: float) -> None:
         for points in self.stretches(values):
             if len(points) > 1:
                 self.draw.line(points, color, round(LINE * width), "curve")
@@ -153,7 +154,7 @@ class _Chart:
                 ((x, y),), radius = points, LINE
                 self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
 
-    def area(self, values: np.ndarray, color: tuple[int, int, int]) -> None:
+    def area(self, values: np.ndarray, color: Color) -> None:
         half = (self.right - self.left) / len(values) / 2
         for points in self.stretches(values):
             ends = (points[0][0] - half, points[0][1]), (points[-1][0] + half, points[-1][1])
@@ -171,15 +172,20 @@ class _Chart:
                 yield points
                 points = []
 
-    def heading(self, title: str, legend: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
-        middle, right = GAP + TEXT / 2, self.right
-        self.draw.text((self.left, middle), title, INK, self.font, "lm")
-        for name, color in reversed(legend):
-            right -= self._width(name)
-            self.draw.text((right, middle), name, INK, self.font, "lm")
-            right -= 3 * GAP
-            self.draw.line((right, middle, right + 2.3 * GAP, middle), color, 2 * LINE)
-            right -= 2 * GAP
+    def heading(self, title: str, legend: Sequence[tuple[str, Color]]) -> None:
+        """The legend stands right of the title, or in lines below it where there is no room."""
+        widths = [5 * GAP + self._width(name) for name, _ in legend]
+        x, y = self.right - sum(widths), GAP + TEXT / 2
+        self.draw.text((self.left, y), title, INK, self.font, "lm")
+        if title and x < self.left + self._width(title):
+            x, y = self.left - 2 * GAP, y + ROW
+        for (name, color), width in zip(legend, widths, strict=True):
+            if x + width > self.right + GAP and x > self.left:
+                x, y = self.left - 2 * GAP, y + ROW
+            self.draw.line((x + 2 * GAP, y, x + 4 * GAP, y), color, 2 * LINE)
+            self.draw.text((x + 5 * GAP, y), name, INK, self.font, "lm")
+            x += width
+        self.top = y + TEXT / 2 + GAP
 
     def finished(self) -> Picture:
         return np.array(self.image.reduce(FINE))

@@ -280,7 +280,7 @@ class DriftMeter:
         joint = math.nan
         if self._last is not None:
             across = float(_changes(self._last[None], frames[:1]))
-            joint = across / max(float(usual.median()), STILL) if len(usual) else math.nan
+            joint = across / max(float(usual.quantile(0.5)), STILL) if len(usual) else math.nan
         self._changes, self._last = inside if len(inside) else self._changes, frames[-1].clone()
         return joint
 
@@ -314,11 +314,12 @@ class DriftMeter:
 
 def drift_plot(meters: Mapping[str, DriftMeter]) -> Picture:
     """Figures of one or several clips below each other, named in the legend."""
+    seconds = max(meter.seconds for meter in meters.values())
     panels = []
-    for field, label in PANELS.items():
-        curves = [Curve(name, meter.curves()[field]) for name, meter in meters.items()]
-        seconds = max(meter.seconds for meter in meters.values())
-        panels.append(plot(curves, seconds=seconds, size=PANEL, title=label))
+    for figure, title in PANELS.items():  # one legend, above the first, does for all
+        names = meters if not panels else [""] * len(meters)
+        curves = [Curve(name, meter.curves()[figure]) for name, meter in zip(names, meters.values(), strict=True)]
+        panels.append(plot(curves, seconds=seconds, size=PANEL, title=title))
     return stacked(panels)
 
 

@@ -87,6 +87,20 @@ def test_an_area_reaches_from_its_values_to_the_bottom_and_leaves_gaps():
     assert np.diff(columns).max() / (columns[-1] - columns[0]) == pytest.approx(1 / 3, abs=0.02)
 
 
+def test_a_long_legend_has_lines_of_its_own():
+    """Every sample is whole, and above the curves, which make room."""
+    curves = [Curve(f"a curve with a long name, number {i}", [1, 1]) for i in range(5)]
+    picture = plot(curves, seconds=3, size=SIZE, title="A title", limits=(0, 1))
+    rows, columns = np.nonzero((np.abs(picture.astype(int) - COLORS[4]) < 12).all(2))  # the last one, drawn on top
+    curve = rows[np.bincount(rows)[rows] > 200]
+    assert len(np.unique(columns[rows < curve.min()])) >= 14
+    for color in COLORS[:4]:
+        sample = (np.abs(picture[: curve.min()].astype(int) - color) < 12).all(2)
+        assert sample.any(0).sum() >= 14
+    alone = drawn(plot(curves[4:], seconds=3, size=SIZE, title="A title", limits=(0, 1)))
+    assert np.nonzero(alone)[0].min() < curve.min() - 20
+
+
 def test_lists_arrays_and_tensors_are_drawn_alike():
     values = [0.125, 0.75, 0.5]
     pictures = [plot([Curve("c", v)], seconds=1, size=SIZE) for v in (values, np.array(values), torch.tensor(values))]
