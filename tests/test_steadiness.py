@@ -13,7 +13,8 @@ import torch
 from demo import portrait as drawing
 from joyhallo.masks import pixels, pyramid, soft_masks
 from joyhallo.plot import SIZE
-from joyhallo.sampling import Portrait
+from joyhallo.sampling import Portrait, Settings, animate
+from joyhallo.schedule import Schedule
 from joyhallo.steadiness import (
     GAINS,
     PANEL,
@@ -354,3 +355,20 @@ def test_the_plot_has_a_panel_for_each_figure(still):
 
 def test_small_networks_portraits_have_such_regions():
     assert outside_lips(small.portrait(128, 64)).shape == (64, 128)
+
+
+def test_a_held_clip_begins_as_the_plain_one_does():
+    """Through the sampler: the first chunk bit for bit, the later ones corrected before they are continued."""
+    net, portrait = small.net(), small.portrait()
+
+    def clip(**more) -> list[torch.Tensor]:
+        settings = Settings(steps=1, clip_frames=4)
+        chunks = animate(net, small.BlockCodec(), Schedule(), portrait, small.windows(12), settings, **more)
+        return [chunk.frames for chunk in chunks]
+
+    plain, held = clip(), clip(steady=ColourHold(outside_lips(portrait)))
+    meter, other = (DriftMeter(outside_lips(portrait), face_outside_lips(portrait)) for _ in range(2))
+    assert torch.equal(held[0], plain[0])
+    assert not torch.equal(held[2], plain[2])
+    drifts = [(meter(a).colour, other(b).colour) for a, b in zip(held, plain, strict=True)]
+    assert sum(a for a, _ in drifts) < 0.5 * sum(b for _, b in drifts)
