@@ -284,7 +284,7 @@ def first_step(rows: Tensor, speech: Tensor, monkeypatch: pytest.MonkeyPatch) ->
         chunk = made.prepare_chunk(speech, 0, None)
         heard = Heard(made.net, patch)
         noise = torch.randn(len(rows), 4, 8, 8, generator=torch.Generator().manual_seed(1))
-        made.rows(made._denoiser(), noise, 999, chunk)
+        made.velocity(made._denoiser(), noise, 999, chunk)
     return heard
 
 
