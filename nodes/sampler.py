@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..joyhallo.speech import Speech
 from ..joyhallo.steadiness import Steadiness
 from .autoencoder import check_vae
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview, lasting
+from .preview import Preview
 from .sockets import CATEGORY, Face, Model, Steady, chosen, expect
 from .sockets import Speech as SpeechSocket
 from .take import Take
@@ -178,10 +177,8 @@ class JoyHalloSampler(io.ComfyNode):
         preview = Preview(
             face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden and cls.hidden.unique_id
         )
-        started = time.monotonic()
-        video, meter = take.shoot(preview)
-        report = f"{take.plan()} Made in {lasting(time.monotonic() - started)}. {meter.summary()}"
-        return io.NodeOutput(video, report, torch.from_numpy(meter.plot())[None].float() / 255)
+        made = take.shoot(preview)
+        return io.NodeOutput(made.video, made.report(), torch.from_numpy(made.drift.plot())[None].float() / 255)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

@@ -23,18 +23,19 @@ class JoyHalloSteadiness(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "overlap",
-                    default=4,
+                    default=0,
                     min=0,
                     max=CLIP_FRAMES // 2,
                     tooltip="Frames of each chunk of 16 that the next one goes through again, to continue from them: "
-                    "smoother joints, at 16 / (16 - overlap) of the time. 0 is the original.",
+                    "smoother joints, with 4 at 4/3 of the time. 0 is the original.",
                 ),
                 io.Int.Input(
                     "fade",
                     default=0,
                     min=0,
                     max=CLIP_FRAMES // 2,
-                    tooltip="Frames over which what jumps at a joint fades out, everywhere but on the lips. 0: none.",
+                    tooltip="Frames over which what jumps at a joint fades out, everywhere but on the lips. 4 do; they are "
+                    "a little softer than the others. 0: none.",
                 ),
                 io.Float.Input(
                     "anchor_every",
@@ -43,7 +44,8 @@ class JoyHalloSteadiness(io.ComfyNode):
                     max=600.0,
                     step=1.0,
                     tooltip="Seconds after which, in the quietest moment near, the picture itself is continued instead "
-                    "of the last frames: the face cannot drift further than it does in this time. 0: never.",
+                    "of the last frames: the face cannot drift further than it does in this time, but the head may "
+                    "jump, which overlap or fade soften. 0: never.",
                 ),
             ],
             outputs=[Steady.Output("steadiness", display_name="steadiness", tooltip="For JoyHallo Sampler.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,11 +32,23 @@ from ..joyhallo.steadiness import DriftMeter, Steadiness, face_outside_lips, out
 from ..joyhallo.video import COPY, write
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview
+from .preview import Preview, lasting
 from .video import WorkingCopy, is_whole_file
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
 COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
+
+
+@dataclass(frozen=True)
+class Made:
+    video: WorkingCopy
+    plan: str
+    seconds: float
+    drift: DriftMeter
+
+    def report(self) -> str:
+        pace = self.seconds / (self.video.count / FPS)
+        return f"{self.plan}\nMade in {lasting(self.seconds)}: {pace:.2g} s a second.\n{self.drift.summary()}"
 
 
 @dataclass(frozen=True)
@@ -50,17 +63,17 @@ class Take:
     background: Any = None  # a VIDEO that shows the same picture, to put the square into instead
     resume: bool = True
 
-    def shoot(self, preview: Preview) -> tuple[WorkingCopy, DriftMeter]:
+    def shoot(self, preview: Preview) -> Made:
         """When this returns the frames are in a file, and nowhere else."""
         self.check()
         if self.journal is not None:
             tidy(self.journal.path.parent, spare=self.journal.path)
-        preview.tell(self.plan())
-        portrait = self.face.portrait
+        begun, plan, portrait = time.monotonic(), self.plan(), self.face.portrait
+        preview.tell(plan)
         meter = DriftMeter(outside_lips(portrait), face_outside_lips(portrait))
         path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
         write(path, self._batches(preview, meter), FPS, self.speech.sound, COPY)
-        return WorkingCopy(path, self.speech.length), meter
+        return Made(WorkingCopy(path, self.speech.length), plan, time.monotonic() - begun, meter)
 
     # ---- beforehand
 

@@ -1,0 +1,198 @@
+"""What the sampler makes, and refuses to begin: its file, its room, its background, its steadiness."""
+
+from __future__ import annotations
+
+import gc
+import math
+
+import pytest
+import torch
+from loaded import Loaded
+
+SETTINGS = {"seed": 1, "preset": "exact", "steps": 2, "cfg": 1.0, "size": 64, "picture": "square", "resume": False}
+WEIGHTS = dict.fromkeys(("pose_weight", "expression_weight", "lip_weight"), 1.0)
+
+
+@pytest.fixture(scope="module")
+def loaded(pack):
+    return Loaded(pack)
+
+
+@pytest.fixture(scope="module")
+def speech(pack, loaded):
+    """Of two seconds: four chunks, with a pause."""
+    noise = torch.randn(1, 1, 32_000, generator=torch.Generator().manual_seed(2)) / 10
+    noise[..., 14_000:20_000] = 0
+    heard = ("off", "as recorded", "as the encoder was trained")
+    audio = {"waveform": noise, "sample_rate": 16_000}
+    return pack.nodes.audio_encode.ChineseWav2Vec2Encode.execute(loaded.encoder, audio, *heard).args[0]
+
+
+@pytest.fixture(scope="module")
+def make(loaded, speech):
+    @torch.inference_mode()
+    def make(**changes):
+        given = {"model": loaded.model, "vae": loaded.vae, "face": loaded.face, "speech": speech}
+        return loaded.sampler.execute(**{**given, **SETTINGS, **WEIGHTS, **changes}).args
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def film(make):
+    return lambda **changes: make(**changes)[0].get_components().images
+
+
+@pytest.fixture(scope="module")
+def plain(film):
+    return film()
+
+
+@pytest.fixture
+def steady(pack):
+    off = {"hold_colours": False, "overlap": 0, "fade": 0, "anchor_every": 0.0}
+    return lambda **wishes: pack.nodes.steadiness.JoyHalloSteadiness.execute(**{**off, **wishes}).args[0]
+
+
+# ---- the file
+
+
+def test_the_file_lives_as_long_as_the_video(make):
+    video = make()[0]
+    path = video.path
+    assert path.exists()
+    del video
+    gc.collect()
+    assert not path.exists()
+
+
+def test_the_video_has_the_sound_that_was_spoken(make, speech):
+    parts = make()[0].get_components()
+    assert parts.frame_rate == 25
+    assert parts.audio["sample_rate"] == 16_000
+    torch.testing.assert_close(parts.audio["waveform"][0], speech.sound[0], rtol=0, atol=2**-23)
+
+
+def test_saved_by_comfyuis_own_node_it_plays(make, plain, tmp_path):
+    """ComfyUI would copy what is in the file, which no browser shows."""
+    import av
+
+    make()[0].save_to(str(tmp_path / "saved.mp4"), format="auto", codec="auto", metadata={"prompt": {"1": "{"}})
+    with av.open(str(tmp_path / "saved.mp4")) as file:
+        assert file.streams.video[0].codec_context.name == "h264"
+        assert file.streams.video[0].codec_context.pix_fmt == "yuv420p"
+        assert file.streams.audio[0].codec_context.name == "aac"
+        assert "prompt" in file.metadata
+        assert sum(1 for _ in file.decode(video=0)) == len(plain)
+
+
+def test_the_report_says_what_was_made(make):
+    _, report, drift = make()
+    assert report.startswith("50 frames in 4 chunks; up to ")
+    assert "Made in " in report
+    assert "a joint changes the picture" in report
+    assert drift.shape[0] == 1
+    assert drift.std() > 0.05
+
+
+# ---- room
+
+
+def test_too_little_disk_is_told_before_anything_is_made(pack, make, monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage
+    monkeypatch.setattr(pack.joyhallo.room.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
+    monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
+    with pytest.raises(ValueError, match=r"has 0.001 MB free, but .* for the frames and .* for finished chunks"):
+        make(resume=True)
+
+
+def test_too_little_memory_is_told_before_anything_is_made(pack, make, monkeypatch):
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: 10 << 20)
+    monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
+    with pytest.raises(ValueError, match=r"Denoising at 512x512 needs .* but 10.5 MB are there; choose a smaller size"):
+        make(size=512)
+
+
+# ---- steadiness
+
+
+@pytest.mark.parametrize(
+    "wishes", [{"hold_colours": True}, {"overlap": 4}, {"fade": 4}, {"anchor_every": 1.0}], ids=str
+)
+def test_each_tool_acts_and_leaves_the_first_chunk_alone(film, plain, steady, wishes):
+    found = film(steadiness=steady(**wishes))
+    assert torch.equal(found[:16], plain[:16])
+    assert len(found) == len(plain)
+    assert (found[16:] - plain[16:]).abs().mean() > 1e-4
+
+
+def test_no_tool_is_the_original(film, plain, steady):
+    assert torch.equal(film(steadiness=steady()), plain)
+
+
+def test_an_anchor_is_set_in_the_pause(film, plain, steady):
+    """Chunks begin at 0, 16, 32 and 48; the pause lasts from frame 22 to 31."""
+    found = film(steadiness=steady(anchor_every=0.64))
+    assert torch.equal(found[:16], plain[:16])
+    differ = (found - plain).abs().amax((1, 2, 3)) > 0
+    assert (
+        int(differ.nonzero()[0]) == 16
+    )  # the quieter one of 16, whose surroundings are loud, is the only one there is
+    assert not torch.equal(found[32:], plain[32:])
+
+
+# ---- weights over time
+
+
+def test_a_list_of_one_number_is_the_number(film, plain, speech):
+    ones = [1.0] * speech.length
+    assert torch.equal(film(pose_weight=ones, expression_weight=ones, lip_weight=ones), plain)
+
+
+def test_a_list_acts_from_where_it_differs(film, plain, speech):
+    late = [1.0] * 32 + [0.0] * (speech.length - 32)
+    found = film(lip_weight=late)
+    assert torch.equal(found[:32], plain[:32])
+    assert (found[32:48] - plain[32:48]).abs().mean() > 1e-4
+
+
+@pytest.mark.parametrize(("weight", "message"), [([], "empty"), ([1.0, -1.0], "-1"), ([math.nan], "nan")])
+def test_lists_that_cannot_be_weights(make, weight, message):
+    with pytest.raises(ValueError, match=message):
+        make(lip_weight=weight)
+
+
+# ---- a background
+
+
+@pytest.fixture
+def background(make):
+    """Another film of the same picture, which was framed by its middle."""
+    return make(picture="whole picture", seed=9)[0]
+
+
+def test_around_the_square_the_background_is_seen(pack, loaded, make, background):
+    from dataclasses import replace
+
+    frames = pack.joyhallo.framing
+    box = pack.joyhallo.boxes.Box(160, 160, 352, 352)
+    face = replace(loaded.face, frame=frames.Frame(loaded.face.frame.picture, box, (64, 64)))
+    found = make(face=face, picture="whole picture", background=background)[0].get_components().images
+    behind = background.get_components().images
+    assert torch.equal(found[:, :160], behind[:, :160])
+    assert torch.equal(found[:, :, 352:], behind[:, :, 352:])
+    assert (found[:, 200:300, 200:300] - behind[:, 200:300, 200:300]).abs().mean() > 0.01
+
+
+def test_a_background_that_would_not_be_seen(make, background):
+    with pytest.raises(ValueError, match="choose the whole picture, or disconnect the background"):
+        make(background=background)
+
+
+def test_a_background_of_another_size(make):
+    with pytest.raises(ValueError, match="The background is 64x64 pixels, but the picture is 512x512"):
+        make(background=make()[0], picture="whole picture")
