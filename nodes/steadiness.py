@@ -34,8 +34,8 @@ class JoyHalloSteadiness(io.ComfyNode):
                     default=0,
                     min=0,
                     max=CLIP_FRAMES // 2,
-                    tooltip="Frames over which what jumps at a joint fades out, everywhere but on the lips. 4 do; they are "
-                    "a little softer than the others. 0: none.",
+                    tooltip="Frames over which what jumps at a joint fades out, everywhere but on the lips. 4 do; they "
+                    "are a little softer than the others. 0: none.",
                 ),
                 io.Float.Input(
                     "anchor_every",
