@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
@@ -79,9 +80,10 @@ def prepare(waveform: Tensor, rate: int) -> Recording:
 
     Raises AudioError for what cannot be used; what is merely doubtful is logged, and noted in the result.
     """
-    waveform = as_channels(waveform)
+    waveform, rate = as_channels(waveform), checked_rate(rate)
     blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
-    return _listen(blocks, checked_rate(rate), waveform.shape[1])
+    as_it_is = waveform[0].detach().cpu().float() if len(waveform) == 1 and rate == SAMPLE_RATE else None
+    return _listen(blocks, rate, waveform.shape[1], as_it_is)
 
 
 def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
@@ -141,11 +143,14 @@ def joined(blocks: Iterable[np.ndarray], length: int) -> np.ndarray:
     return whole[:filled]
 
 
-def _listen(blocks: Iterable[np.ndarray], rate: int, count: int) -> Recording:
-    """blocks: (samples, channels), `count` samples in all"""
+def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor | None = None) -> Recording:
+    """blocks: (samples, channels), `count` samples in all; known: what they come to, where nothing is to be changed"""
     level = Level()
     mono = (block.mean(axis=1) for block in level.watch(blocks))
-    samples = joined(resampled(mono, rate), resampled_length(count, rate))
+    if known is None:
+        known = torch.from_numpy(joined(resampled(mono, rate), resampled_length(count, rate)))
+    else:
+        deque(mono, maxlen=0)
     seconds = level.samples / rate
     if not level.samples:
         raise AudioError("The recording is empty: it holds no sample. Choose a recording with speech.")
@@ -157,7 +162,7 @@ def _listen(blocks: Iterable[np.ndarray], rate: int, count: int) -> Recording:
     notes = tuple(level.doubts())
     for note in notes:
         log.warning(note)
-    return Recording(torch.from_numpy(samples), notes)
+    return Recording(known, notes)
 
 
 class Level:

@@ -174,3 +174,11 @@ def test_nothing_heavy_is_imported_before_it_is_used(module):
     code = f"import sys, joyhallo.{module}; print(*({heavy!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_what_is_heard_as_it_is_is_not_copied():
+    """Of hours of sound one copy is enough; any other rate, number of channels or kind of number makes one."""
+    waveform = sound(16_000)
+    assert prepare(waveform[None], 16_000).samples.data_ptr() == waveform.data_ptr()
+    for other, rate in ((waveform.double(), 16_000), (waveform.expand(2, -1), 16_000), (waveform, 22_050)):
+        assert prepare(other, rate).samples.data_ptr() != waveform.data_ptr()
