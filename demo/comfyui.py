@@ -167,6 +167,7 @@ class Run:
     progress: list[tuple[str, int, int]] = field(default_factory=list)  # node, value, total
     states: list[dict[str, Any]] = field(default_factory=list)  # by node: value, max, state
     previews: list[tuple[str, bytes]] = field(default_factory=list)  # node, encoded picture
+    texts: list[tuple[str, str]] = field(default_factory=list)  # node, what it says while it runs
     error: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -252,15 +253,18 @@ class Client:
         self.post("/interrupt", {"prompt_id": prompt_id})
 
 
-PREVIEW = 4  # a binary event: a picture, and which node it belongs to
+TEXT, PREVIEW = 3, 4  # binary events: words or a picture, and which node they belong to
 ENDS = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 
 
 def _note(run: Run, event: str | bytes, listener: Listener | None) -> None:
     if isinstance(event, bytes):
         kind, length = struct.unpack(">II", event[:8])
+        about, content = event[8 : 8 + length], event[8 + length :]
         if kind == PREVIEW:
-            run.previews.append((json.loads(event[8 : 8 + length])["node_id"], event[8 + length :]))
+            run.previews.append((json.loads(about)["node_id"], content))
+        elif kind == TEXT:
+            run.texts.append((about.decode(), content.decode()))
         return
     message = json.loads(event)
     kind, data = message["type"], message.get("data") or {}

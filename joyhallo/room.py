@@ -30,18 +30,23 @@ def check_disks(needs: Iterable[Need]) -> None:
         wanted.setdefault(_existing(need.folder).stat().st_dev, []).append(need)
     for some in wanted.values():
         folder, total = some[0].folder, sum(need.size for need in some) + MARGIN
-        free = shutil.disk_usage(_existing(folder)).free
-        if free < total:
+        there = free(folder)
+        if there < total:
             parts = " and ".join(f"{amount(need.size)} for {need.what}" for need in some)
             raise RoomError(
-                f"The disk of {folder} has {amount(free)} free, but {parts} are needed, and {amount(MARGIN)} to spare; "
-                "make room, or make the sound shorter or the picture smaller."
+                f"The disk of {folder} has {amount(there)} free, but {parts} are needed, and {amount(MARGIN)} to "
+                "spare; make room, or make the sound shorter or the picture smaller."
             )
 
 
-def check_memory(what: str, needed: int, free: int, remedy: str) -> None:
-    if free < needed:
-        raise RoomError(f"{what} needs {amount(needed)} of memory, but {amount(free)} are there; {remedy}.")
+def free(folder: Path) -> int:
+    """Bytes on the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def check_memory(what: str, needed: int, there: int, remedy: str) -> None:
+    if there < needed:
+        raise RoomError(f"{what} needs {amount(needed)} of memory, but {amount(there)} are there; {remedy}.")
 
 
 def _existing(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from ..joyhallo.framing import paste
 from ..joyhallo.journal import Journal, key_of, tidy
 from ..joyhallo.memory import working_memory
 from ..joyhallo.portrait import Prepared
-from ..joyhallo.room import Need, check_disks, check_memory
+from ..joyhallo.room import Need, check_disks, check_memory, free
 from ..joyhallo.sampling import Chunk, Settings, animate, chunk_starts
 from ..joyhallo.schedule import Schedule
 from ..joyhallo.speech import Speech
@@ -81,12 +81,15 @@ class Take:
         """Raise a ValueError for what would come to nothing, before time is spent on it."""
         if self.background is not None:
             self._check_background(self.background)
-        size, device = self.face.frame.size[0], self.model.device
-        frugal = replace(self.settings, rows_together=False)
-        needed = working_memory(self.model.config.net, frugal, size, self.model.precision.compute)
-        there = comfy.model_management.get_total_memory(device)
-        check_memory(f"Denoising at {size}x{size}", max(needed.values()), there, "choose a smaller size")
+        size, needed = self.face.frame.size[0], self._memory(replace(self.settings, rows_together=False))
+        there = comfy.model_management.get_total_memory(self.model.device)
+        check_memory(f"Denoising at {size}x{size}", needed, there, "choose a smaller size")
         check_disks(self.needs())
+
+    def _memory(self, settings: Settings) -> int:
+        """Bytes, beside the weights, on the device that computes."""
+        size, dtype = self.face.frame.size[0], self.model.precision.compute
+        return max(working_memory(self.model.config.net, settings, size, dtype).values())
 
     def _check_background(self, video: Any) -> None:
         if not self.whole:
@@ -104,8 +107,13 @@ class Take:
     def plan(self) -> str:
         known = min(self.chunks, 0 if self.journal is None else len(self.journal))
         earlier = f", {known} of them finished earlier" if known else ""
-        disk = amount(sum(need.size for need in self.needs()))
-        return f"{self.speech.length} frames in {_counted(self.chunks, 'chunk')}{earlier}; up to {disk} on disk."
+        disk, memory = sum(need.size for need in self.needs()), self._memory(self.settings)
+        there = comfy.model_management.get_total_memory(self.model.device)
+        return (
+            f"{self.speech.length} frames in {_counted(self.chunks, 'chunk')}{earlier}; up to {amount(disk)} on disk, "
+            f"where {amount(free(temporary_folder()))} are free; {amount(memory)} of memory beside the weights, of "
+            f"{amount(there)}."
+        )
 
     def needs(self) -> list[Need]:
         """Of disks."""

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+import comfy.model_management
 import torch
 from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
 from ..joyhallo.footage import AT_ONCE, facts, frames, read_sound
+from ..joyhallo.room import check_memory
 from ..joyhallo.video import Sound, write
 
 
@@ -94,6 +96,12 @@ class WorkingCopy(SavedVideo):
         if not is_whole_file(self):
             return super().get_components()
         known = facts(str(self.path))
+        check_memory(
+            f"Holding all {self.count} frames at once",
+            self.count * known.height * known.width * 3 * torch.float32.itemsize,
+            comfy.model_management.get_free_memory(torch.device("cpu")),
+            "connect the video itself, to Save Talking Video or to another node that reads it piece by piece",
+        )
         images, filled = torch.empty(self.count, known.height, known.width, 3), 0
         for batch in frames(str(self.path)):
             images[filled : filled + len(batch)] = batch

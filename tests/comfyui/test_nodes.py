@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from itertools import pairwise
 
@@ -98,6 +99,14 @@ def test_every_step_is_counted_and_shown(run):
     assert len(pictures) == chunks
     # the portrait until a chunk is done, then one frame after another
     assert all(not np.array_equal(before, after) for before, after in pairwise(pictures))
+
+
+def test_what_is_ahead_is_told_on_the_node(run):
+    graph = fresh(sampler={"steps": 2}, sound="speech.wav")
+    first, *later = (text for node, text in run(graph).texts if node == graph.sampler.node)
+    assert first.startswith("69 frames in 5 chunks; up to ")
+    assert len(later) == 5
+    assert all(re.fullmatch(r"About \d+ s left\.", text) for text in later)
 
 
 def test_cancelling_stops_within_a_step_and_harms_nothing(run, client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import re
 
 import pytest
 import torch
@@ -88,7 +89,9 @@ def test_saved_by_comfyuis_own_node_it_plays(make, plain, tmp_path):
 
 def test_the_report_says_what_was_made(make):
     _, report, drift = make()
-    assert report.startswith("50 frames in 4 chunks; up to ")
+    assert re.match(
+        r"50 frames in 4 chunks; up to [\d.]+ MB on disk, where [\d.]+ GB are free; [\d.]+ MB of mem", report
+    )
     assert "Made in " in report
     assert "a joint changes the picture" in report
     assert drift.shape[0] == 1
@@ -115,6 +118,15 @@ def test_too_little_memory_is_told_before_anything_is_made(pack, make, monkeypat
     monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
     with pytest.raises(ValueError, match=r"Denoising at 512x512 needs .* but 10.5 MB are there; choose a smaller size"):
         make(size=512)
+
+
+def test_images_that_no_memory_can_hold(make, monkeypatch):
+    import comfy.model_management
+
+    video = make()[0]
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device: 1 << 20)
+    with pytest.raises(ValueError, match=r"Holding all 50 frames at once needs 2.46 MB .* connect the video itself"):
+        video.get_components()
 
 
 # ---- steadiness
