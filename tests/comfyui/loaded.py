@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from unittest import mock
+
 import numpy as np
 import torch
 from PIL import Image
@@ -16,6 +21,18 @@ def mask(name: str) -> torch.Tensor:
     return torch.from_numpy(np.array(Image.open(FOLDER / name).convert("L"))).float()[None] / 255
 
 
+@contextmanager
+def filmed(take: ModuleType) -> Iterator[list[torch.Tensor]]:
+    """The sampler's frames as they are before they go into a file, which keeps 8 bits of them."""
+    frames, write = [], take.write
+
+    def watched(path, batches, *rest):
+        return write(path, (frames.append(batch) or batch for batch in batches), *rest)
+
+    with mock.patch.object(take, "write", watched):
+        yield frames
+
+
 class Loaded:
     """What the nodes before the sampler give, for half a second of noise."""
 
@@ -24,7 +41,7 @@ class Loaded:
         nodes, (portrait, *masks) = pack.nodes, PICTURES
         picture = torch.from_numpy(np.array(Image.open(FOLDER / portrait).convert("RGB"))).float()[None] / 255
         sound = torch.randn(1, 1, 8_000, generator=torch.Generator().manual_seed(1)) / 10
-        self.sampler = nodes.sampler.JoyHalloSampler
+        self.sampler, self.take = nodes.sampler.JoyHalloSampler, nodes.take
         self.model, self.encoder, faces, self.vae = nodes.load_models.LoadJoyHalloModels.execute(
             "demo", "demo", "none", "demo", "auto", False
         ).args
@@ -41,12 +58,9 @@ class Loaded:
     @torch.inference_mode()
     def frames(self) -> torch.Tensor:
         settings = (1, "exact", 2, 3.5, 1.0, 1.0, 1.0, 64, "square", False)
-        return (
+        with filmed(self.take) as frames:
             self.sampler.execute(self.model, self.vae, self.face, self.speech, *settings)
-            .args[0]
-            .get_components()
-            .images
-        )
+        return torch.cat(frames)
 
     def patchers(self) -> list:
         return [*self.model.patchers.values(), self.encoder.patcher, self.vae.patcher]

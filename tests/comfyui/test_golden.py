@@ -8,6 +8,7 @@ import pytest
 import seeded
 import torch
 from cases import WEIGHTS, Case, frames_first
+from loaded import filmed
 from safetensors.torch import load_file, save_file
 from shared import shared_folder
 
@@ -92,17 +93,12 @@ def test_the_nodes_give_the_originals_frames(pack, case, models, monkeypatch):
     assert count == case.facts["audio_length"]
     noise = [frames_first(case[f"latents.{i}"]) for i in range(case.facts["chunks"])]
     monkeypatch.setattr(pack.joyhallo.sampling, "seeded_noise", lambda *_: iter(noise))
-    filmed, write = [], nodes.take.write
-
-    def watched(path, batches, *rest):
-        return write(path, (filmed.append(batch) or batch for batch in batches), *rest)
-
-    monkeypatch.setattr(nodes.take, "write", watched)
-    video = nodes.sampler.JoyHalloSampler.execute(
-        *(model, vae_of(case, vae), face, speech, 0, "exact", case.facts["steps"], case.facts["cfg_scale"]),
-        *(1.0, 1.0, 1.0, size, "square", False),
-    ).args[0]
-    frames = torch.cat(filmed)
+    with filmed(nodes.take) as batches:
+        video = nodes.sampler.JoyHalloSampler.execute(
+            *(model, vae_of(case, vae), face, speech, 0, "exact", case.facts["steps"], case.facts["cfg_scale"]),
+            *(1.0, 1.0, 1.0, size, "square", False),
+        ).args[0]
+    frames = torch.cat(batches)
     assert torch.equal(video.get_components().images, (frames * 255).round() / 255)
     found = (frames * 255).to(torch.uint8).int()  # the original cuts off, it does not round
     expected = load_file(case.folder / case.facts["file"])["out.video_u8"]

@@ -21,10 +21,11 @@ from demo.comfyui import ROOT, Client, Server
 
 MB = 2**20
 WARM_UP, RUNS, SWAPS = 3, 15, 10
-WINDOW = 5  # runs of which the least memory counts: the buffers of encoders and decoders come and go
+WINDOW = 5  # runs of which the least memory counts: buffers of encoders and the picture of the drift come and go
 # What may remain of all runs, and of all swaps: a video that stays each time would make 10 MB, a network 20.
 RUNS_ALLOWANCE, SWAPS_ALLOWANCE = 4 * MB, 8 * MB
-ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}  # else each thread's riddled heap of its own grows for a while
+# Else each thread's riddled heap of its own grows for a while, and what is large stays in it when it is given back.
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000"}
 
 LEAK = "memory leak"  # ComfyUI's words for a network that outlives what owned it
 OPEN_TO_COMFYUI = ("output", "temp", "user", "comfyui.log")
