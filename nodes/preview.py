@@ -30,7 +30,7 @@ class Pace:
         self.done, self.total = progress.done, progress.total
 
     def left(self) -> float | None:
-        """Seconds; None while nobody can tell."""
+        """Seconds; None while nobody can tell, 0 at the end."""
         if self.first is None or self.done == self.first[0]:
             return None
         done, since = self.first
@@ -62,7 +62,7 @@ class Preview:
         if len(chunk.frames):
             self.finished = chunk.frames
         left, known = self.pace.left(), self.told
-        if left is not None:
+        if left:
             self.tell(f"About {lasting(left)} left.", logged=not known)
             self.told = True
 

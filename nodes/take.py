@@ -46,9 +46,12 @@ class Made:
     seconds: float
     drift: DriftMeter
 
+    def pace(self) -> str:
+        each = self.seconds / (self.video.count / FPS)
+        return f"Made in {lasting(self.seconds)}, {each:.2g} s for a second of video."
+
     def report(self) -> str:
-        pace = self.seconds / (self.video.count / FPS)
-        return f"{self.plan}\nMade in {lasting(self.seconds)}: {pace:.2g} s a second.\n{self.drift.summary()}"
+        return "\n".join([self.plan, self.pace(), self.drift.summary()])
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ class Take:
         meter = DriftMeter(outside_lips(portrait), face_outside_lips(portrait))
         path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
         write(path, self._batches(preview, meter), FPS, self.speech.sound, COPY)
-        return Made(WorkingCopy(path, self.speech.length), plan, time.monotonic() - begun, meter)
+        made = Made(WorkingCopy(path, self.speech.length), plan, time.monotonic() - begun, meter)
+        preview.tell(made.pace())
+        return made
 
     # ---- beforehand
 
