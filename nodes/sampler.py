@@ -50,7 +50,7 @@ class JoyHalloSampler(io.ComfyNode):
                     options=list(PRESETS),
                     default="exact",
                     tooltip="How nearly the original is followed. exact: its 40 steps and its numbers. balanced, fast "
-                    "and draft take about 1/2, 1/4 and 1/8 of the time, with a solver that needs fewer steps.",
+                    "and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that needs fewer steps.",
                 ),
                 io.Int.Input(
                     "steps",
