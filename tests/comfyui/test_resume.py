@@ -15,12 +15,12 @@ from film import Film
 from demo.comfyui import Client, Server
 
 STEPS = 3
-SPEECH = "speech.wav"  # five chunks
+SPEECH, SHORT = "speech.wav", "short.wav"  # of five chunks, and of one
 
 
-def film(**sampler) -> Film:
+def film(sound: str = SPEECH, **sampler) -> Film:
     return Film(
-        sound=SPEECH,
+        sound=sound,
         sampler={"steps": STEPS, "resume": True, **sampler},
         saved={"format": "mkv", "quality": "small", "filename_prefix": "resumed"},
     )
@@ -119,16 +119,16 @@ def test_what_is_whole_is_only_decoded(server, client, journals):
     "change", [{"seed": 15}, {"cfg": 2.0}, {"lip_weight": 0.5}, {"size": 128}, {"steps": 2}], ids=str
 )
 def test_another_clip_has_a_journal_of_its_own(client, journals, change):
-    client.run(film(seed=14))
-    graph = film(**{"seed": 14, **change})
+    client.run(film(SHORT, seed=14))
+    graph = film(SHORT, **{"seed": 14, **change})
     run = client.run(graph)
     assert steps_of(run, graph)[0] == 1
     assert len(list(journals.iterdir())) == 2
 
 
 def test_what_the_latents_do_not_depend_on_shares_the_journal(client, journals):
-    client.run(film(seed=16))
-    graph = film(seed=16, picture="whole picture")
+    client.run(film(SHORT, seed=16))
+    graph = film(SHORT, seed=16, picture="whole picture")
     run = client.run(graph)
     assert run.status == "success", run.message
     assert not steps_of(run, graph)
@@ -149,5 +149,5 @@ def test_a_damaged_chunk_is_made_again(server, client, journals, undisturbed):
 
 
 def test_begin_anew_keeps_and_uses_nothing(client, journals):
-    client.run(film(seed=18, resume=False))
+    client.run(film(SHORT, seed=18, resume=False))
     assert not journals.exists()
