@@ -93,14 +93,17 @@ class Journal:
 
 
 def tidy(folder: Path, spare: Path, days: float = KEPT_DAYS, size: int = KEPT_BYTES) -> None:
-    """Delete journals that nobody touched for so long, and the oldest of the others until they take no more room."""
-    with suppress(OSError):
-        found = [(path.stat(), path) for path in folder.glob(f"*{ENDING}") if path != spare]
-        found.sort(key=lambda each: each[0].st_mtime, reverse=True)
-        total = spare.stat().st_size if spare.exists() else 0
-        for facts, path in found:
-            total += facts.st_size
-            if total > size or facts.st_mtime < time.time() - days * 86400:
+    """Delete journals that nobody wrote to for so long, and the oldest of the others until they take no more room."""
+    found = []
+    for path in folder.glob(f"*{ENDING}"):
+        with suppress(FileNotFoundError):  # somebody else tidies, too
+            found += [(path.stat(), path)] if path != spare else []
+    found.sort(key=lambda each: each[0].st_mtime, reverse=True)
+    total = spare.stat().st_size if spare.exists() else 0
+    for facts, path in found:
+        total += facts.st_size
+        if total > size or facts.st_mtime < time.time() - days * 86400:
+            with suppress(OSError):  # in use on Windows: the others go all the same
                 path.unlink()
                 log.info("A journal of %s was deleted: %s.", amount(facts.st_size), path.name)
 

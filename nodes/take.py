@@ -224,7 +224,7 @@ def temporary_folder() -> Path:
 
 def journal_folder() -> Path:
     """Beside ComfyUI's own users, where nobody is served files from."""
-    return Path(folder_paths.get_user_directory(), "__joyhallo", "journal")
+    return Path(folder_paths.get_system_user_directory("joyhallo"), "journal")
 
 
 def _counted(count: int, thing: str) -> str:
