@@ -113,7 +113,8 @@ class WorkingCopy(SavedVideo):
         self, path: Any, format: Any = "auto", codec: Any = "auto", metadata: Any = None, **others: Any
     ) -> None:
         """As an mp4 that plays everywhere, where ComfyUI would copy what only we read, or hold all frames at once."""
-        if not isinstance(path, str | Path) or format not in ("auto", "mp4") or codec not in ("auto", "h264") or others:
+        ordinary = format in ("auto", "mp4") and codec in ("auto", "h264") and not any(map(bool, others.values()))
+        if not ordinary or not isinstance(path, str | Path):
             super().save_to(path, format=format, codec=codec, metadata=metadata, **others)
             return
         whole = Footage.of(self)
