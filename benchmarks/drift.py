@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,28 +33,16 @@ from joyhallo.portrait import Wishes, prepare
 from joyhallo.sampling import Portrait, Settings, animate, chunk_starts
 from joyhallo.schedule import Schedule
 from joyhallo.speech import Speech, encode, load_encoder
-from joyhallo.steadiness import ColourHold, DriftMeter, SeamFade, drift_plot, face_outside_lips, outside_lips
+from joyhallo.steadiness import DriftMeter, Steadiness, drift_plot, face_outside_lips, outside_lips
 
 FADE = 4  # frames
+PLAIN, HOLD = Steadiness(), Steadiness(hold_colours=True)
 
 
 @dataclass(frozen=True)
 class Tools:
-    hold: bool = False
-    fade: bool = False
-    overlap: int = 0
-    every: int = 0  # chunks after which the portrait is continued again
-
-    def steady(self, portrait: Portrait) -> Callable[[Tensor], Tensor]:
-        outside = outside_lips(portrait)
-        chosen = [ColourHold(outside)] * self.hold + [SeamFade(1 - outside, FADE)] * self.fade
-
-        def steady(frames: Tensor) -> Tensor:
-            for tool in chosen:
-                frames = tool(frames)
-            return frames
-
-        return steady
+    wishes: Steadiness = PLAIN
+    every: int = 0  # chunks after which the portrait is continued again, whatever is heard there
 
     def anchors(self, count: int) -> range:
         return range(self.every, count, self.every) if self.every else range(0)
@@ -62,15 +50,15 @@ class Tools:
 
 KNOWN = {
     "off": Tools(),
-    "colour hold": Tools(hold=True),
-    "seam fade": Tools(fade=True),
+    "colour hold": Tools(HOLD),
+    "seam fade": Tools(Steadiness(fade=FADE)),
     "anchored every 10 s": Tools(every=16),
-    "hold, anchored": Tools(hold=True, every=16),
-    "hold, fade, anchored": Tools(hold=True, fade=True, every=16),
+    "hold, anchored": Tools(HOLD, every=16),
+    "hold, fade, anchored": Tools(Steadiness(hold_colours=True, fade=FADE), every=16),
 }
 PLOTTED = ("truth", "off", "colour hold", "anchored every 10 s", "hold, anchored", "overlap of 4")
 NET = {name: KNOWN[name] for name in ("off", "colour hold", "seam fade", "anchored every 10 s")}
-NET["overlap of 4"] = Tools(overlap=4)
+NET["overlap of 4"] = Tools(Steadiness(overlap=4))
 
 
 def drawn_portrait(px: int) -> Portrait:
@@ -140,7 +128,7 @@ NO_ERRORS = Errors((0, 0, 0), wobble=0, gain=1, blur=1e-6, jump=0)
 def known_chain(portrait: Portrait, film: Tensor, tools: Tools, errors: Errors) -> Iterator[Tensor]:
     """Chunks of the film as they come from a network that errs, and continues its own errors."""
     generator = torch.Generator().manual_seed(1)
-    steady, count = tools.steady(portrait), math.ceil(len(film) / CLIP_FRAMES)
+    steady, count = tools.wishes.steady(portrait), math.ceil(len(film) / CLIP_FRAMES)
     anchors = tools.anchors(count)
     mean, gain, blur = torch.zeros(3), torch.ones(3), 0.0
     for index, truth in enumerate(film.split(CLIP_FRAMES)):
@@ -187,7 +175,7 @@ def known(px: int, seconds: float) -> tuple[dict, dict[str, DriftMeter]]:
     portrait = drawn_portrait(px)
     film = drawn_film(portrait, round(seconds * FPS))
     figures, meters = {}, {}
-    for name, tools in {"truth": Tools(), "truth, colour hold": Tools(hold=True), **KNOWN}.items():
+    for name, tools in {"truth": Tools(), "truth, colour hold": Tools(HOLD), **KNOWN}.items():
         errors = NO_ERRORS if name.startswith("truth") else Errors()
         meter, frames = measured(portrait, known_chain(portrait, film, tools, errors))
         wrong = 255 * (frames - film).abs().mean((1, 2, 3))
@@ -214,7 +202,7 @@ def net(arguments: argparse.Namespace) -> tuple[dict, dict[str, DriftMeter]]:
     portrait, schedule = drawn_portrait(arguments.px), Schedule(model.config.schedule)
     figures, meters = {}, {}
     for name, tools in NET.items():
-        settings = Settings(arguments.steps, overlap=tools.overlap)
+        settings = Settings(arguments.steps, overlap=tools.wishes.overlap)
         begin = time.perf_counter()
         chunks = animate(
             model.net,
@@ -225,7 +213,7 @@ def net(arguments: argparse.Namespace) -> tuple[dict, dict[str, DriftMeter]]:
             settings,
             length=speech.length,
             device=arguments.device,
-            steady=tools.steady(portrait),
+            steady=tools.wishes.steady(portrait),
             anchors=tools.anchors(len(chunk_starts(speech.length, settings))),
         )
         meters[name], _ = measured(portrait, (chunk.frames for chunk in chunks))
