@@ -207,15 +207,6 @@ def test_a_separator_that_has_come_since_makes_a_difference(pack, node, separato
     assert node.fingerprint_inputs(separate_vocals="off") == off
 
 
-def test_every_input_and_output_is_explained(node):
-    schema = node.define_schema()
-    schema.validate()
-    assert schema.description
-    for socket in (*schema.inputs, *schema.outputs):
-        assert socket.tooltip, socket.id
-        assert socket.tooltip.endswith("."), socket.id
-
-
 # ---- memory, progress, cancelling
 
 

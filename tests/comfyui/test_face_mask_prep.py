@@ -164,15 +164,6 @@ def test_the_identity_is_that_of_the_chosen_face(run, models):
     assert torch.equal(right["face"].identity, torch.from_numpy(expected[1].identity))
 
 
-def test_every_input_and_output_is_explained(node):
-    schema = node.define_schema()
-    schema.validate()
-    assert schema.description
-    for socket in (*schema.inputs, *schema.outputs):
-        assert socket.tooltip, socket.id
-        assert socket.tooltip.endswith("."), socket.id
-
-
 # ---- what does not fit
 
 EMPTY = torch.zeros(1, 64, 64)  # LoadImageMask's, of a picture without transparency

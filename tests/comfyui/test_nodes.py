@@ -48,13 +48,13 @@ def test_all_nodes_are_there(server, client):
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_every_socket_and_widget_has_a_tooltip(client, node):
+def test_every_socket_and_widget_is_explained(client, node):
     about = client.nodes()[node]
     for inputs in about["input"].values():
         for name, (_, *options) in inputs.items():
             if about["input_order"].get("hidden") is None or name not in about["input_order"]["hidden"]:
-                assert options[0].get("tooltip"), name
-    assert all(about["output_tooltips"])
+                assert options[0].get("tooltip", "").endswith("."), name
+    assert all(tooltip.endswith(".") for tooltip in about["output_tooltips"])
     assert about["description"]
 
 
