@@ -11,7 +11,7 @@ from PIL import Image
 from test_nodes import NODES
 
 from demo.comfyui import PACK, ROOT
-from demo.words import CHINESE, ENGLISH, HAN, differences, read, spoken, texts, unreadable, untranslated
+from demo.words import CHINESE, ENGLISH, HAN, differences, read, spoken, unreadable, untranslated
 
 DOCS = ROOT / "web" / "docs"
 LANGUAGES = (ENGLISH, CHINESE)
