@@ -16,7 +16,7 @@ from ..joyhallo.speech import Speech
 from ..joyhallo.steadiness import Steadiness
 from .autoencoder import check_vae
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview
+from .preview import Preview, shown
 from .sockets import CATEGORY, Face, Model, Steady, chosen, expect
 from .sockets import Speech as SpeechSocket
 from .take import Take
@@ -178,7 +178,9 @@ class JoyHalloSampler(io.ComfyNode):
             face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden and cls.hidden.unique_id
         )
         made = take.shoot(preview)
-        return io.NodeOutput(made.video, made.report(), torch.from_numpy(made.drift.plot())[None].float() / 255)
+        plot = made.drift.plot()
+        ui = {"images": [shown(plot)]} if len(made.drift.chunks) > 1 else None
+        return io.NodeOutput(made.video, made.report(), torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:
