@@ -190,7 +190,7 @@ class JoyHalloSampler(io.ComfyNode):
         log.info("Making a video:\n%s", used)
         made = take.shoot(preview)
         told, plot = "\n".join([used, report.hashed(model), made.report()]), made.drift.plot()
-        ui = {"images": [shown(plot)]} if len(made.drift.chunks) > 1 else None
+        ui = {"joyhallo_drift": [shown(plot)]} if len(made.drift.chunks) > 1 else None
         return io.NodeOutput(made.video, told, torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 
