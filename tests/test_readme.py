@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import json
 import re
 from functools import cache
@@ -132,6 +134,40 @@ def test_quoted_errors_are_the_programs_own(readme):
     quoted = [words for row in rows(section(readme, 11)) for words in re.findall(r"`([^`]+)`", row[0])]
     assert len(quoted) > 12
     assert [words for words in quoted if words not in sentences()] == []
+
+
+# ---- commands and code
+
+
+@READMES
+def test_commands_are_there(readme):
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([\w-]+)", text(readme), re.MULTILINE)) <= targets
+    for module in re.findall(r"python -m ((?:joyhallo|benchmarks|demo)[\w.]*)", text(readme)):
+        assert (REPOSITORY / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def engine(readme):
+    (code,) = re.findall(r"^```python\n(.*?)^```", text(readme), re.MULTILINE | re.DOTALL)
+    return ast.parse(code)
+
+
+def test_the_engine_is_called_as_it_can_be():
+    """Names are there, and functions take what they are given; nothing is run, for it takes the weights."""
+    known = {}
+    for line in (node for node in ast.walk(engine(ENGLISH)) if isinstance(node, ast.ImportFrom)):
+        module = importlib.import_module(line.module)
+        known |= {name.name: getattr(module, name.name) for name in line.names}
+    calls = [node for node in ast.walk(engine(ENGLISH)) if isinstance(node, ast.Call)]
+    ours = [call for call in calls if isinstance(call.func, ast.Name)]
+    assert len(ours) >= 12
+    for call in ours:
+        keywords = {word.arg: word for word in call.keywords}
+        inspect.signature(known[call.func.id]).bind(*call.args, **keywords)
+
+
+def test_both_show_the_same_code():
+    assert ast.dump(engine(ENGLISH)) == ast.dump(engine(CHINESE))
 
 
 # ---- links
