@@ -15,7 +15,7 @@ from ..joyhallo.loudness import levelled
 from ..joyhallo.speech import Encoder, SpeechError, encode, wrap_encoder
 from ..joyhallo.vocals import hear
 from .model_folders import separator
-from .sockets import CATEGORY, Speech, chosen
+from .sockets import Speech, chosen, schema
 
 SEPARATION = {mode: mode for mode in ("auto", "on", "off")}
 LOUDNESS = {"as recorded": False, "levelled": True}
@@ -25,10 +25,9 @@ NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
 class ChineseWav2Vec2Encode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="ChineseWav2Vec2Encode",
+        return schema(
+            "ChineseWav2Vec2Encode",
             display_name="Chinese Wav2Vec2 Encode",
-            category=CATEGORY,
             description="Hears what is spoken: features of the speech for each of the 25 frames of a second.",
             inputs=[
                 io.AudioEncoder.Input(

@@ -14,7 +14,7 @@ from ..joyhallo.masks import FACE_EXPAND, LIP_EXPAND, Mask
 from ..joyhallo.overlay import numbered, overlay
 from ..joyhallo.portrait import Framing, Wishes, prepare
 from .preview import page, shown
-from .sockets import CATEGORY, Face, FaceAnalysis, Landmarks, chosen, expect
+from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
 FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
@@ -25,10 +25,9 @@ IDENTITIES = {"from the picture": None, "neutral": "neutral"}
 class FaceMaskPrep(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="FaceMaskPrep",
+        return schema(
+            "FaceMaskPrep",
             display_name="Face & Mask Prep",
-            category=CATEGORY,
             description="Finds the face that shall speak, frames it, and tells head, face and lips apart.",
             inputs=[
                 io.Image.Input(

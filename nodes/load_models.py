@@ -6,17 +6,16 @@ from ..joyhallo.faces import FaceModels
 from . import model_folders
 from .autoencoder import load_vae
 from .comfy_adapter import AUTO, WEIGHTS, load_model
-from .sockets import CATEGORY, FaceAnalysis, Model
+from .sockets import FaceAnalysis, Model, schema
 from .speech_encoder import load_speech_encoder
 
 
 class LoadJoyHalloModels(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LoadJoyHalloModels",
+        return schema(
+            "LoadJoyHalloModels",
             display_name="Load JoyHallo Models",
-            category=CATEGORY,
             description="Loads all that JoyHallo needs: the network, the speech encoder, the face models and the VAE.",
             inputs=[
                 io.Combo.Input(

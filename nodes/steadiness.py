@@ -4,16 +4,15 @@ from comfy_api.latest import io
 
 from ..joyhallo.config import CLIP_FRAMES
 from ..joyhallo.steadiness import Steadiness
-from .sockets import CATEGORY, Steady
+from .sockets import Steady, schema
 
 
 class JoyHalloSteadiness(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="JoyHalloSteadiness",
+        return schema(
+            "JoyHalloSteadiness",
             display_name="Steadiness",
-            category=CATEGORY,
             description="Keeps a long video as it began. The first 16 frames stay what they are without it.",
             inputs=[
                 io.Boolean.Input(
