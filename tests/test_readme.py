@@ -56,33 +56,23 @@ def test_each_leads_to_the_other_at_once(readme):
 
 
 @cache
-def nodes():
-    """Ids and the names of inputs and outputs, from the source: importing it needs ComfyUI."""
-    found = {}
-    for file in (REPOSITORY / "nodes").glob("*.py"):
-        for call in (
-            node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-        ):
-            given = {word.arg: word.value for word in call.keywords}
-            if "node_id" in given:
-                found[ast.literal_eval(given["node_id"])] = ast.literal_eval(given["display_name"])
-    return found
+def names(readme):
+    """By node, what the page shows in the language; tests/comfyui/test_words.py compares them with the nodes."""
+    language = "en" if readme == ENGLISH else "zh"
+    return json.loads((REPOSITORY / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
 
 
 @READMES
 def test_every_node_has_a_section_with_its_id(readme):
     named = re.findall(r"^### (.+)\n`(\w+)`", text(readme), re.MULTILINE)
-    assert {node for _, node in named} == nodes().keys()
-    assert len(named) == len(nodes())
-    names = nodes() if readme == ENGLISH else chinese_names()
-    assert all(names.get(node, title) == title for title, node in named)
+    assert sorted((about["display_name"], node) for node, about in names(readme).items()) == sorted(named)
 
 
-def chinese_names():
-    path = REPOSITORY / "locales" / "zh" / "nodeDefs.json"
-    if not path.exists():
-        return {}
-    return {node: about["display_name"] for node, about in json.loads(path.read_text(encoding="utf-8")).items()}
+def test_chinese_labels_are_those_of_the_page():
+    labels = {(put["name"], name) for about in names(CHINESE).values() for name, put in about["inputs"].items()}
+    told = set(re.findall(r"「([^」]+)」（`(\w+)`）", text(CHINESE)))
+    assert len(told) > 15
+    assert told <= labels
 
 
 # ---- tables
