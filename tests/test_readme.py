@@ -46,6 +46,16 @@ def test_both_are_of_one_shape():
     assert shape(ENGLISH) == shape(CHINESE)
 
 
+def figures(readme):
+    """Row by row of all tables."""
+    lines = (line for line in text(readme).splitlines() if line.startswith("|"))
+    return [set(re.findall(r"\d+(?:\.\d+)?", line)) for line in lines]
+
+
+def test_both_tell_the_same_figures():
+    assert figures(ENGLISH) == figures(CHINESE)
+
+
 @READMES
 def test_each_leads_to_the_other_at_once(readme):
     (other,) = {"README.md", "README.zh-CN.md"} - {readme.name}
@@ -92,8 +102,8 @@ def test_the_pages_of_the_files_are_linked(readme):
 
 @READMES
 def test_every_example_is_named(readme):
-    named = [row[0].strip("`") for row in rows(section(readme, 5))]
-    assert {file.stem for file in (REPOSITORY / "example_workflows").glob("*.json")} <= set(named)
+    named = {row[0].strip("`") for row in rows(section(readme, 5))}
+    assert named == {file.stem for file in (REPOSITORY / "example_workflows").glob("*.json")}
 
 
 @READMES
