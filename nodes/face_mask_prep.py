@@ -79,14 +79,16 @@ class FaceMaskPrep(io.ComfyNode):
                 Landmarks.Input(
                     "landmarks",
                     optional=True,
-                    tooltip="Of ComfyUI's MediaPipe Face Landmarker for the same picture: used for outline and lips "
-                    "instead of looking for them.",
+                    tooltip="From ComfyUI's own MediaPipe Face Landmarker, of newer versions, for the same picture: "
+                    "the outlines of face and lips are taken from it instead of being looked for.",
                 ),
             ],
             outputs=[
                 Face.Output("face", display_name="face", tooltip="For JoyHallo Sampler."),
                 io.Image.Output(
-                    "square", display_name="square", tooltip="The part of the picture that is animated, pixel by pixel."
+                    "square",
+                    display_name="square",
+                    tooltip="The part of the picture that is animated, cut out at its own size.",
                 ),
                 _region("pose", "the head moves against what is behind it"),
                 _region("expression", "brows, eyes and cheeks move"),
@@ -157,8 +159,8 @@ def _expand(name: str, default: float, part: str) -> io.Float.Input:
         min=0.5,
         max=4.0,
         step=0.05,
-        tooltip=f"Size of the rectangle that stands for the {part}, over that of the {part}: {default:g} is what the "
-        "model was trained with; more lets more around them move.",
+        tooltip=f"How large the rectangle that stands for the {part} is, compared with the {part}: 1 is just as large, "
+        f"{default:g} is what the model was trained with; more lets more around them move.",
     )
 
 

@@ -52,8 +52,9 @@ class JoyHalloSampler(io.ComfyNode):
                     "preset",
                     options=list(PRESETS),
                     default="exact",
-                    tooltip="How nearly the original is followed. exact: its 40 steps and its numbers. balanced, fast "
-                    "and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that needs fewer steps.",
+                    tooltip="Speed against nearness to the original. exact: the original's 40 steps and its numbers. "
+                    "balanced, fast and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that needs "
+                    "fewer steps.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -69,7 +70,8 @@ class JoyHalloSampler(io.ComfyNode):
                     min=1.0,
                     max=20.0,
                     step=0.1,
-                    tooltip="How closely portrait and speech are followed. 1 takes half the time, with weaker lips.",
+                    tooltip="How closely portrait and speech are followed: 3.5 is the original's. 1 takes half the "
+                    "time, with weaker lips.",
                 ),
                 _weight("pose_weight", "the head moves with the speech"),
                 _weight("expression_weight", "brows, eyes and cheeks move with the speech"),
@@ -101,7 +103,8 @@ class JoyHalloSampler(io.ComfyNode):
                 Steady.Input(
                     "steadiness",
                     optional=True,
-                    tooltip="From Steadiness, for long videos. Left open, chunks follow each other as in the original.",
+                    tooltip="From Steadiness, for long videos. Not connected, chunks follow each other as in the "
+                    "original.",
                 ),
                 io.Video.Input(
                     "background",
@@ -190,7 +193,7 @@ class JoyHalloSampler(io.ComfyNode):
         log.info("Making a video:\n%s", used)
         made = take.shoot(preview)
         told, plot = "\n".join([used, report.hashed(model), made.report()]), made.drift.plot()
-        ui = {"images": [shown(plot)]} if len(made.drift.chunks) > 1 else None
+        ui = {"joyhallo_drift": [shown(plot)]} if len(made.drift.chunks) > 1 else None
         return io.NodeOutput(made.video, told, torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 
@@ -221,5 +224,5 @@ def _region(name: str, region: str) -> io.Mask.Input:
         name,
         optional=True,
         tooltip=f"Where the {region} weight acts, over the square: connect the {region} mask of Face & Mask Prep after "
-        "editing it. Left open, the mask is used as it was found.",
+        "editing it. Not connected, the mask is used as it was found.",
     )

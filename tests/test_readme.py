@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import json
 import re
 from functools import cache
@@ -44,6 +46,16 @@ def test_both_are_of_one_shape():
     assert shape(ENGLISH) == shape(CHINESE)
 
 
+def figures(readme):
+    """Row by row of all tables."""
+    lines = (line for line in text(readme).splitlines() if line.startswith("|"))
+    return [set(re.findall(r"\d+(?:\.\d+)?", line)) for line in lines]
+
+
+def test_both_tell_the_same_figures():
+    assert figures(ENGLISH) == figures(CHINESE)
+
+
 @READMES
 def test_each_leads_to_the_other_at_once(readme):
     (other,) = {"README.md", "README.zh-CN.md"} - {readme.name}
@@ -54,33 +66,23 @@ def test_each_leads_to_the_other_at_once(readme):
 
 
 @cache
-def nodes():
-    """Ids and the names of inputs and outputs, from the source: importing it needs ComfyUI."""
-    found = {}
-    for file in (REPOSITORY / "nodes").glob("*.py"):
-        for call in (
-            node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-        ):
-            given = {word.arg: word.value for word in call.keywords}
-            if "node_id" in given:
-                found[ast.literal_eval(given["node_id"])] = ast.literal_eval(given["display_name"])
-    return found
+def names(readme):
+    """By node, what the page shows in the language; tests/comfyui/test_words.py compares them with the nodes."""
+    language = "en" if readme == ENGLISH else "zh"
+    return json.loads((REPOSITORY / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
 
 
 @READMES
 def test_every_node_has_a_section_with_its_id(readme):
     named = re.findall(r"^### (.+)\n`(\w+)`", text(readme), re.MULTILINE)
-    assert {node for _, node in named} == nodes().keys()
-    assert len(named) == len(nodes())
-    names = nodes() if readme == ENGLISH else chinese_names()
-    assert all(names.get(node, title) == title for title, node in named)
+    assert sorted((about["display_name"], node) for node, about in names(readme).items()) == sorted(named)
 
 
-def chinese_names():
-    path = REPOSITORY / "locales" / "zh" / "nodeDefs.json"
-    if not path.exists():
-        return {}
-    return {node: about["display_name"] for node, about in json.loads(path.read_text(encoding="utf-8")).items()}
+def test_chinese_labels_are_those_of_the_page():
+    labels = {(put["name"], name) for about in names(CHINESE).values() for name, put in about["inputs"].items()}
+    told = set(re.findall(r"「([^」]+)」（`(\w+)`）", text(CHINESE)))
+    assert len(told) > 15
+    assert told <= labels
 
 
 # ---- tables
@@ -100,8 +102,8 @@ def test_the_pages_of_the_files_are_linked(readme):
 
 @READMES
 def test_every_example_is_named(readme):
-    named = [row[0].strip("`") for row in rows(section(readme, 5))]
-    assert {file.stem for file in (REPOSITORY / "example_workflows").glob("*.json")} <= set(named)
+    named = {row[0].strip("`") for row in rows(section(readme, 5))}
+    assert named == {file.stem for file in (REPOSITORY / "example_workflows").glob("*.json")}
 
 
 @READMES
@@ -132,6 +134,40 @@ def test_quoted_errors_are_the_programs_own(readme):
     quoted = [words for row in rows(section(readme, 11)) for words in re.findall(r"`([^`]+)`", row[0])]
     assert len(quoted) > 12
     assert [words for words in quoted if words not in sentences()] == []
+
+
+# ---- commands and code
+
+
+@READMES
+def test_commands_are_there(readme):
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([\w-]+)", text(readme), re.MULTILINE)) <= targets
+    for module in re.findall(r"python -m ((?:joyhallo|benchmarks|demo)[\w.]*)", text(readme)):
+        assert (REPOSITORY / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def engine(readme):
+    (code,) = re.findall(r"^```python\n(.*?)^```", text(readme), re.MULTILINE | re.DOTALL)
+    return ast.parse(code)
+
+
+def test_the_engine_is_called_as_it_can_be():
+    """Names are there, and functions take what they are given; nothing is run, for it takes the weights."""
+    known = {}
+    for line in (node for node in ast.walk(engine(ENGLISH)) if isinstance(node, ast.ImportFrom)):
+        module = importlib.import_module(line.module)
+        known |= {name.name: getattr(module, name.name) for name in line.names}
+    calls = [node for node in ast.walk(engine(ENGLISH)) if isinstance(node, ast.Call)]
+    ours = [call for call in calls if isinstance(call.func, ast.Name)]
+    assert len(ours) >= 12
+    for call in ours:
+        keywords = {word.arg: word for word in call.keywords}
+        inspect.signature(known[call.func.id]).bind(*call.args, **keywords)
+
+
+def test_both_show_the_same_code():
+    assert ast.dump(engine(ENGLISH)) == ast.dump(engine(CHINESE))
 
 
 # ---- links

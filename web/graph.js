@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js"
 
-const root = () => app.rootGraph ?? app.graph
+export const root = () => app.rootGraph ?? app.graph
 
 /** Does `also` after what an object's own method does, for this object alone. */
 export function chain(object, name, also) {
@@ -26,13 +26,3 @@ export function everyNode() {
   const graphs = [root(), ...(root()?.subgraphs?.values?.() ?? [])]
   return graphs.flatMap((graph) => graph?.nodes ?? [])
 }
-
-/** What a node gave at its last run, as far as ComfyUI still knows. */
-export const outputOf = (node) => app.nodeOutputs?.[key(node)]
-
-/** Keep it as ComfyUI keeps what a node gave. */
-export function remember(node, name, value) {
-  if (app.nodeOutputs) app.nodeOutputs[key(node)] = { ...outputOf(node), [name]: value }
-}
-
-const key = (node) => (!node.graph || node.graph === root() ? `${node.id}` : `${node.graph.id}:${node.id}`)

@@ -2,38 +2,47 @@
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { showFaces } from "./faces.js"
-import { chain, everyNode, nodeAt, outputOf, remember } from "./graph.js"
+import { Drift } from "./drift.js"
+import { Faces } from "./faces.js"
+import { chain, everyNode, nodeAt } from "./graph.js"
+import { recall, remember } from "./memory.js"
 
-const KEY = "joyhallo_faces"
+// By class of node: the part of its output that is shown, and how.
+const SHOWN = {
+  FaceMaskPrep: { key: "joyhallo_faces", Panel: Faces },
+  JoyHalloSampler: { key: "joyhallo_drift", Panel: Drift },
+}
+const panels = new WeakMap() // by node
 
 app.registerExtension({
   name: "JoyHallo",
 
   setup() {
     // Sent when a choice must be made before the node can go on: it ends in an error, so no output follows.
-    api.addEventListener?.("joyhallo.faces", ({ detail }) => {
-      const node = nodeAt(detail?.node)
-      if (node?.comfyClass !== "FaceMaskPrep") return
-      remember(node, KEY, [detail])
-      showFaces(node, detail)
-    })
+    api.addEventListener?.("joyhallo.faces", ({ detail }) => show(nodeAt(detail?.node), "joyhallo_faces", detail))
+    api.addEventListener?.("progress_text", ({ detail }) => panels.get(nodeAt(detail?.nodeId))?.tell?.(detail.text))
   },
 
   nodeCreated(node) {
-    if (node.comfyClass === "FaceMaskPrep") chain(node, "onExecuted", (output) => showFaces(node, output?.[KEY]?.[0]))
     // Some versions go by the inputs, and show a broken picture where frames alone are connected.
     if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
+    const { key, Panel } = SHOWN[node.comfyClass] ?? {}
+    if (!Panel || typeof node.addDOMWidget !== "function") return
+    panels.set(node, new Panel(node))
+    chain(node, "onExecuted", (output) => show(node, key, output?.[key]?.[0]))
   },
 
-  // Nodes are made anew by undo and when another tab is opened; ComfyUI puts the results back a little later.
+  // Nodes are made anew by undo, by a reload and when another tab is opened.
   afterConfigureGraph() {
-    for (const wait of [0, 300]) setTimeout(restore, wait)
+    for (const node of everyNode()) {
+      const { key } = SHOWN[node.comfyClass] ?? {}
+      if (key) show(node, key, recall(node, key))
+    }
   },
 })
 
-function restore() {
-  for (const node of everyNode()) {
-    if (node.comfyClass === "FaceMaskPrep") showFaces(node, outputOf(node)?.[KEY]?.[0])
-  }
+function show(node, key, result) {
+  if (!result || !panels.has(node) || SHOWN[node.comfyClass].key !== key) return
+  remember(node, key, result)
+  panels.get(node).show(result)
 }

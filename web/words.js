@@ -12,6 +12,8 @@ const WORDS = {
     another: "Click another face to let it speak.",
     chosen: (number) => `Face ${number} shall speak: press Run.`,
     linked: "which_face is connected: choose the face there.",
+    drift: "How far colours and sharpness drifted over the clip",
+    larger: "Open the plot in its full size",
   },
   zh: {
     picture: "标出面部、表情和嘴唇区域的图片",
@@ -22,6 +24,8 @@ const WORDS = {
     another: "点击另一张脸，改由它说话。",
     chosen: (number) => `将由 ${number} 号脸说话：请点击“运行”。`,
     linked: "which_face 已连接其他节点：请在那里选择。",
+    drift: "整段视频中颜色与清晰度的漂移",
+    larger: "打开完整大小的曲线图",
   },
 }
 

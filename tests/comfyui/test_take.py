@@ -131,7 +131,7 @@ def test_a_clip_of_several_chunks_shows_its_drift_on_the_node(pack, loaded, spee
     with torch.inference_mode():
         found = loaded.sampler.execute(speech=speech, **given)
         alone = loaded.sampler.execute(speech=loaded.speech, **{**given, "seed": 2})
-    (shown,) = found.ui["images"]
+    (shown,) = found.ui["joyhallo_drift"]
     import folder_paths
 
     seen = np.array(Image.open(Path(folder_paths.get_temp_directory(), shown["filename"])))
