@@ -28,6 +28,7 @@ from .words import read as words
 DOCS = ROOT / "web" / "docs"
 SCREEN = (1600, 1500)
 SCALE = 1.25
+PLAIN = {"Comfy.NodeBadge.NodeSourceBadgeMode": "None"}
 SHOWN = {"LoadJoyHalloModels": {"checkpoint": "joyhallo/net.pth"}, "JoyHalloTurns": {"turns": "1: 0-3.2, 2: 3.2-"}}
 MOTION = {"pose": "0: 1, 2: 0.4", "lip": "0: 1, 1.4: 1 -> 0.6"}
 
@@ -63,14 +64,14 @@ COUPLE = """() => {
 
 
 def main() -> None:
-    from stock import stock
+    from stock import stock  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         prepare_folders(base)
         stock(base)
         for language in sorted(place.name for place in LOCALES.iterdir()):
-            settings(base, language, **{"Comfy.NodeBadge.NodeSourceBadgeMode": "None"})
+            settings(base, language, False, **PLAIN)
             with _server(base) as server, Browser() as browser, browser.open(server.url, SCREEN) as page:
                 for node in words(language):
                     _save(_picture(page, node), DOCS / node / f"{language}.webp")
