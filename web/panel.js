@@ -11,14 +11,14 @@ export class Panel {
   /** It belongs to the node from the beginning, since some versions overlook what is added to one later. */
   constructor(node, name) {
     this.node = node
-    this.ratio = 0
+    this.ratio = 1
     this.picture = make("img", "joyhallo-picture", { draggable: false })
     this.frame = make("div", "joyhallo-frame")
     this.line = make("p", "joyhallo-line", { role: "status" })
     this.element = make("div", "joyhallo-panel", { hidden: true })
-    const stage = make("div", "joyhallo-stage")
-    stage.append(this.frame)
-    this.element.append(stage, this.line)
+    this.stage = make("div", "joyhallo-stage", { hidden: true })
+    this.stage.append(this.frame)
+    this.element.append(this.stage, this.line)
     this.picture.addEventListener("load", () => this.appear())
     this.picture.addEventListener("error", () => this.vanish()) // temporary files do not outlive the server
     // Not saved, and below all others, so that what workflows hold stays as it was.
@@ -46,21 +46,20 @@ export class Panel {
   appear() {
     this.ratio = this.picture.naturalWidth / this.picture.naturalHeight || 1
     this.element.style.setProperty("--joyhallo-ratio", this.ratio)
-    this.element.hidden = false
+    this.element.hidden = this.stage.hidden = false
     this.fit()
   }
 
   vanish() {
-    this.ratio = 0
-    this.element.hidden = !this.line.textContent
+    this.element.hidden = this.stage.hidden = true
     this.fit()
   }
 
   /** As high as the picture is at the node's width; one that stands upright gets a square. */
   height() {
     if (this.element.hidden) return 0
-    const picture = this.ratio && (this.node.size[0] - 2 * MARGIN) / Math.max(1, this.ratio)
-    return Math.min(TALLEST, picture) + LINE + 2 * MARGIN
+    const picture = this.stage.hidden ? 0 : (this.node.size[0] - 2 * MARGIN) / Math.max(1, this.ratio)
+    return Math.min(TALLEST, picture) + (this.line.textContent ? LINE : 0) + 2 * MARGIN
   }
 
   /** The node grows if it must; Nodes 2.0 see to that themselves. */
