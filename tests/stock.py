@@ -41,13 +41,17 @@ ENCODER = {
 
 
 def stock(base: Path) -> Path:
-    """Fill models/joyhallo of a base folder; the folder. Skips where the face mesh cannot be had."""
+    """Fill models/joyhallo of a base folder, and what the examples need besides; our folder.
+
+    Skips where the face mesh cannot be had.
+    """
     folder = base / "models" / "joyhallo"
     _faces(folder / "face_analysis" / "models")
     _net(folder / "joyhallo", SMALL)
     _net(folder / "hallo", replace(SMALL, regional_audio=True))
     _autoencoder(folder / "sd-vae-ft-mse")
     _encoders(folder / "chinese-wav2vec2-base", folder / "wav2vec" / "wav2vec2-base-960h")
+    _upscaler(base / "models" / "upscale_models")
     return folder
 
 
@@ -78,3 +82,12 @@ def _encoders(chinese: Path, english: Path) -> None:
         (folder / "preprocessor_config.json").write_text(json.dumps(told))
     torch.save(weights, chinese / "pytorch_model.bin")
     save_file(weights, english / "model.safetensors", {"format": "pt"})
+
+
+def _upscaler(folder: Path) -> None:
+    """Four times as large, as the real one, but another and much smaller network."""
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = seeded(lambda: SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=4, num_conv=1, upscale=4))
+    torch.save({key: weight.float() for key, weight in weights.items()}, folder / "RealESRGAN_x4plus.pth")

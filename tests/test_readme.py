@@ -74,8 +74,9 @@ def names(readme):
 
 @READMES
 def test_every_node_has_a_section_with_its_id(readme):
-    named = re.findall(r"^### (.+)\n`(\w+)`", text(readme), re.MULTILINE)
-    assert sorted((about["display_name"], node) for node, about in names(readme).items()) == sorted(named)
+    """And with a link to its page of help."""
+    named = re.findall(r"^### (.+)\n`(\w+)`.*\]\(web/docs/(\w+)/", text(readme), re.MULTILINE)
+    assert sorted((about["display_name"], node, node) for node, about in names(readme).items()) == sorted(named)
 
 
 def test_chinese_labels_are_those_of_the_page():
