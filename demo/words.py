@@ -36,7 +36,8 @@ def main() -> None:
             said = spoken(Client(server.url).nodes())
     write(ENGLISH, said)
     problems = [*differences(said, read(CHINESE)), *unreadable(said), *untranslated(read(CHINESE))]
-    sys.exit("\n".join(problems))
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 def read(language: str) -> Words:

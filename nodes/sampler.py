@@ -98,7 +98,8 @@ class JoyHalloSampler(io.ComfyNode):
                     label_on="go on after a stop",
                     label_off="begin anew",
                     tooltip="Finished chunks are kept on disk for two weeks, in 8 GB at most. After a cancel, a crash "
-                    "or a power cut the same workflow goes on from the last one. begin anew: nothing is kept or used.",
+                    "or a power cut the same workflow with the same seed goes on from the last one: keep the control "
+                    "below seed at fixed. begin anew: nothing is kept or used.",
                 ),
                 Steady.Input(
                     "steadiness",

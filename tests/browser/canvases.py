@@ -15,7 +15,7 @@ Workflow = dict[str, Any]
 FINDER = "WhereTheCoupleIs"
 
 
-def demo(sound: str = "short.wav", **values: dict[str, Any]) -> Workflow:
+def demo(sound: str = "short.wav", **values: Any) -> Workflow:
     """values, by class of node: widgets by their place."""
     workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     node(workflow, "LoadAudio")["widgets_values"][0] = sound
@@ -25,7 +25,7 @@ def demo(sound: str = "short.wav", **values: dict[str, Any]) -> Workflow:
     return workflow
 
 
-def couple(**values: dict[str, Any]) -> Workflow:
+def couple(**values: Any) -> Workflow:
     """Two faces, as large as each other, without masks that would tell which is meant."""
     workflow = demo(**values)
     picture, face = node(workflow, "LoadImage"), node(workflow, "FaceMaskPrep")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from test_nodes import NODES
 
-from demo.comfyui import PACK, ROOT
+from demo.comfyui import PACK, ROOT, Client
 from demo.words import CHINESE, ENGLISH, HAN, differences, read, spoken, unreadable, untranslated
 
 DOCS = ROOT / "web" / "docs"
@@ -20,9 +20,9 @@ LARGEST = 60_000  # bytes of a picture
 LINES = 130
 
 
-@pytest.fixture
-def said(client):
-    return spoken(client.nodes())
+@pytest.fixture(scope="module")
+def said(server):
+    return spoken(Client(server.url).nodes())
 
 
 def page(node, language):
@@ -77,7 +77,7 @@ def test_there_is_a_page_for_every_node_and_none_for_another():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("node", NODES)
-def test_a_page_explains_all_of_its_node(client, said, node, language):
+def test_a_page_explains_all_of_its_node(client, node, language):
     text = client.get(f"/extensions/{PACK}/docs/{node}/{language}.md").decode()
     assert text == page(node, language)
     assert len(text.splitlines()) <= LINES
@@ -116,7 +116,7 @@ def test_no_picture_is_left_over():
 
 @pytest.mark.parametrize("node", NODES)
 def test_errors_are_quoted_as_they_are(node):
-    """A sentence in `code` that ends like one is an error's: its words stand in the programs, in pieces."""
+    """An entry that begins with `code` quotes an error: its words stand in the programs, in pieces between dots."""
     programs = " ".join(re.findall(r'"([^"\n]*)"', "\n".join(sources())))
     for language in LANGUAGES:
         for words in re.findall(r"^- `([^`]+)`", page(node, language), re.MULTILINE):
