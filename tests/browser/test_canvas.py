@@ -97,6 +97,19 @@ def test_a_click_on_another_face_chooses_it(page, view):
     assert page.errors == []
 
 
+# ---- what a new node is set to
+
+
+@views(PINNED, NEWEST)
+def test_a_new_sampler_keeps_its_seed_and_a_saved_one_its_choice(page, view):
+    """Otherwise a video that was stopped would begin anew with another seed."""
+    control = "node => node.widgets.find(({name}) => name === 'control_after_generate').value"
+    created = page.tab.evaluate(f"() => ({control})(LiteGraph.createNode('JoyHalloSampler'))")
+    page.drop(demo(JoyHalloSampler={1: "randomize"}))
+    saved = page.tab.evaluate(f"id => ({control})(app.graph.getNodeById(id))", only(page.nodes("JoyHalloSampler")))
+    assert (created, saved) == ("fixed", "randomize")
+
+
 # ---- words
 
 
