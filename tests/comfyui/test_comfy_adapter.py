@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -40,10 +41,21 @@ def through_comfyui(pack, path, dtype: str) -> tuple[torch.Tensor, SimpleNamespa
     return frames(model.net, pack.joyhallo.sampling, dtype=model.precision.compute, ready=ready), model
 
 
-def test_full_precision_gives_the_same_frames(pack, checkpoint):
-    found, model = through_comfyui(pack, checkpoint, "fp32")
+@pytest.fixture(scope="module")
+def through(pack, checkpoint):
+    """Frames and model by dtype, for those who leave the model as it is."""
+    return cache(lambda dtype: through_comfyui(pack, checkpoint, dtype))
+
+
+@pytest.fixture(scope="module")
+def exact(checkpoint) -> torch.Tensor:
+    return frames(load_checkpoint(checkpoint).net)
+
+
+def test_full_precision_gives_the_same_frames(through, exact):
+    found, model = through("fp32")
     assert model.precision.compute == torch.float32
-    torch.testing.assert_close(found, frames(load_checkpoint(checkpoint).net), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-5)
 
 
 def test_every_attention_that_comfyui_may_choose(pack):
@@ -61,16 +73,16 @@ def test_every_attention_that_comfyui_may_choose(pack):
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_half_precision_weights_are_the_rounded_ones(pack, checkpoint, dtype):
+def test_half_precision_weights_are_the_rounded_ones(through, checkpoint, dtype):
     """On the CPU the arithmetic stays in 32 bits: the result is that of the rounded weights, to 1e-5."""
-    found, model = through_comfyui(pack, checkpoint, dtype)
+    found, model = through(dtype)
     assert {p.dtype for p in model.net.parameters()} == {HALF[dtype]}
     rounded = load_checkpoint(checkpoint, dtype=HALF[dtype]).net.float()
     torch.testing.assert_close(found, frames(rounded), rtol=0, atol=1e-5)
 
 
-def test_eight_bits_are_for_matrices_alone(pack, checkpoint):
-    found, model = through_comfyui(pack, checkpoint, "fp8_e4m3fn")
+def test_eight_bits_are_for_matrices_alone(through, checkpoint):
+    found, model = through("fp8_e4m3fn")
     kinds = {(p.ndim >= 2, p.dtype) for p in model.net.parameters()}
     assert kinds == {(True, torch.float8_e4m3fn), (False, torch.float32)}
     rounded = load_checkpoint(checkpoint).net
@@ -81,10 +93,9 @@ def test_eight_bits_are_for_matrices_alone(pack, checkpoint):
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("fp16", 0.002), ("bf16", 0.02), ("fp8_e4m3fn", 0.1)])
-def test_what_smaller_weights_cost(pack, checkpoint, dtype, most):
+def test_what_smaller_weights_cost(through, exact, dtype, most):
     """Mean difference of the frames, of a range of 1."""
-    found, _ = through_comfyui(pack, checkpoint, dtype)
-    cost = (found - frames(load_checkpoint(checkpoint).net)).abs().mean()
+    cost = (through(dtype)[0] - exact).abs().mean()
     assert 0 < cost < most
 
 
