@@ -92,7 +92,8 @@ class PatchCodec:
     def decode(self, latents: Tensor) -> Tensor:
         latents = latents.float()
         blocks = self.to_pixels.to(latents) @ latents.flatten(2) + self.mean.to(latents)[:, None]
-        pixels = F.fold(blocks, [LATENT_SCALE * side for side in latents.shape[2:]], LATENT_SCALE, stride=LATENT_SCALE)
+        height, width = (LATENT_SCALE * side for side in latents.shape[2:])
+        pixels = F.fold(blocks, (height, width), LATENT_SCALE, stride=LATENT_SCALE)
         return (pixels / 2 + 0.5).clamp(0, 1)
 
     def tensors(self) -> dict[str, Tensor]:
