@@ -15,6 +15,7 @@ from ..checkpoint import open_checkpoint
 from ..config import CodecConfig, ModelConfig, NetConfig
 from ..models.motion_module import Positions, waves
 from ..models.net import Net
+from .layers import TrainingOps
 from .recipe import Recipe, RecipeError
 
 NOTE = "Trained with joyhallo.training."
@@ -71,7 +72,7 @@ def fresh(config: NetConfig, seed: int) -> Net:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Net(config)
+        net = Net(config, TrainingOps)
     for module in net.modules():
         if isinstance(module, Positions):
             module.pe.copy_(waves(*module.pe.shape[1:]))
