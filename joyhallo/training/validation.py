@@ -78,6 +78,7 @@ class Studio:
     def __init__(self, folder: Path, recipe: Recipe, device: torch.device):
         self.folder, self.recipe, self.device = folder, recipe, recipe.validation.device or str(device)
         self.working: subprocess.Popen | None = None
+        self.missed: int | None = None  # a step that found the process before it at work
 
     def show(self, step: int) -> None:
         """Of the model as it lies on disk now."""
@@ -86,7 +87,9 @@ class Studio:
             return
         if self.working is not None and self.working.poll() is None:
             log.warning("no validation videos of step %d: those of an earlier step are not finished", step)
+            self.missed = step
             return
+        self.missed = None
         # a second name for the file as it is now: the next model takes the first one's place meanwhile
         model = self.folder / FOLDER / f".{step:08d}-{MODEL}"
         model.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,13 @@ class Studio:
             self.working = subprocess.Popen(command, stdout=file, stderr=file, env=_alone())
 
     def close(self) -> None:
+        """Wait for the last videos; a finished run has those of its last step."""
+        self._wait()
+        if self.missed is not None:
+            self.show(self.missed)
+            self._wait()
+
+    def _wait(self) -> None:
         if self.working is None:
             return
         try:
