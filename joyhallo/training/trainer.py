@@ -274,8 +274,8 @@ def train(recipe: Recipe, *, fresh: bool = False) -> bool:
         finished = _loop(run, report, studio, asked)
     if report is not None:
         report.close()
-    if studio is not None:
-        studio.close()
+    if studio is not None and finished:
+        studio.finish()
     run.accelerator.end_training()
     return finished
 

@@ -103,8 +103,8 @@ class Studio:
         with (self.folder / FOLDER / "log.txt").open("a", encoding="utf-8") as file:
             self.working = subprocess.Popen(command, stdout=file, stderr=file, env=_alone())
 
-    def close(self) -> None:
-        """Wait for the last videos; a finished run has those of its last step."""
+    def finish(self) -> None:
+        """Wait for the last videos, so that a finished run has those of its last step."""
         self._wait()
         if self.missed is not None:
             self.show(self.missed)
