@@ -15,11 +15,14 @@ import clips
 import pytest
 import small
 import torch
+from accelerate.state import AcceleratorState
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import load_file
 from shared import REPOSITORY
 
 from demo.bundle import AUTOENCODER, NET, autoencoder_weights, save
 from joyhallo.checkpoint import CheckpointError, load_checkpoint, load_codec, open_checkpoint
+from joyhallo.codec import PatchCodec
 from joyhallo.config import NetConfig
 from joyhallo.room import RoomError
 from joyhallo.sampling import Settings
@@ -30,7 +33,19 @@ from joyhallo.training.checkpoints import CheckpointsError
 from joyhallo.training.dataset import open_dataset
 from joyhallo.training.recipe import RecipeError, build, flat, rate, read_recipe
 from joyhallo.training.report import read
-from joyhallo.training.samples import Numbers, Samples, choose, collate, conditions, fitting, seeded, shortest
+from joyhallo.training.samples import (
+    Batch,
+    Conditions,
+    Numbers,
+    Samples,
+    choose,
+    collate,
+    conditions,
+    fitting,
+    seeded,
+    shortest,
+)
+from joyhallo.training.stage import encoded
 from joyhallo.training.trainer import TrainingError, train
 from joyhallo.training.validation import beside_truth, generated
 from joyhallo.training.validation import main as validate
@@ -45,7 +60,8 @@ COMPARED = ("step", "loss", "mse", "grad_norm")
 def ground(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     clips.write(folder / "data", (30, 40, 33, 25))
-    save(autoencoder_weights(), folder / "vae.safetensors")
+    codec = PatchCodec.fit(clips.pictures("all", 4), clips.CHANNELS)
+    save(codec.tensors(), folder / "codec.safetensors")
     return folder
 
 
@@ -58,7 +74,7 @@ def table(ground, name: str, **more) -> dict:
         "steps": 4,
         "net": SIZES,
         "data": {"folder": str(ground / "data"), "batch": 2, "workers": 0, "frames": 4},
-        "codec": {"path": str(ground / "vae.safetensors")},
+        "codec": {"path": str(ground / "codec.safetensors")},
         "drop": {"reference": 0.2, "audio": 0.2, "start": 0.3},
         "optimizer": {"learning_rate": 1e-3},
         "save": {"every": 2, "log_every": 1},
@@ -104,7 +120,7 @@ def test_both_stages_and_a_sample(ground, first, second):
     assert model.config.schedule.beta_schedule == "linear"
     assert open_checkpoint(second / checkpoints.MODEL).dtype == torch.float16
     clip = open_dataset(ground / "data", "validation").clips[0]
-    codec = load_codec(ground / "vae.safetensors", dtype=torch.float32)
+    codec = load_codec(ground / "codec.safetensors")
     frames = generated(model, codec, clip, Settings(steps=2), 5)
     assert beside_truth(clip, frames).shape == (5, 3, clips.SIZE, 2 * clips.SIZE)
     assert frames.isfinite().all()
@@ -138,12 +154,12 @@ def test_validation_videos_come_from_a_process_of_their_own(second):
     assert [line["step"] for line in read(second / "metrics.jsonl") if "validation_loss" in line] == [4]
 
 
-def test_a_video_that_cannot_be_made(ground, tmp_path, capsys):
+def test_a_video_that_cannot_be_made(ground, tmp_path, caplog):
     wrong = tmp_path / "model.safetensors"
     wrong.write_bytes(b"nothing")
-    arguments = ["--dataset", str(ground / "data"), "--codec", str(ground / "vae.safetensors"), "-o", str(tmp_path)]
+    arguments = ["--dataset", str(ground / "data"), "--codec", str(ground / "codec.safetensors"), "-o", str(tmp_path)]
     assert validate([str(wrong), *arguments]) == 1
-    assert "model.safetensors" in capsys.readouterr().out
+    assert "model.safetensors" in caplog.text
 
 
 def test_pixels_instead_of_kept_latents(ground, tmp_path):
@@ -158,6 +174,20 @@ def test_pixels_instead_of_kept_latents(ground, tmp_path):
         train(replace(told, name="none", codec=replace(told.codec, path="")))
 
 
+def test_latents_of_an_autoencoder(tmp_path):
+    """Drawn from what diffusers makes of the pictures, with the noise that the sample brings."""
+    save(autoencoder_weights(), tmp_path / "vae.safetensors")
+    batch = Batch(*[torch.empty(0)] * 8, [], torch.empty(0), Conditions(*[torch.empty(0)] * 5))
+    pictures, spread = clips.pictures("a", 2)[None] * 2 - 1, torch.randn(1, 2, 4, 8, 8)
+    batch = batch._replace(pictures=pictures, latents=torch.empty(1, 0), spread=spread)
+    found = encoded(batch, load_codec(tmp_path / "vae.safetensors", dtype=torch.float32))
+    theirs = AutoencoderKL(**AUTOENCODER)
+    theirs.load_state_dict({key: tensor.float() for key, tensor in autoencoder_weights().items()})
+    with torch.no_grad():
+        posterior = theirs.encode(pictures[0]).latent_dist
+    torch.testing.assert_close(found[0], 0.18215 * (posterior.mean + posterior.std * spread[0]), rtol=1e-4, atol=1e-5)
+
+
 # ---- going on
 
 
@@ -165,7 +195,15 @@ def compared(folder) -> list[dict]:
     return [{name: line[name] for name in COMPARED} for line in read(folder / "metrics.jsonl")]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(ground):
+@pytest.fixture
+def another_precision():
+    """Accelerate keeps one for a process."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(ground, another_precision):
     """A real process, killed between two checkpoints: same losses, same gradients, same model, to the last bit."""
     told = table(ground, "killed", average=0.9, accumulate=2, precision="bf16")
     path = ground / "killed.json.toml"
@@ -231,11 +269,11 @@ def test_a_damaged_checkpoint_is_named(ground, first, tmp_path):
 
 
 def test_old_checkpoints_go_and_half_ones_do_not_count(ground, tmp_path):
-    told = pictures(ground, "kept", output=str(tmp_path), steps=5, save={"every": 1, "keep": 2})
+    told = pictures(ground, "kept", output=str(tmp_path), steps=3, save={"every": 1, "keep": 2})
     half = tmp_path / "kept" / "checkpoints" / ".00000009.part"
     half.mkdir(parents=True)
     assert train(told)
-    assert checkpoints.steps(told.folder) == [4, 5]
+    assert checkpoints.steps(told.folder) == [2, 3]
     assert train(replace(told, steps=1), fresh=True)
     assert checkpoints.steps(told.folder) == [1]
     assert [line["step"] for line in read(told.folder / "metrics.jsonl")] == [1]
@@ -259,7 +297,7 @@ def test_a_full_disk_is_seen_before_the_first_step(ground, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(ground):
-    with pytest.raises(TrainingError, match="learning_rate"):
+    with pytest.raises(TrainingError, match=r"learning_rate"):
         train(pictures(ground, "nan", optimizer={"learning_rate": 1e30, "clip": 0.0}, steps=20))
 
 
@@ -453,7 +491,7 @@ def test_hallo_s_weights_become_joyhallo_s(ground, tmp_path):
     hallo = small.net(regional_audio=True)
     torch.save(hallo.state_dict(), tmp_path / "net.pth")
     settings = {"start": {"weights": str(tmp_path / "net.pth")}, "net": {}}
-    with pytest.raises(CheckpointError, match="do not divide|does not say"):
+    with pytest.raises(CheckpointError, match=r"do not divide|does not say"):
         train(build({**table(ground, "hallo"), **settings}))
     from joyhallo.checkpoint import HEADER_ENTRY, header_entry
     from joyhallo.config import ModelConfig
@@ -506,22 +544,24 @@ def test_recipes_that_cannot_be_followed(change, said):
     assert said in str(raised.value)
 
 
-def test_the_command_says_what_is_wrong(tmp_path, capsys):
+def test_the_command_says_what_is_wrong(tmp_path, caplog):
     assert main([str(tmp_path / "none.toml")]) == 1
     (tmp_path / "bad.toml").write_text("steps = = 3")
     assert main([str(tmp_path / "bad.toml")]) == 1
     assert main(["tiny1", "--set", f"data.folder={tmp_path}", "--set", "device=cpu"]) == 1
-    assert "no dataset" in capsys.readouterr().out
+    assert "no dataset" in caplog.text
+    assert "none.toml" in caplog.text
+    assert "not valid TOML" in caplog.text
 
 
-def test_a_dry_run_writes_nothing(ground, capsys):
+def test_a_dry_run_writes_nothing(ground, caplog):
     path = ground / "dry.toml"
     told = table(ground, "dry")
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in flat(told).items()))
-    assert main([str(path), "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "step 2: loss" in said
-    assert "peak memory" in said
+    with caplog.at_level("INFO"):
+        assert main([str(path), "--dry-run"]) == 0
+    assert "step 2: loss" in caplog.text
+    assert "peak memory" in caplog.text
     assert not (ground / "runs" / "dry").exists()
 
 
