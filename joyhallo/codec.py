@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -23,6 +24,12 @@ class AutoencoderCodec:
     def encode(self, pixels: Tensor) -> Tensor:
         posterior = self.autoencoder.encode(self._here(pixels)).latent_dist
         return posterior.mean * self.scale
+
+    @torch.no_grad()
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents that stand for some pixels; `encode` gives the mean alone."""
+        posterior = self.autoencoder.encode(self._here(pixels)).latent_dist
+        return posterior.mean * self.scale, posterior.logvar + 2 * math.log(self.scale)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
