@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from .. import likeness, speech, vocals
 from ..audio import SILENCE
-from ..boxes import Box, Picture, Size
+from ..boxes import Box, Picture, Points, Size
 from ..config import FPS, NetConfig
 from ..faces import OVERLAP, FaceError, Limits, check_face, face_of, turn
 from ..framing import Frame, cut, frame_face, in_window
 from ..libraries import brief
 from ..loudness import loudness
-from ..masks import drawn, face_rectangle, lip_rectangle, resized, soft_masks
+from ..masks import Mask, SoftMasks, drawn, face_rectangle, lip_rectangle, resized, soft_masks
 from ..video import Sound
 from . import models as loaded
 from . import source
@@ -91,7 +91,7 @@ class Job:
     @cached_property
     def key(self) -> str:
         """The same for all jobs of a run, and of the other shards."""
-        return _digest(asdict(self.settings), dict(self.digests))
+        return digest(asdict(self.settings), dict(self.digests))
 
 
 class Unfit(ValueError):
@@ -100,17 +100,11 @@ class Unfit(ValueError):
 
 def prepare_clip(job: Job) -> Record:
     """Whatever happens, there is a record of it."""
-    try:
-        record = _prepared(job)
-    except Exception as error:  # files and libraries fail in every way there is
-        log.debug("%s failed", job.source, exc_info=True)
-        words = str(error) if isinstance(error, source.SourceError) else brief(error)
-        record = failed(job, words)
-    try:
-        write_record(job.root, record)
-    except OSError as error:
-        record = replace(record, status="failed", reason=f"nothing can be written ({brief(error)})")
-    return record
+    return recorded(job.root, lambda: _prepared(job), partial(failed, job))
+
+
+def _prepared(job: Job) -> Record:
+    return carry_out(job.root, begun(job), STEPS, _keys(job), _UnderWay(job))
 
 
 def begun(job: Job) -> Record:
@@ -129,14 +123,38 @@ def failed(job: Job, reason: str) -> Record:
     return replace(before, status="failed", reason=reason, split=now.split, keys={**before.keys, **now.keys})
 
 
-def _prepared(job: Job) -> Record:
-    before, keys = read_record(job.root, job.id), _keys(job)
-    record, under_way = begun(job), _UnderWay(job)
-    for step in STEPS:
+# ---- steps of any kind
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    files: Sequence[str]  # by the names of dataset.NAMES
+    do: Callable[[Any, Record], Told]  # what is under way, and the record so far -> what is told of it
+
+
+def recorded(root: Path, make: Callable[[], Record], failed: Callable[[str], Record]) -> Record:
+    """The record that is made, or that of the failure, on the disk."""
+    try:
+        record = make()
+    except Exception as error:  # files and libraries fail in every way there is
+        log.debug("a clip failed", exc_info=True)
+        record = failed(str(error) if isinstance(error, source.SourceError) else brief(error))
+    try:
+        write_record(root, record)
+    except OSError as error:
+        record = failed(f"nothing can be written ({brief(error)})")
+    return record
+
+
+def carry_out(root: Path, record: Record, steps: Sequence[Step], keys: Mapping[str, str], under_way: Any) -> Record:
+    """Those steps that have a key, one after the other; not those that were done under the same key."""
+    before = read_record(root, record.id)
+    for step in steps:
         if step.name not in keys:
             continue
         key = keys[step.name]
-        if before is not None and before.keys.get(step.name) == key and _whole(job.root, before, step):
+        if before is not None and before.keys.get(step.name) == key and _whole(root, before, step):
             record = _with(record, step, key, before.about[step.name], before.files)
             continue
         try:
@@ -145,8 +163,8 @@ def _prepared(job: Job) -> Record:
             told = step.do(under_way, record)
         except Unfit as error:
             return replace(record, status="skipped", reason=str(error), keys={**record.keys, "unfit": key})
-        record = _with(record, step, key, told, stored(job.root, job.id, step.files))
-        write_record(job.root, record)
+        record = _with(record, step, key, told, stored(root, record.id, step.files))
+        write_record(root, record)
     return replace(record, status="ok", reason="")
 
 
@@ -168,6 +186,10 @@ def _whole(root: Path, before: Record, step: Step) -> bool:
     )
 
 
+def digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
 # ---- keys
 
 
@@ -177,20 +199,16 @@ def _keys(job: Job) -> dict[str, str]:
     finders = digests.get("finders", "")
     shapes = (settings.size, settings.expand, settings.lip_expand, settings.every, settings.most_missed)
     limits = (settings.shortest, settings.turned, finders or digests.get("landmarker"))
-    pictures = _digest(VERSION, _digest_of_source(job), *shapes, *limits)
-    sound = _digest(pictures, settings.vocals, digests.get("separator"))
+    pictures = digest(VERSION, _digest_of_source(job), *shapes, *limits)
+    sound = digest(pictures, settings.vocals, digests.get("separator"))
     known = finders or digests.get("face_models")
     keys = {
         "pictures": pictures,
         "sound": sound,
-        "identity": _digest(pictures, settings.identity, known if settings.identity == "recognised" else None),
-        "speech": _digest(sound, digests["encoder"]),
+        "identity": digest(pictures, settings.identity, known if settings.identity == "recognised" else None),
+        "speech": digest(sound, digests["encoder"]),
     }
-    return {**keys, "latents": _digest(pictures, digests["codec"])} if "codec" in digests else keys
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return {**keys, "latents": digest(pictures, digests["codec"])} if "codec" in digests else keys
 
 
 def _digest_of_source(job: Job) -> str:
@@ -207,7 +225,7 @@ def _digest_of_source(job: Job) -> str:
     return seen["sha256"]
 
 
-# ---- steps
+# ---- the steps of a video
 
 
 class _UnderWay:
@@ -231,13 +249,6 @@ class _UnderWay:
         return islice(source.pictures(self.job.video), start, stop)
 
 
-@dataclass(frozen=True)
-class Step:
-    name: str
-    files: Sequence[str]
-    do: Callable[[_UnderWay, Record], Told]
-
-
 def _pictures(clip: _UnderWay, _: Record) -> Told:
     heard = int(clip.sound[0].shape[1] / clip.sound[1] * FPS + 1e-6)  # whole frames
     landmarker = loaded.finders(clip.models).landmarker
@@ -257,7 +268,8 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
     (size,) = sizes
     turned = _checked(track, size, clip.settings)
     frame = frame_face(size, _joint(track.boxes), (clip.settings.size, clip.settings.size))
-    _write_masks(clip, track, frame)
+    meshes = (in_window(mesh, frame) * (clip.settings.size / frame.seen[0]) for mesh in track.meshes)
+    write_masks(clip.folder, *joint_masks(meshes, frame.size, clip.settings))
     write_film(clip.path("video"), _batches(clip.pictures(track.start, track.start + length), frame))
     window, boxes = frame.window, track.boxes
     share = float(np.median([box.longest for box in boxes])) / min(frame.seen)
@@ -299,17 +311,16 @@ def _as_clause(error: FaceError) -> str:
     return words[:1].lower() + words[1:]
 
 
-def _write_masks(clip: _UnderWay, track: Track, frame: Frame) -> None:
+def joint_masks(meshes: Iterable[Points], size: Size, settings: Settings) -> tuple[Mask, SoftMasks]:
     """Where face and lips are in any frame: what the union of the frames' rectangles spans."""
-    size = frame.size
-    meshes = [in_window(mesh, frame) * (size[0] / frame.seen[0]) for mesh in track.meshes]
-    face = drawn(_joint([face_rectangle(mesh, size, clip.settings.expand) for mesh in meshes]), size)
-    lips = drawn(_joint([lip_rectangle(mesh, size, clip.settings.lip_expand) for mesh in meshes]), size)
+    meshes = list(meshes)
+    face = drawn(_joint([face_rectangle(mesh, size, settings.expand) for mesh in meshes]), size)
+    lips = drawn(_joint([lip_rectangle(mesh, size, settings.lip_expand) for mesh in meshes]), size)
     if face.all():
         raise Unfit("the face fills the frame, and what is around it cannot be seen")
     if not face.any() or not lips.any():
         raise Unfit("the face or its lips are less than a pixel")
-    write_masks(clip.folder, face, soft_masks(face, lips))
+    return face, soft_masks(face, lips)
 
 
 def _joint(boxes: Sequence[Box]) -> Box:
@@ -379,7 +390,7 @@ def _whose(clip: _UnderWay, picture: Picture, box: Box) -> Tensor | None:
     return torch.from_numpy(face.identity)
 
 
-def _speech(clip: _UnderWay, record: Record) -> Told:
+def write_speech(clip: Any, record: Record) -> Told:
     recording = Clip(clip.job.root, record).recording
     encoder = loaded.encoder(clip.models)
     features = speech.encode(encoder, recording, clip_frames=1).features(0, record.length)
@@ -387,23 +398,22 @@ def _speech(clip: _UnderWay, record: Record) -> Told:
     return {"encoder": encoder.name, "layers": features.shape[1], "width": features.shape[2]}
 
 
-def _latents(clip: _UnderWay, record: Record) -> Told:
-    write_latents(Clip(clip.job.root, record), clip.path("latents"), loaded.codec(clip.models))
-    return {}
-
-
-def write_latents(clip: Clip, path: Path, codec: loaded.Codec) -> None:
+def write_latents(clip: Any, record: Record) -> Told:
     """Of all frames, in half precision: their own rounding in the codec is coarser."""
-    batches = [range(at, min(at + AT_ONCE, clip.length)) for at in range(0, clip.length, AT_ONCE)]
-    parts = [codec.posterior(clip.frames(batch)) for batch in batches]
+    codec, frames = loaded.codec(clip.models), Clip(clip.job.root, record).frames
+    batches = [range(at, min(at + AT_ONCE, record.length)) for at in range(0, record.length, AT_ONCE)]
+    parts = [codec.posterior(frames(batch)) for batch in batches]
     mean, logvar = (torch.cat([part.cpu().half() for part in some]) for some in zip(*parts, strict=True))
-    write_tensors(path, mean=mean, logvar=logvar)
+    write_tensors(clip.path("latents"), mean=mean, logvar=logvar)
+    return {"channels": mean.shape[1]}
 
 
+SPEECH = Step("speech", ("speech",), write_speech)
+LATENTS = Step("latents", ("latents",), write_latents)
 STEPS = (
     Step("pictures", ("video", *MASKS), _pictures),
     Step("sound", ("sound",), _sound),
     Step("identity", ("identity",), _identity),
-    Step("speech", ("speech",), _speech),
-    Step("latents", ("latents",), _latents),
+    SPEECH,
+    LATENTS,
 )
