@@ -53,7 +53,7 @@ NAMES = {  # of the files of a clip
     "latents": "latents.safetensors",
     "mouth": "mouth.safetensors",
 }
-OPTIONAL = ("latents", "mouth")
+ALWAYS = tuple(name for name in NAMES if name not in ("speech", "latents", "mouth"))
 SAMPLES = SAMPLE_RATE // FPS  # of each frame
 
 # Key frames are near each other, so that a clip in the middle is soon decoded, and colour is kept at full size: lips of
@@ -252,7 +252,7 @@ class Clip:
 
     @property
     def mouth(self) -> Tensor | None:
-        """(length): how far the mouth is truly open, in 0..1, where that is known"""
+        """(length): how far the mouth is truly open, in 0..1, where that is known. Its file tells more."""
         return self._tensor("mouth", "opening") if "mouth" in self.record.files else None
 
     @property
@@ -330,15 +330,21 @@ class Dataset:
         return sum(clip.length for clip in self.clips)
 
 
-def open_dataset(folder: str | Path, split: Split = "train", *, verify: bool = False) -> Dataset:
-    """The clips of a split whose files are all there; `verify` reads every file and compares its digest."""
+def open_dataset(
+    folder: str | Path, split: Split = "train", *, needs: Sequence[str] = ("speech",), verify: bool = False
+) -> Dataset:
+    """The clips of a split whose files are all there.
+
+    needs: files that a clip must have beside the usual ones: some of speech, latents, mouth. Single pictures need none.
+    verify: read every file and compare its digest.
+    """
     root = Path(folder)
     facts, records = read_facts(root), read_manifest(root)
     if split not in SPLITS:
         raise DatasetError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
     clips, problems = [], []
     for record in records:
-        reason = record.reason or record.status if record.status != "ok" else _trouble(root, record, verify)
+        reason = record.reason or record.status if record.status != "ok" else _trouble(root, record, needs, verify)
         if reason:
             problems.append(Problem(record.id, record.source, reason))
         elif record.split == split:
@@ -383,9 +389,9 @@ def read_manifest(root: Path) -> list[Record]:
     return records
 
 
-def _trouble(root: Path, record: Record, verify: bool) -> str:
+def _trouble(root: Path, record: Record, needs: Sequence[str], verify: bool) -> str:
     """What is wrong with the files of a clip; nothing where all is well."""
-    if absent := [name for name in NAMES if name not in record.files and name not in OPTIONAL]:
+    if absent := [name for name in (*ALWAYS, *needs) if name not in record.files]:
         return f"its record names no {', '.join(absent)}; prepare it again"
     for name, file in record.files.items():
         path = root / file.path
