@@ -8,7 +8,7 @@ import seeded
 import small
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from plain_training import PlainNet, PlainSample
+from plain_training import PlainNet
 from seeded import normals
 from torch import nn
 
@@ -20,7 +20,7 @@ from joyhallo.training.layers import TrainingOps
 from joyhallo.training.losses import emphasised, errors, levels, snr_weights
 from joyhallo.training.memory import counts
 from joyhallo.training.recipe import Loss, Recipe, build
-from joyhallo.training.samples import Batch, Conditions, collate
+from joyhallo.training.samples import Batch, Conditions, collate, stack
 from joyhallo.training.stage import Stage, encoded
 from joyhallo.training.start import fresh, names, select
 
@@ -63,15 +63,6 @@ def sample(name: str, told: Recipe, timestep: int, known=None, **given: bool) ->
         windows=normals(f"{name} speech", speech) if told.stage == "clips" else torch.empty(0),
         given=Conditions(**facts),
     )
-
-
-def plain(sample: Batch, stage: str) -> PlainSample:
-    given = {name: bool(truth) for name, truth in sample.given._asdict().items()}
-    return PlainSample(
-        sample.latents[:, 0], sample.noise, int(sample.timestep), sample.identity, sample.known_faces.tolist(),
-        sample.locator, sample.masks, sample.windows if stage == "clips" else None,
-        given["reads"], given["motion"], given["face"], given["locator"], given["audio"],
-    )  # fmt: skip
 
 
 def losses_of(told: Recipe, net: Net, drawn: list[Batch]) -> torch.Tensor:
@@ -122,7 +113,8 @@ def test_loss_and_gradients_are_those_of_the_naive_step(stage):
     naive = PlainNet(
         {**dict(ours.named_parameters()), **dict(ours.named_buffers())}, small.SMALL.heads, small.SMALL.norm_groups
     )
-    expected = torch.stack([naive.loss(plain(s, stage), kept_by_diffusers(), 5.0, 3.0) for s in drawn]).mean()
+    batch = stack(drawn)  # in the order in which they come
+    expected = torch.stack(naive.losses(batch, batch.latents[:, :, 0], kept_by_diffusers(), 5.0, 3.0)).mean()
     expected.backward()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
     reached = gradients(ours)
