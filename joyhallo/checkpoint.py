@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .codec import AutoencoderCodec
+from .codec import AutoencoderCodec, PatchCodec
 from .config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
 from .models.net import Net
 from .ops import Ops, TorchOps
@@ -101,23 +101,25 @@ def _converted(key: str, tensor: Tensor, dtype: torch.dtype | None, device: torc
 
 def load_codec(
     path: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> AutoencoderCodec:
-    """A Stable Diffusion autoencoder in diffusers' layout: its folder, or its weights file alone."""
-    from diffusers.models.autoencoders.autoencoder_kl import (
-        AutoencoderKL,
-    )  # slow to import, and only scripts and training need it
-
+) -> AutoencoderCodec | PatchCodec:
+    """A Stable Diffusion autoencoder in diffusers' layout, its folder or its weights file alone; or a PatchCodec."""
     path = Path(path)
     if path.is_dir():
         names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
         path = next((path / name for name in names if (path / name).exists()), path / names[0])
     state, _ = open_weights(path)
+    if "patches.mean" in state:
+        return PatchCodec(**{key.removeprefix("patches."): tensor.to(device) for key, tensor in state.items()})
     if "decoder.conv_in.weight" not in state or "encoder.down_blocks.0.resnets.0.conv1.weight" not in state:
         look = looks_like(state)
         raise CheckpointError(
             f"{path.name} looks like {look}; expected was a Stable Diffusion autoencoder in diffusers' layout, such "
             "as the folder sd-vae-ft-mse."
         )
+    from diffusers.models.autoencoders.autoencoder_kl import (
+        AutoencoderKL,
+    )  # slow to import, and only scripts and training need it
+
     state = {key: tensor.to(device=device, dtype=dtype) for key, tensor in modern_spelling(state).items()}
     sizes = path.parent / "config.json"
     config = json.loads(sizes.read_text()) if sizes.exists() else _autoencoder_sizes(state)
