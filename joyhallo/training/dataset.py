@@ -131,8 +131,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its place when all went well: on the disk, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    temporary.touch()
+    mode = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(mode)  # safetensors would keep others from reading it
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -26,7 +26,7 @@ Sides = tuple[float, float, float, float]
 Color = tuple[int, int, int]
 
 PUPIL, WHITE, TEETH = (24, 16, 14), (252, 250, 248), (244, 238, 230)
-INSIDE = (92, 20, 30)  # of a mouth; nothing else is of this red
+INSIDE = (104, 10, 52)  # of a mouth; nothing else is of this red: hair is browner, lips are lighter
 BLUSH, RED = (232, 120, 108), (196, 66, 78)
 
 CHEEK_TO_CHIN = [(256, 120), (318, 134), (354, 190), (358, 256), (344, 322), (312, 374), (256, 402)]
@@ -354,7 +354,7 @@ class Sitter:
             canvas.shape([*mouth.inner_upper, *mouth.inner_lower[::-1]], INSIDE)
             self._teeth(canvas, mouth)
         else:
-            canvas.line(mouth.inner_upper, mix(lip, (72, 10, 20), 0.55), 4)
+            canvas.line(mouth.inner_upper, mix(lip, INSIDE, 0.4), 4)
 
     def _teeth(self, canvas: Canvas, mouth: Mouth) -> None:
         """Under the upper lip, a narrow strip."""

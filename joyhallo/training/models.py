@@ -31,7 +31,7 @@ class Codec(Protocol):
 class Models:
     """Paths; or MODULE:FUNCTION, which makes what is needed without arguments."""
 
-    encoder: str  # wav2vec2's folder, or MODULE:FUNCTION, as speech.Encoder
+    encoder: str | None = None  # wav2vec2's folder, or MODULE:FUNCTION, as speech.Encoder
     face_models: str | None = None  # InsightFace's folder
     landmarker: str | None = None  # MediaPipe's task file
     finders: str | None = None  # MODULE:FUNCTION, as faces.Finders, instead of these two
@@ -52,6 +52,7 @@ def finders(models: Models) -> Any:
 
 @cache
 def encoder(models: Models) -> Encoder:
+    assert models.encoder is not None
     return _made(models.encoder) if _is_function(models.encoder) else load_encoder(models.encoder)
 
 

@@ -206,9 +206,12 @@ def _keys(job: Job) -> dict[str, str]:
         "pictures": pictures,
         "sound": sound,
         "identity": digest(pictures, settings.identity, known if settings.identity == "recognised" else None),
-        "speech": digest(sound, digests["encoder"]),
     }
-    return {**keys, "latents": digest(pictures, digests["codec"])} if "codec" in digests else keys
+    if "encoder" in digests:
+        keys["speech"] = digest(sound, digests["encoder"])
+    if "codec" in digests:
+        keys["latents"] = digest(pictures, digests["codec"])
+    return keys
 
 
 def _digest_of_source(job: Job) -> str:
