@@ -62,7 +62,19 @@ def ground(tmp_path_factory):
     clips.write(folder / "data", (30, 40, 33, 25))
     codec = PatchCodec.fit(clips.pictures("all", 4), clips.CHANNELS)
     save(codec.tensors(), folder / "codec.safetensors")
+    keep_latents(folder / "data", codec)
     return folder
+
+
+def keep_latents(root, codec) -> None:
+    """Those of the codec, with some spread, instead of noise."""
+    for clip in [*open_dataset(root).clips, *open_dataset(root, "validation").clips]:
+        mean, logvar = codec.posterior(clip.frames(range(clip.length)))
+        clips.dataset.write_tensors(clip.path("latents"), mean=mean.half(), logvar=(logvar + 26).half())
+        files = clips.dataset.stored(root, clip.id, clips.dataset.NAMES)
+        clips.dataset.write_record(root, replace(clip.record, files=files))
+    records = [clips.dataset.read_record(root, f"clip{index}") for index in range(4)]
+    clips.dataset.write_manifest(root, records)
 
 
 def table(ground, name: str, **more) -> dict:
@@ -172,6 +184,18 @@ def test_pixels_instead_of_kept_latents(ground, tmp_path):
     assert train(told)
     with pytest.raises(RecipeError, match="codec"):
         train(replace(told, name="none", codec=replace(told.codec, path="")))
+
+
+def test_latents_of_another_codec_are_noticed(ground, tmp_path):
+    other = PatchCodec.fit(clips.pictures("others", 4), clips.CHANNELS, evenness=1.0)
+    save(other.tensors(), tmp_path / "other.safetensors")
+    told = recipe(ground, "other", codec={"path": str(tmp_path / "other.safetensors")})
+    with pytest.raises(RecipeError, match="another codec"):
+        trainer.prepare(told)
+    save(PatchCodec.fit(clips.pictures("all", 4), 8).tensors(), tmp_path / "eight.safetensors")
+    told = recipe(ground, "eight", codec={"path": str(tmp_path / "eight.safetensors")})
+    with pytest.raises(RecipeError, match="latents of 8 channels"):
+        trainer.prepare(told)
 
 
 def test_latents_of_an_autoencoder(tmp_path):
