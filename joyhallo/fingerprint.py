@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+PIECE = 4 << 20  # bytes of a file
 ENDS = 1024  # elements of each tensor that are looked at, at its beginning and again at its end
 
 
@@ -34,3 +38,27 @@ def _ends(tensor: Tensor) -> bytes:
     flat = tensor.detach().flatten()
     known = flat if len(flat) <= 2 * ENDS else torch.cat([flat[:ENDS], flat[-ENDS:]])
     return known.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def of_file(path: Path) -> Future[str]:
+    """Its SHA-256, which is what is published beside files; computed once, beside other work."""
+    stat = path.stat()
+    return _begun(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=16)
+def _begun(path: Path, changed: int, size: int) -> Future[str]:
+    return _worker().submit(_sha256, path)
+
+
+@cache
+def _worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="joyhallo-sha256")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -21,18 +23,32 @@ MOUTH = (*LIPS[:11], *LIPS[:10:-1])  # of the lips the upper edge comes first, t
 
 def overlay(prepared: Prepared) -> Picture:
     """The window framed and what is outside of it dimmed, its regions tinted, the faces marked."""
-    height, width = prepared.picture.shape[:2]
-    longest = max(width, height)
-    scale = min(max(longest, SIDES[0]), SIDES[1]) / longest
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(prepared.picture).resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
+    picture, scale = _at_sight(prepared.picture)
     window = prepared.frame.window.scaled(scale)
     image = Image.fromarray(_tinted(np.asarray(picture), window, prepared.regions))
     pen = _Pen(image, scale)
     if prepared.found is not None:
         pen.faces(prepared.found)
-    pen.rectangle(window.within(whole(size)).inset(2 * pen.unit), 3)
+    pen.rectangle(window.within(whole(picture.size)).inset(2 * pen.unit), 3)
     return np.array(image)
+
+
+def numbered(picture: Picture, boxes: Sequence[Box]) -> Picture:
+    """The faces from which one is still to be chosen."""
+    image, scale = _at_sight(picture)
+    pen = _Pen(image, scale)
+    for number, box in enumerate(boxes):
+        pen.face(number, box)
+    return np.array(image)
+
+
+def _at_sight(picture: Picture) -> tuple[Image.Image, float]:
+    """Of a size to look at, and how many times larger that is."""
+    height, width = picture.shape[:2]
+    longest = max(width, height)
+    scale = min(max(longest, SIDES[0]), SIDES[1]) / longest
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC, reducing_gap=2), scale
 
 
 def _tinted(picture: Picture, window: Box, regions: SoftMasks) -> Picture:
@@ -58,16 +74,19 @@ class _Pen:
         self.unit = max(image.size) / SIDES[0]
 
     def faces(self, found: Found) -> None:
-        several = len(found.boxes) > 1
-        for number, box in enumerate(found.boxes):
-            chosen = number == found.number
-            if several or found.face.mesh is None:
-                self.rectangle(box.scaled(self.scale), 2 if chosen else 1)
-            if several:
-                self.label(str(number), box.scaled(self.scale), chosen)
+        if len(found.boxes) > 1:
+            for number, box in enumerate(found.boxes):
+                self.face(number, box, number == found.number)
+        elif found.face.mesh is None:
+            self.rectangle(found.face.box.scaled(self.scale), 2)
         if found.face.mesh is not None:
             for line in (OUTLINE, MOUTH):
                 self.loop(found.face.mesh[list(line)] * self.scale)
+
+    def face(self, number: int, box: Box, chosen: bool = False) -> None:
+        """One of several."""
+        self.rectangle(box.scaled(self.scale), 2 if chosen else 1)
+        self.label(str(number), box.scaled(self.scale), chosen)
 
     def rectangle(self, box: Box, width: float) -> None:
         corners = [(box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)]

@@ -23,6 +23,7 @@ from .faces import (
     Finders,
     InsightFace,
     Limits,
+    Undecided,
     as_meshes,
     check_face,
     choose,
@@ -189,8 +190,12 @@ def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, f
 
 def _one_of(faces: Iterable[Face], where: Choice, size: Size) -> Found:
     ordered = sorted(faces, key=lambda face: face.box.center)
-    face = choose(ordered, where, size)
-    return Found(face, next(i for i, other in enumerate(ordered) if other is face), [face.box for face in ordered])
+    boxes = [face.box for face in ordered]
+    try:
+        face = choose(ordered, where, size)
+    except FaceError as error:
+        raise Undecided(str(error), boxes) if boxes else error from None
+    return Found(face, next(i for i, other in enumerate(ordered) if other is face), boxes)
 
 
 def _detector(finders: Finders | FaceModels) -> InsightFace:

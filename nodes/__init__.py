@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import model_folders
+from . import model_folders, replacement
 from .audio_encode import ChineseWav2Vec2Encode
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
@@ -18,6 +18,9 @@ model_folders.register()
 
 
 class JoyHallo(ComfyExtension):
+    async def on_load(self) -> None:
+        await replacement.register()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             LoadJoyHalloModels,

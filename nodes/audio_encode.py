@@ -15,7 +15,7 @@ from ..joyhallo.loudness import levelled
 from ..joyhallo.speech import Encoder, SpeechError, encode, wrap_encoder
 from ..joyhallo.vocals import hear
 from .model_folders import separator
-from .sockets import CATEGORY, Speech, chosen
+from .sockets import Speech, chosen, schema
 
 SEPARATION = {mode: mode for mode in ("auto", "on", "off")}
 LOUDNESS = {"as recorded": False, "levelled": True}
@@ -25,10 +25,9 @@ NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
 class ChineseWav2Vec2Encode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="ChineseWav2Vec2Encode",
+        return schema(
+            "ChineseWav2Vec2Encode",
             display_name="Chinese Wav2Vec2 Encode",
-            category=CATEGORY,
             description="Hears what is spoken: features of the speech for each of the 25 frames of a second.",
             inputs=[
                 io.AudioEncoder.Input(
@@ -44,23 +43,24 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
                     "separate_vocals",
                     options=list(SEPARATION),
                     default="auto",
-                    tooltip="Whether music and noise are taken away from the voice before it is heard: the saved video "
-                    "keeps them. auto: if there seem to be some and Kim_Vocal_2.onnx is in "
-                    "models/joyhallo/audio_separator.",
+                    tooltip="Whether the voice is taken out of music and noise before it is heard; the saved video "
+                    "keeps all of the sound. auto: where there seems to be music and Kim_Vocal_2.onnx is in "
+                    "models/joyhallo/audio_separator. off is right for a clean recording.",
                 ),
                 io.Combo.Input(
                     "loudness",
                     options=list(LOUDNESS),
                     default="as recorded",
-                    tooltip="levelled: a faint recording is heard as loud as a broadcast, so that the lips move more.",
+                    tooltip="as recorded: nothing is changed. levelled: a faint recording is heard as loud as a "
+                    "broadcast, so that the lips move more. The saved video keeps its loudness.",
                 ),
                 io.Combo.Input(
                     "normalize",
                     options=list(NORMALIZATION),
                     default="as the encoder was trained",
-                    tooltip="Whether all sound is brought to one strength for the encoder. chinese-wav2vec2-base was "
-                    "trained without. Switch it on for a wav2vec2-base-960h of ComfyUI's Load Audio Encoder, which "
-                    "does not tell the two apart.",
+                    tooltip="Leave it as the encoder was trained. on is for a wav2vec2-base-960h that comes from "
+                    "ComfyUI's Load Audio Encoder, which does not tell the encoders apart; chinese-wav2vec2-base was "
+                    "trained with it off.",
                 ),
             ],
             outputs=[

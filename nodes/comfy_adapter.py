@@ -88,6 +88,7 @@ class JoyHalloModel:
     """The networks of a checkpoint, each for ComfyUI to load and unload by itself: they live at different times."""
 
     name: str
+    path: Path
     config: ModelConfig
     net: Net
     precision: Precision
@@ -125,7 +126,7 @@ def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
     log.info(f"{name} is a {model.name} checkpoint, loaded in {precision}.")
     if model.config.note:
         log.warning(f"{name}: {model.config.note}")
-    return JoyHalloModel(name, model.config, model.net, precision, patchers)
+    return JoyHalloModel(name, path, model.config, model.net, precision, patchers)
 
 
 def patcher(network: nn.Module) -> comfy.model_patcher.ModelPatcher:

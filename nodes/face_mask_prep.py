@@ -1,30 +1,33 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..joyhallo.boxes import Picture
-from ..joyhallo.faces import Choice, FaceModels
+from ..joyhallo.boxes import Box, Picture
+from ..joyhallo.faces import Choice, FaceModels, Undecided
+from ..joyhallo.framing import as_picture
 from ..joyhallo.masks import FACE_EXPAND, LIP_EXPAND, Mask
-from ..joyhallo.overlay import overlay
+from ..joyhallo.overlay import numbered, overlay
 from ..joyhallo.portrait import Framing, Wishes, prepare
-from .sockets import CATEGORY, Face, FaceAnalysis, Landmarks, chosen, expect
+from .preview import page, shown
+from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
 FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
+FACES = "joyhallo_faces"  # what web/faces.js looks for
 IDENTITIES = {"from the picture": None, "neutral": "neutral"}
 
 
 class FaceMaskPrep(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="FaceMaskPrep",
+        return schema(
+            "FaceMaskPrep",
             display_name="Face & Mask Prep",
-            category=CATEGORY,
             description="Finds the face that shall speak, frames it, and tells head, face and lips apart.",
             inputs=[
                 io.Image.Input(
@@ -35,7 +38,8 @@ class FaceMaskPrep(io.ComfyNode):
                     options=list(CHOICES),
                     default="auto",
                     tooltip="Who shall speak if several are in the picture. auto: who is under face_mask, or else is "
-                    "clearly the largest. 0 is the first from the left, 1 the next; the overlay shows the numbers.",
+                    "clearly the largest. 0 is the first from the left, 1 the next. A click on a face that the node "
+                    "shows chooses it, too.",
                 ),
                 io.Combo.Input(
                     "framing",
@@ -75,14 +79,16 @@ class FaceMaskPrep(io.ComfyNode):
                 Landmarks.Input(
                     "landmarks",
                     optional=True,
-                    tooltip="Of ComfyUI's MediaPipe Face Landmarker for the same picture: used for outline and lips "
-                    "instead of looking for them.",
+                    tooltip="From ComfyUI's own MediaPipe Face Landmarker, of newer versions, for the same picture: "
+                    "the outlines of face and lips are taken from it instead of being looked for.",
                 ),
             ],
             outputs=[
                 Face.Output("face", display_name="face", tooltip="For JoyHallo Sampler."),
                 io.Image.Output(
-                    "square", display_name="square", tooltip="The part of the picture that is animated, pixel by pixel."
+                    "square",
+                    display_name="square",
+                    tooltip="The part of the picture that is animated, cut out at its own size.",
                 ),
                 _region("pose", "the head moves against what is behind it"),
                 _region("expression", "brows, eyes and cheeks move"),
@@ -94,6 +100,7 @@ class FaceMaskPrep(io.ComfyNode):
                     "purple, and the number of each face if there are several.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -120,16 +127,29 @@ class FaceMaskPrep(io.ComfyNode):
             identity=chosen(IDENTITIES, identity, "identity"),
         )
         frames = Framing(chosen(FRAMINGS, framing, "framing"), expand=face_expand, lip_expand=lip_expand)
-        prepared = prepare(image, face_analysis, wishes, frames)
-        regions = prepared.regions.at(prepared.frame.seen)
+        try:
+            prepared = prepare(image, face_analysis, wishes, frames)
+        except Undecided as undecided:
+            cls._offer(as_picture(image), undecided.boxes)
+            raise
+        regions, found, marked = prepared.regions.at(prepared.frame.seen), prepared.found, overlay(prepared)
         return io.NodeOutput(
             prepared,
             _output(prepared.window),
             _output(regions.pose),
             _output(regions.expression),
             _output(regions.lip),
-            _output(overlay(prepared)),
+            _output(marked),
+            ui={FACES: [_shown(prepared.picture, marked, found.boxes if found else (), found and found.number)]},
         )
+
+    @classmethod
+    def _offer(cls, picture: Picture, boxes: Sequence[Box]) -> None:
+        """Let the node show whom to choose from, as what fails has no other way to show anything."""
+        if cls.hidden and cls.hidden.unique_id:
+            event = _shown(picture, numbered(picture, boxes), boxes, None)
+            server = page()
+            server.send_sync("joyhallo.faces", {"node": cls.hidden.unique_id, **event}, server.client_id)
 
 
 def _expand(name: str, default: float, part: str) -> io.Float.Input:
@@ -139,8 +159,8 @@ def _expand(name: str, default: float, part: str) -> io.Float.Input:
         min=0.5,
         max=4.0,
         step=0.05,
-        tooltip=f"Size of the rectangle that stands for the {part}, over that of the {part}: {default:g} is what the "
-        "model was trained with; more lets more around them move.",
+        tooltip=f"How large the rectangle that stands for the {part} is, compared with the {part}: 1 is just as large, "
+        f"{default:g} is what the model was trained with; more lets more around them move.",
     )
 
 
@@ -156,3 +176,13 @@ def _region(name: str, effect: str) -> io.Mask.Output:
 def _output(picture: Picture | Mask) -> Tensor:
     """8 bits -> a batch of one, in 0..1"""
     return torch.from_numpy(picture)[None].float() / 255
+
+
+def _shown(picture: Picture, marked: Picture, boxes: Sequence[Box], chosen: int | None) -> dict[str, Any]:
+    """For web/faces.js: what to show, and where in it faces are, in parts of its width and height."""
+    height, width = picture.shape[:2]
+    return {
+        "image": shown(marked),
+        "faces": [[box.left / width, box.top / height, box.right / width, box.bottom / height] for box in boxes],
+        "chosen": chosen,
+    }

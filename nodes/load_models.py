@@ -6,24 +6,24 @@ from ..joyhallo.faces import FaceModels
 from . import model_folders
 from .autoencoder import load_vae
 from .comfy_adapter import AUTO, WEIGHTS, load_model
-from .sockets import CATEGORY, FaceAnalysis, Model
+from .sockets import FaceAnalysis, Model, schema
 from .speech_encoder import load_speech_encoder
 
 
 class LoadJoyHalloModels(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LoadJoyHalloModels",
+        return schema(
+            "LoadJoyHalloModels",
             display_name="Load JoyHallo Models",
-            category=CATEGORY,
             description="Loads all that JoyHallo needs: the network, the speech encoder, the face models and the VAE.",
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
                     options=model_folders.checkpoints(),
                     tooltip="The network: net.pth of JoyHallo or Hallo, or a .safetensors made from it, in "
-                    "models/joyhallo or models/diffusion_models. demo is a small one that comes with the nodes.",
+                    "models/joyhallo or models/diffusion_models. demo comes with the nodes and is not trained: it "
+                    "shows noise, to try a workflow with.",
                 ),
                 io.Combo.Input(
                     "audio_encoder",
@@ -33,13 +33,15 @@ class LoadJoyHalloModels(io.ComfyNode):
                 io.Combo.Input(
                     "face_models",
                     options=model_folders.face_models(),
-                    tooltip="The folder with InsightFace's models, for non-commercial research only, and MediaPipe's "
-                    "face landmarker. none: MediaPipe alone, for the identity neutral.",
+                    tooltip="What finds the face and says whose it is: the folder with InsightFace's models, for "
+                    "non-commercial research only, and MediaPipe's face landmarker. none: MediaPipe alone; then set "
+                    "identity to neutral in Face & Mask Prep.",
                 ),
                 io.Combo.Input(
                     "vae",
                     options=model_folders.vaes(),
-                    tooltip="Turns latents into pictures: sd-vae-ft-mse, or another VAE of Stable Diffusion 1.5.",
+                    tooltip="Turns what the network makes into pictures: sd-vae-ft-mse, or another VAE of Stable "
+                    "Diffusion 1.5.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
@@ -53,8 +55,9 @@ class LoadJoyHalloModels(io.ComfyNode):
                     default=False,
                     label_on="fetch what is missing",
                     label_off="never",
-                    tooltip="Whether files that are chosen but not here may be fetched from Hugging Face into "
-                    "models/joyhallo. HF_ENDPOINT chooses a mirror.",
+                    tooltip="Whether files that are chosen but missing may be fetched from Hugging Face into "
+                    "models/joyhallo, about 6 GB for all. Where Hugging Face cannot be reached, start ComfyUI with "
+                    "the environment variable HF_ENDPOINT set to a mirror.",
                 ),
             ],
             outputs=[

@@ -9,17 +9,16 @@ from ..joyhallo.config import REGIONS
 from ..joyhallo.motion import ATTACK, EXPRESSIVENESS, GRAMMAR, RELEASE, MotionError, gate, keyframes, pauses, weights
 from ..joyhallo.speech import Speech
 from ..joyhallo.timeline import timeline
-from .sockets import CATEGORY, expect
 from .sockets import Speech as SpeechSocket
+from .sockets import expect, schema
 
 
 class JoyHalloMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="JoyHalloMotion",
+        return schema(
+            "JoyHalloMotion",
             display_name="Motion over Time",
-            category=CATEGORY,
             description="Says how strongly head, face and lips follow the speech at each moment, and rests the mouth "
             "where nobody speaks.",
             inputs=[

@@ -1,18 +1,24 @@
-"""What the sampler shows of its work: steps done, and a face that moves."""
+"""What nodes show of their work: steps done, a face that moves, pictures that explain."""
 
 from __future__ import annotations
 
 import logging
 import time
+import uuid
+from pathlib import Path
+from typing import Any
 
 import comfy.latent_formats
 import comfy.model_management
 import comfy.utils
+import folder_paths
 import latent_preview
 import torch
+from comfy_api.latest import io, ui
 from PIL import Image
 from torch import Tensor
 
+from ..joyhallo.boxes import Picture
 from ..joyhallo.sampling import Chunk, Progress
 
 log = logging.getLogger(__name__)
@@ -70,9 +76,7 @@ class Preview:
         if logged:
             log.info(text)
         if self.node:
-            from server import PromptServer  # where there is a node to show it on, there is a server
-
-            PromptServer.instance.send_progress_text(text, self.node)
+            page().send_progress_text(text, self.node)
 
     def _shown(self, progress: Progress) -> tuple:
         if self.previewer is not None:
@@ -92,3 +96,22 @@ def lasting(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def temporary_folder() -> Path:
+    return Path(folder_paths.get_temp_directory())
+
+
+def shown(picture: Picture) -> ui.SavedResult:
+    """In ComfyUI's temporary folder, from where the page fetches it."""
+    file = f"JoyHallo_{uuid.uuid4().hex}.png"
+    temporary_folder().mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(temporary_folder() / file, compress_level=1)
+    return ui.SavedResult(file, "", io.FolderType.temp)
+
+
+def page() -> Any:
+    """Where there is a node to show something on, there is a server."""
+    from server import PromptServer
+
+    return PromptServer.instance

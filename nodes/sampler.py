@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ from ..joyhallo.portrait import Prepared
 from ..joyhallo.presets import PRESETS
 from ..joyhallo.speech import Speech
 from ..joyhallo.steadiness import Steadiness
+from . import report
 from .autoencoder import check_vae
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview
-from .sockets import CATEGORY, Face, Model, Steady, chosen, expect
+from .preview import Preview, shown
+from .sockets import Face, Model, Steady, chosen, expect, schema
 from .sockets import Speech as SpeechSocket
 from .take import Take
+
+log = logging.getLogger(__name__)
 
 PICTURES = {"whole picture": True, "square": False}  # whether the frames are put back
 
@@ -27,10 +31,9 @@ PICTURES = {"whole picture": True, "square": False}  # whether the frames are pu
 class JoyHalloSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="JoyHalloSampler",
+        return schema(
+            "JoyHalloSampler",
             display_name="JoyHallo Sampler",
-            category=CATEGORY,
             description="Makes the portrait speak: denoises the video chunk by chunk, 25 frames for a second of sound.",
             inputs=[
                 Model.Input("model", tooltip="From Load JoyHallo Models."),
@@ -49,8 +52,9 @@ class JoyHalloSampler(io.ComfyNode):
                     "preset",
                     options=list(PRESETS),
                     default="exact",
-                    tooltip="How nearly the original is followed. exact: its 40 steps and its numbers. balanced, fast "
-                    "and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that needs fewer steps.",
+                    tooltip="Speed against nearness to the original. exact: the original's 40 steps and its numbers. "
+                    "balanced, fast and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that needs "
+                    "fewer steps.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -66,7 +70,8 @@ class JoyHalloSampler(io.ComfyNode):
                     min=1.0,
                     max=20.0,
                     step=0.1,
-                    tooltip="How closely portrait and speech are followed. 1 takes half the time, with weaker lips.",
+                    tooltip="How closely portrait and speech are followed: 3.5 is the original's. 1 takes half the "
+                    "time, with weaker lips.",
                 ),
                 _weight("pose_weight", "the head moves with the speech"),
                 _weight("expression_weight", "brows, eyes and cheeks move with the speech"),
@@ -93,12 +98,14 @@ class JoyHalloSampler(io.ComfyNode):
                     label_on="go on after a stop",
                     label_off="begin anew",
                     tooltip="Finished chunks are kept on disk for two weeks, in 8 GB at most. After a cancel, a crash "
-                    "or a power cut the same workflow goes on from the last one. begin anew: nothing is kept or used.",
+                    "or a power cut the same workflow with the same seed goes on from the last one: keep the control "
+                    "below seed at fixed. begin anew: nothing is kept or used.",
                 ),
                 Steady.Input(
                     "steadiness",
                     optional=True,
-                    tooltip="From Steadiness, for long videos. Left open, chunks follow each other as in the original.",
+                    tooltip="From Steadiness, for long videos. Not connected, chunks follow each other as in the "
+                    "original.",
                 ),
                 io.Video.Input(
                     "background",
@@ -117,7 +124,12 @@ class JoyHalloSampler(io.ComfyNode):
                     tooltip="For Save Talking Video, with the sound that was spoken. It lies in a file, however long "
                     "it is: Get Video Components turns it into images, for an upscaler, say.",
                 ),
-                io.String.Output("report", display_name="report", tooltip="What was made, how fast, and how steady."),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="What the video was made with, how fast, and how steady it is: connect Preview as Text, "
+                    "and copy it when you ask for help.",
+                ),
                 io.Image.Output(
                     "drift",
                     display_name="drift",
@@ -177,8 +189,13 @@ class JoyHalloSampler(io.ComfyNode):
         preview = Preview(
             face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden and cls.hidden.unique_id
         )
+        report.begin_hashing(model)
+        used = report.used(take, preset)
+        log.info("Making a video:\n%s", used)
         made = take.shoot(preview)
-        return io.NodeOutput(made.video, made.report(), torch.from_numpy(made.drift.plot())[None].float() / 255)
+        told, plot = "\n".join([used, report.hashed(model), made.report()]), made.drift.plot()
+        ui = {"joyhallo_drift": [shown(plot)]} if len(made.drift.chunks) > 1 else None
+        return io.NodeOutput(made.video, told, torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:
@@ -208,5 +225,5 @@ def _region(name: str, region: str) -> io.Mask.Input:
         name,
         optional=True,
         tooltip=f"Where the {region} weight acts, over the square: connect the {region} mask of Face & Mask Prep after "
-        "editing it. Left open, the mask is used as it was found.",
+        "editing it. Not connected, the mask is used as it was found.",
     )

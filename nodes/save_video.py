@@ -15,7 +15,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..joyhallo.video import FORMATS, QUALITIES, VideoError, check, write
-from .sockets import CATEGORY
+from .sockets import schema
 from .video import Footage, SavedVideo, as_sound
 
 ABSENT = object()
@@ -24,10 +24,9 @@ ABSENT = object()
 class SaveTalkingVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SaveTalkingVideo",
+        return schema(
+            "SaveTalkingVideo",
             display_name="Save Talking Video",
-            category=CATEGORY,
             description=(
                 "Saves frames, or a video, together with sound in ComfyUI's output folder. The workflow is saved in "
                 "the file: drop an mp4, mov or webm on the canvas to get it back."

@@ -1,11 +1,14 @@
-"""The types of sockets that are not ComfyUI's own, and where in the menu the nodes stand."""
+"""The types of sockets that are not ComfyUI's own, and what the nodes' schemas have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
+
+from .aliases import aliases
 
 CATEGORY = "JoyHallo"
 
@@ -17,6 +20,13 @@ Face = io.Custom("JOYHALLO_FACE")
 Speech = io.Custom("JOYHALLO_SPEECH")
 Steady = io.Custom("JOYHALLO_STEADINESS")
 Landmarks = io.Custom("FACE_LANDMARKS")  # of newer ComfyUI's own face nodes
+
+
+def schema(node_id: str, **facts: Any) -> io.Schema:
+    """Of a node of ours."""
+    if any(field.name == "search_aliases" for field in fields(io.Schema)):  # of newer versions of ComfyUI
+        facts["search_aliases"] = aliases(node_id)
+    return io.Schema(node_id, category=CATEGORY, **facts)
 
 
 def expect(value: Any, kind: type, name: str, source: str) -> None:

@@ -4,22 +4,22 @@ from comfy_api.latest import io
 
 from ..joyhallo.config import CLIP_FRAMES
 from ..joyhallo.steadiness import Steadiness
-from .sockets import CATEGORY, Steady
+from .sockets import Steady, schema
 
 
 class JoyHalloSteadiness(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="JoyHalloSteadiness",
+        return schema(
+            "JoyHalloSteadiness",
             display_name="Steadiness",
-            category=CATEGORY,
             description="Keeps a long video as it began. The first 16 frames stay what they are without it.",
             inputs=[
                 io.Boolean.Input(
                     "hold_colours",
                     default=True,
-                    tooltip="Colours and contrast stay those of the first chunk, measured outside the lips.",
+                    tooltip="Keeps colours and contrast as they are in the first chunk of 16 frames, measured "
+                    "outside the lips.",
                 ),
                 io.Int.Input(
                     "overlap",
@@ -27,15 +27,15 @@ class JoyHalloSteadiness(io.ComfyNode):
                     min=0,
                     max=CLIP_FRAMES // 2,
                     tooltip="Frames of each chunk of 16 that the next one goes through again, to continue from them: "
-                    "smoother joints, with 4 at 4/3 of the time. 0 is the original.",
+                    "smoother joints; 4 takes a third more time. 0 is the original.",
                 ),
                 io.Int.Input(
                     "fade",
                     default=0,
                     min=0,
                     max=CLIP_FRAMES // 2,
-                    tooltip="Frames over which what jumps at a joint fades out, everywhere but on the lips. 4 do; they "
-                    "are a little softer than the others. 0: none.",
+                    tooltip="Frames over which a jump between two chunks fades out, everywhere but on the lips. 4 "
+                    "are enough; they look a little softer. 0: none.",
                 ),
                 io.Float.Input(
                     "anchor_every",
@@ -43,9 +43,9 @@ class JoyHalloSteadiness(io.ComfyNode):
                     min=0.0,
                     max=600.0,
                     step=1.0,
-                    tooltip="Seconds after which, in the quietest moment near, the picture itself is continued instead "
-                    "of the last frames: the face cannot drift further than it does in this time, but the head may "
-                    "jump, which overlap or fade soften. 0: never.",
+                    tooltip="Every so many seconds, in the quietest moment near, the video goes on from the picture "
+                    "itself instead of the last frames: the face cannot drift further than it does in this time, but "
+                    "the head may jump, which overlap or fade soften. 0: never.",
                 ),
             ],
             outputs=[Steady.Output("steadiness", display_name="steadiness", tooltip="For JoyHallo Sampler.")],

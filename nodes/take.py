@@ -32,7 +32,7 @@ from ..joyhallo.steadiness import DriftMeter, Steadiness, face_outside_lips, out
 from ..joyhallo.video import COPY, write
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview, lasting
+from .preview import Preview, lasting, temporary_folder
 from .video import WorkingCopy, is_whole_file
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
@@ -216,10 +216,6 @@ class Take:
 def _reel(video: Any) -> Reel:
     """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
     return Reel.of(video.get_stream_source()) if is_whole_file(video) else Reel(iter([video.get_components().images]))
-
-
-def temporary_folder() -> Path:
-    return Path(folder_paths.get_temp_directory())
 
 
 def journal_folder() -> Path:

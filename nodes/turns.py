@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..joyhallo.turns import GRAMMAR, Dialogue, TurnsError, divided, in_turn, together
 from .audio_encode import sound_of
-from .sockets import CATEGORY, chosen
+from .sockets import chosen, schema
 
 ORDERS = {"one after the other": in_turn, "at the same time": together}
 
@@ -15,10 +15,9 @@ ORDERS = {"one after the other": in_turn, "at the same time": together}
 class JoyHalloTurns(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="JoyHalloTurns",
+        return schema(
+            "JoyHalloTurns",
             display_name="Dialogue Turns",
-            category=CATEGORY,
             description="Makes two tracks for two speakers, of one recording in which they take turns or of one of "
             "each. Each track is silent while the other speaks, so that who listens rests.",
             inputs=[

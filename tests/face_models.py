@@ -1,6 +1,7 @@
 """Small stand-ins with the signatures of the face models: a detector that sees coloured dots, a recogniser of noise.
 
-A dot of 2 strides or more at the detector's 640 pixels is a face: red of 80, green of 160, blue of 320 pixels.
+A dot of 2 strides or more at the detector's 640 pixels is a face: red of 80, green of 160, blue of 320 pixels. If it is
+asked to, it sees the faces of the demo's drawings as well, by their skin.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ from onnx import TensorProto, helper, numpy_helper
 STRIDES = (8, 16, 32)
 REACH = 5.0  # from the dot to each side of the box, in strides
 COLORS = {80: (255, 0, 0), 160: (0, 255, 0), 320: (0, 0, 255)}
+SKIN, ALIKE = (244, 205, 178), 45  # of the drawings, and how far a colour may be off
+RING = 15
+SHARE = 0.57  # of skin in a face, less that around it
 
 
-def write_models(folder: Path, nose: float = 0.0, names: tuple[str, str] = ("scrfd_10g_bnkps", "glintr100")) -> Path:
+def write_models(
+    folder: Path,
+    nose: float = 0.0,
+    names: tuple[str, str] = ("scrfd_10g_bnkps", "glintr100"),
+    drawings: bool = False,
+) -> Path:
     """nose: how far it lies off the middle of the eyes, in strides; the eyes are 4 apart."""
     folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(detector(nose), folder / f"{names[0]}.onnx")
+    onnx.save(detector(nose, drawings), folder / f"{names[0]}.onnx")
     onnx.save(recogniser(), folder / f"{names[1]}.onnx")
     return folder
 
 
-def detector(nose: float) -> onnx.ModelProto:
+def detector(nose: float, drawings: bool = False) -> onnx.ModelProto:
     """Input (1, 3, height, width); outputs scores, boxes and marks per stride, two anchors per cell."""
     marks = [-2, -1.5, 2, -1.5, nose, 0, -1.5, 2, 1.5, 2]
     nodes, weights, outputs = [], [], {"score": [], "box": [], "marks": []}
@@ -35,6 +44,14 @@ def detector(nose: float) -> onnx.ModelProto:
 
     constant("flat", np.array([-1, 1], np.int64))
     constant("zero", np.zeros(1, np.float32))
+    if drawings:
+        seen = constant("seen", (np.array(SKIN, np.float32).reshape(1, 3, 1, 1) - 127.5) / 128)
+        summed = constant("summed", np.full((1, 3, 1, 1), -128 / ALIKE, np.float32)), constant("one", np.float32([1]))
+        nodes.append(helper.make_node("Sub", ["input.1", seen], ["off"]))
+        nodes.append(helper.make_node("Abs", ["off"], ["apart"]))
+        nodes.append(helper.make_node("Conv", ["apart", *summed], ["alike"]))
+        nodes.append(helper.make_node("Relu", ["alike"], ["skin"]))
+        constant("ring", ring())
     for channel, stride in enumerate(STRIDES):
         mix = np.full((1, 3, 1, 1), -0.5, np.float32)
         mix[0, channel] = 1  # 2 for the pure colour, 0 for greys
@@ -47,7 +64,16 @@ def detector(nose: float) -> onnx.ModelProto:
         scaled = constant(f"gain{stride}", np.float32(12)), constant(f"bias{stride}", np.float32(-21))
         nodes.append(helper.make_node("Mul", [f"mean{stride}", scaled[0]], [f"gained{stride}"]))
         nodes.append(helper.make_node("Add", [f"gained{stride}", scaled[1]], [f"logit{stride}"]))
-        nodes.append(helper.make_node("Sigmoid", [f"logit{stride}"], [f"cell{stride}"]))
+        if drawings:
+            pooled = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
+            nodes.append(helper.make_node("AveragePool", ["skin"], [f"skin{stride}"], **pooled))
+            nodes.append(helper.make_node("Conv", [f"skin{stride}", "ring"], [f"share{stride}"], pads=[RING // 2] * 4))
+            steep = constant(f"steep{stride}", np.float32(100)), constant(f"edge{stride}", np.float32(-100 * SHARE))
+            nodes.append(helper.make_node("Mul", [f"share{stride}", steep[0]], [f"raised{stride}"]))
+            nodes.append(helper.make_node("Add", [f"raised{stride}", steep[1]], [f"drawn{stride}"]))
+            nodes.append(helper.make_node("Max", [f"logit{stride}", f"drawn{stride}"], [f"either{stride}"]))
+        found = f"either{stride}" if drawings else f"logit{stride}"
+        nodes.append(helper.make_node("Sigmoid", [found], [f"cell{stride}"]))
         nodes.append(helper.make_node("Reshape", [f"cell{stride}", "flat"], [f"cells{stride}"]))
         nodes.append(helper.make_node("Concat", [f"cells{stride}"] * 2, [f"anchors{stride}"], axis=1))
         nodes.append(helper.make_node("Reshape", [f"anchors{stride}", "flat"], [f"score{stride}"]))
@@ -61,6 +87,14 @@ def detector(nose: float) -> onnx.ModelProto:
     picture = helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [1, 3, "?", "?"])
     ordered = [*outputs["score"], *outputs["box"], *outputs["marks"]]
     return _model(helper.make_graph(nodes, "detector", [picture], ordered, weights))
+
+
+def ring() -> np.ndarray:
+    """What is in the middle less what is around it, over cells of a stride."""
+    inside, outside = np.zeros((RING, RING), bool), np.ones((RING, RING), bool)
+    inside[3:-3, 4:-4] = True
+    outside[2:-2, 3:-3] = False
+    return (inside / inside.sum() - outside / outside.sum()).astype(np.float32)[None, None]
 
 
 def recogniser() -> onnx.ModelProto:

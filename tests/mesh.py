@@ -6,6 +6,7 @@ The wheel itself cannot be installed beside current libraries, but its two model
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ MODELS = {
 }
 EYES = (33, 263)  # outer corners
 ROI = 1.5  # of the detector's box
+IRISES = 10  # points that newer meshes end in
 
 
 def cache_folder() -> Path:
@@ -68,6 +70,48 @@ class Network:
 @cache
 def network(name: str) -> Network:
     return Network(models()[name])
+
+
+def task() -> bytes:
+    """A .task file as MediaPipe's own face landmarker takes it: its irises are constant, the other 468 points true."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("face_detector.tflite", models()["detector"])
+        archive.writestr("face_landmarks_detector.tflite", _with_irises(models()["mesh"]))
+    return packed.getvalue()
+
+
+def _with_irises(content: bytes) -> bytes:
+    """The mesh with a row of zeros after its points: the landmarker counts on 478 of them."""
+    flatbuffers = pytest.importorskip("flatbuffers", reason="flatbuffers edits the face mesh")
+    tflite = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert edits the face mesh")
+    model = tflite.ModelT.InitFromPackedBuf(content)
+    (graph,) = model.subgraphs
+    points = next(index for index in graph.outputs if graph.tensors[index].shape[-1] == 1404)
+
+    def tensor(name: bytes, width: int, buffer: int) -> int:
+        made = tflite.TensorT()
+        made.shape, made.type, made.name, made.buffer = [1, 1, 1, width], tflite.TensorType.FLOAT32, name, buffer
+        graph.tensors.append(made)
+        return len(graph.tensors) - 1
+
+    zeros, code, joining = tflite.BufferT(), tflite.OperatorCodeT(), tflite.OperatorT()
+    zeros.data = list(bytes(4 * 3 * IRISES))
+    model.buffers.append(zeros)
+    code.builtinCode = code.deprecatedBuiltinCode = tflite.BuiltinOperator.CONCATENATION
+    code.version = 1
+    model.operatorCodes.append(code)
+    joining.opcodeIndex = len(model.operatorCodes) - 1
+    joining.inputs = [points, tensor(b"irises", 3 * IRISES, len(model.buffers) - 1)]
+    joining.outputs = [tensor(b"points", 1404 + 3 * IRISES, 0)]
+    joining.builtinOptionsType = tflite.BuiltinOptions.ConcatenationOptions
+    joining.builtinOptions = tflite.ConcatenationOptionsT()
+    joining.builtinOptions.axis = 3
+    graph.operators.append(joining)
+    graph.outputs = [joining.outputs[0] if index == points else index for index in graph.outputs]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def anchors() -> np.ndarray:

@@ -1,8 +1,10 @@
+import hashlib
+
 import pytest
 import small
 import torch
 
-from joyhallo.fingerprint import ENDS, of_module, of_tensors
+from joyhallo.fingerprint import ENDS, of_file, of_module, of_tensors
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -46,3 +48,11 @@ def test_a_network_with_other_weights_is_another():
     with torch.no_grad():
         next(other.denoising_unet.parameters()).mul_(1.001)
     assert of_module(net) != of_module(other)
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    file = tmp_path / "net.pth"
+    for content in (b"one", b"another"):
+        file.write_bytes(content)
+        assert of_file(file).result() == hashlib.sha256(content).hexdigest()
+    assert of_file(file) is of_file(file)

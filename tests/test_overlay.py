@@ -9,7 +9,7 @@ from test_faces import drawn_mesh
 
 from joyhallo.boxes import Box
 from joyhallo.masks import OUTLINE
-from joyhallo.overlay import DIMMED, SIDES, TINTS, overlay
+from joyhallo.overlay import DIMMED, SIDES, TINTS, numbered, overlay
 from joyhallo.portrait import Framing, Prepared, Wishes, prepare
 
 GRAY = 120
@@ -96,6 +96,9 @@ def test_several_faces_are_numbered_and_the_chosen_one_stands_out():
         inked = {number: lines(picture)[label].mean() for number, picture in shown.items()}
         assert inked[choice] > 0.5  # black on white
         assert 0.01 < inked[1 - choice] < 0.5  # white on black
+    undecided = numbered(flat(1000, 800), [Box(140, 340, 260, 460), Box(740, 340, 860, 460)])
+    assert 0.01 < lines(undecided)[300:338, 142:164].mean() < 0.5
+    assert (undecided[600:] == GRAY).all()
     alone = lines(overlay(prepared(meshes[0])))
     assert not alone[308:330, 142:164].any()
 

@@ -12,7 +12,7 @@ from test_faces import DrawnMeshes, astronaut, drawn_mesh
 
 from joyhallo import faces
 from joyhallo.boxes import Box
-from joyhallo.faces import Face, FaceError, FaceModels
+from joyhallo.faces import Face, FaceError, FaceModels, Undecided
 from joyhallo.libraries import LibraryError
 from joyhallo.portrait import Finders, Framing, Prepared, Wishes, prepare
 
@@ -173,8 +173,9 @@ def test_landmarks_are_chosen_among_from_left_to_right(landmarks):
         assert found.face.box.center[0] == pytest.approx(x, abs=1)
         assert [round(box.center[0]) for box in found.found.boxes] == [100, 300, 500]
         assert found.found.number == {100: 0, 300: 1, 500: 2}[x]
-    with pytest.raises(FaceError, match="3 faces were found"):
+    with pytest.raises(Undecided, match="3 faces were found") as undecided:
         prepare(scene(), wishes=Wishes("auto", landmarks, identity="neutral"))
+    assert [round(box.center[0]) for box in undecided.value.boxes] == [100, 300, 500]
     with pytest.raises(FaceError, match="Face 3 was asked for, but 3 faces"):
         prepare(scene(), wishes=Wishes(3, landmarks, identity="neutral"))
 

@@ -2,6 +2,8 @@ import re
 
 from shared import REPOSITORY
 
+import joyhallo
+
 
 def test_requirements_are_those_of_the_package():
     """ComfyUI Manager reads requirements.txt, pip the project file."""
@@ -14,3 +16,7 @@ def test_requirements_are_those_of_the_package():
     assert [line.replace('"', "'") for line in wanted] == declared
     assert not any(re.match("(torch|numpy|torchvision|torchaudio)\\b", line) for line in wanted)
     assert "transformers" in wanted  # any version
+
+
+def test_the_version_is_that_of_the_package():
+    assert f'\nversion = "{joyhallo.__version__}"\n' in (REPOSITORY / "pyproject.toml").read_text()

@@ -61,3 +61,58 @@ def test_a_prompt_by_hand():
         "1": {"class_type": "Load", "inputs": {"file": "a.png"}},
         "2": {"class_type": "Draw", "inputs": {"picture": ["1", 0], "seed": 0}},
     }
+
+
+def subgraph(name, links, **node):
+    """One node of `Draw` behind the sockets of another."""
+    puts = [
+        {"name": "picture", "link": 1},
+        {"name": "strength", "link": 2, "widget": {"name": "strength"}},
+        {"name": "seed", "link": None, "widget": {"name": "seed"}},
+    ]
+    inside = {"id": 5, "type": "Draw", "inputs": puts, "widgets_values": [42, "fixed", 0.5, "hard"], **node}
+    keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    return {"id": name, "nodes": [inside], "links": [dict(zip(keys, link, strict=True)) for link in links]}
+
+
+def test_subgraphs_are_run_as_what_they_hold():
+    """Numbers of nodes within, and where a value comes from, as ComfyUI's page sends them."""
+    drawing = subgraph("drawing", [(1, -10, 0, 5, 0, "IMAGE"), (2, -10, 1, 5, 2, "FLOAT"), (3, 5, 0, -20, 0, "IMAGE")])
+    sockets = [{"name": "picture", "link": 1}, {"name": "strength", "link": None, "widget": {"name": "strength"}}]
+    workflow = {
+        "nodes": [
+            {"id": 1, "type": "Load", "widgets_values": ["a.png"]},
+            {"id": 2, "type": "drawing", "inputs": sockets, "widgets_values": [0.75]},
+            {"id": 3, "type": "drawing", "inputs": [{**sockets[0], "link": 2}, sockets[1]], "widgets_values": []},
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 3, 0, "IMAGE"]],
+        "definitions": {"subgraphs": [drawing]},
+    }
+    assert as_prompt(workflow, NODES) == {
+        "1": {"class_type": "Load", "inputs": {"file": "a.png"}},
+        "2:5": {
+            "class_type": "Draw",
+            "inputs": {"picture": ["1", 0], "seed": 42, "strength": 0.75, "kind": "hard"},
+        },
+        "3:5": {
+            "class_type": "Draw",
+            "inputs": {"picture": ["2:5", 0], "seed": 42, "strength": 0.5, "kind": "hard"},
+        },
+    }
+
+
+def test_subgraphs_within_subgraphs():
+    inner = subgraph("inner", [(1, -10, 0, 5, 0, "IMAGE"), (2, -10, 1, 5, 2, "FLOAT"), (3, 5, 0, -20, 0, "IMAGE")])
+    outer = subgraph(
+        "outer", [(1, -10, 0, 5, 0, "IMAGE"), (2, -10, 1, 5, 1, "FLOAT")], type="inner", widgets_values=[0.25]
+    )
+    workflow = {
+        "nodes": [
+            {"id": 1, "type": "Load", "widgets_values": ["a.png"]},
+            {"id": 9, "type": "outer", "inputs": [{"name": "picture", "link": 1}, {"name": "strength", "link": 2}]},
+        ],
+        "links": [[1, 1, 0, 9, 0, "IMAGE"], [2, 1, 1, 9, 1, "FLOAT"]],
+        "definitions": {"subgraphs": [outer, inner]},
+    }
+    drawn = as_prompt(workflow, NODES)["9:5:5"]
+    assert drawn["inputs"] == {"picture": ["1", 0], "seed": 42, "strength": ["1", 1], "kind": "hard"}

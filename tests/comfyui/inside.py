@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 NAME = "joyhallo_pack"
 
 
-def load_pack(tree: Path) -> ModuleType:
+def load_pack(tree: Path, root: Path = ROOT, name: str = NAME) -> ModuleType:
     """Import ComfyUI's modules from its tree, on the CPU, then the pack by its folder. Both stay imported."""
-    if NAME in sys.modules:
-        return sys.modules[NAME]
+    if name in sys.modules:
+        return sys.modules[name]
     path = list(sys.path)
     sys.path[:] = [str(tree), *(entry for entry in path if Path(entry or ".").resolve() != ROOT)]
     try:
@@ -24,11 +24,11 @@ def load_pack(tree: Path) -> ModuleType:
         import nodes  # noqa: F401  ComfyUI's, before any import inside of it could find the pack's
 
         spec = importlib.util.spec_from_file_location(
-            NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+            name, root / "__init__.py", submodule_search_locations=[str(root)]
         )
         assert spec is not None
         assert spec.loader is not None
-        pack = sys.modules[NAME] = importlib.util.module_from_spec(spec)
+        pack = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(pack)
     finally:
         sys.path[:] = path

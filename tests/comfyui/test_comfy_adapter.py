@@ -128,7 +128,7 @@ def test_the_sizes_of_the_published_networks_are_asked_for(pack, checkpoint):
     settings = pack.joyhallo.sampling.Settings()
     expected = pack.joyhallo.memory.working_memory(NetConfig(), settings, 512, torch.float32)
     published = pack.nodes.comfy_adapter.JoyHalloModel(
-        model.name, ModelConfig(NetConfig()), model.net, model.precision, model.patchers
+        model.name, model.path, ModelConfig(NetConfig()), model.net, model.precision, model.patchers
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manager, "load_models_gpu", lambda models, memory_required: asked.append(memory_required))

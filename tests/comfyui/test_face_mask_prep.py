@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_faces import dots, drawn_mesh
 
 import joyhallo.portrait as engine
@@ -162,6 +166,53 @@ def test_the_identity_is_that_of_the_chosen_face(run, models):
     expected = models.detector.faces(dots((180, 240, 160), (460, 240, 160)))
     assert torch.equal(left["face"].identity, torch.from_numpy(expected[0].identity))
     assert torch.equal(right["face"].identity, torch.from_numpy(expected[1].identity))
+
+
+# ---- what the node shows
+
+
+def boxes_of(*meshes: np.ndarray) -> list:
+    """As parts of the picture's width and height."""
+    corners = [(*mesh.min(0), *mesh.max(0)) for mesh in meshes]
+    return [pytest.approx(np.array(box) / (WIDTH, HEIGHT, WIDTH, HEIGHT), abs=2e-3) for box in corners]
+
+
+def test_the_node_shows_the_faces_and_which_was_taken(node, pack):
+    import folder_paths
+
+    with torch.inference_mode():
+        given = {**INPUTS, "landmarks": landmarks(LEFT, RIGHT), "which_face": "1"}
+        found = node.execute(picture(), **given)
+    (told,) = found.ui["joyhallo_faces"]
+    assert told["faces"] == boxes_of(LEFT, RIGHT)
+    assert told["chosen"] == 1
+    assert told["image"]["type"] == "temp"
+    seen = np.array(Image.open(Path(folder_paths.get_temp_directory(), told["image"]["filename"])))
+    assert np.array_equal(seen, (found.args[5][0] * 255).round().byte().numpy())
+
+
+class Page:
+    """ComfyUI's server, as far as nodes send to it."""
+
+    client_id = "who asked"
+
+    def __init__(self):
+        self.sent = []
+
+    def send_sync(self, *event):
+        self.sent.append(event)
+
+
+def test_faces_are_offered_where_none_was_chosen(node, pack, monkeypatch):
+    page, hidden = Page(), SimpleNamespace(unique_id="5:3")
+    monkeypatch.setattr(pack.nodes.face_mask_prep, "page", lambda: page)
+    monkeypatch.setattr(node, "hidden", hidden)
+    alike = drawn_mesh(460, 240, 121)
+    with pytest.raises(ValueError, match="2 faces were found"):
+        node.execute(picture(), **{**INPUTS, "landmarks": landmarks(LEFT, alike)})
+    ((event, told, client),) = page.sent
+    assert (event, told["node"], told["chosen"], client) == ("joyhallo.faces", "5:3", None, "who asked")
+    assert told["faces"] == boxes_of(LEFT, alike)
 
 
 # ---- what does not fit

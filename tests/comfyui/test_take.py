@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import math
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from loaded import Loaded
+from PIL import Image
+
+from demo.bundle import FOLDER
+from demo.comfyui import VERSION as COMFYUI
 
 SETTINGS = {"seed": 1, "preset": "exact", "steps": 2, "cfg": 1.0, "size": 64, "picture": "square", "resume": False}
 WEIGHTS = dict.fromkeys(("pose_weight", "expression_weight", "lip_weight"), 1.0)
@@ -89,13 +96,47 @@ def test_saved_by_comfyuis_own_node_it_plays(make, plain, tmp_path):
 
 def test_the_report_says_what_was_made(make):
     _, report, drift = make()
-    assert re.match(
-        r"50 frames in 4 chunks; up to [\d.]+ MB on disk, where [\d.]+ GB are free; [\d.]+ MB of mem", report
+    assert re.search(
+        r"\n50 frames in 4 chunks; up to [\d.]+ MB on disk, where [\d.]+ GB are free; [\d.]+ MB of mem", report
     )
-    assert "Made in " in report
+    assert "\nMade in " in report
     assert "a joint changes the picture" in report
     assert drift.shape[0] == 1
     assert drift.std() > 0.05
+
+
+def test_the_report_says_what_it_was_made_with(make, loaded, steady):
+    lip_weight = [0.5] * 25 + [1.5] * 25
+    _, report, _ = make(
+        seed=77, preset="draft", steps=0, lip_weight=lip_weight, steadiness=steady(hold_colours=True, fade=4)
+    )
+    lines = dict(line.split(": ", 1) for line in report.splitlines()[:10])
+    shown = hashlib.sha256((FOLDER / "net.safetensors").read_bytes()).hexdigest()
+    assert lines["Checkpoint's SHA-256"] == shown
+    assert lines["Checkpoint"].startswith("demo, a JoyHallo network, weights ")
+    assert lines["Speech"] == "demo, 2.00 s"
+    assert lines["Sampling"] == (
+        "seed 77, preset draft with dpmpp_2m and 6 steps, cfg 1, weights pose 1, expression 1, lip 0.5 to 1.5"
+    )
+    assert lines["Picture"] == "512x512, no face looked for, window 512x512 pixels at (0, 0), identity neutral"
+    assert lines["Frames"] == "64x64, as they are"
+    assert lines["Steadiness"] == "colours held, fade 4"
+    assert f"ComfyUI {COMFYUI}" in lines["Versions"]
+    assert f"PyTorch {torch.__version__}" in lines["Versions"]
+    assert lines["Device"].startswith("cpu, ")
+
+
+def test_a_clip_of_several_chunks_shows_its_drift_on_the_node(pack, loaded, speech):
+    given = {"model": loaded.model, "vae": loaded.vae, "face": loaded.face, **SETTINGS, **WEIGHTS}
+    with torch.inference_mode():
+        found = loaded.sampler.execute(speech=speech, **given)
+        alone = loaded.sampler.execute(speech=loaded.speech, **{**given, "seed": 2})
+    (shown,) = found.ui["joyhallo_drift"]
+    import folder_paths
+
+    seen = np.array(Image.open(Path(folder_paths.get_temp_directory(), shown["filename"])))
+    assert np.array_equal(seen, (found.args[2][0] * 255).round().byte().numpy())
+    assert alone.ui is None  # half a second is a single chunk
 
 
 # ---- room

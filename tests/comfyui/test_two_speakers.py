@@ -1,4 +1,7 @@
-"""The example workflow for two people: each face follows its own track, and both end up in one video."""
+"""The example workflow for two people: each face follows its own track, and both end up in one video.
+
+With the small model that comes with the nodes, and with masks for the faces, which tell to the pixel what is whose.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import json
 import av
 import numpy as np
 import pytest
+from film import MODELS
 from numpy.typing import NDArray
 from PIL import Image
 
 from demo.bundle import FOLDER
-from demo.comfyui import ROOT, Client
+from demo.comfyui import ROOT, Client, Prompt
 from demo.workflow import as_prompt
 
 WORKFLOW = ROOT / "example_workflows" / "two_speakers.json"
@@ -26,6 +30,7 @@ def film(server):
     def film(turns: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         prompt = as_prompt(workflow, client.nodes())
         small = {
+            "LoadJoyHalloModels": MODELS,
             "LoadAudio": {"audio": "short.wav"},
             "JoyHalloTurns": {"turns": turns},
             "JoyHalloSampler": {"size": 64, "steps": 2, "resume": False},
@@ -33,6 +38,7 @@ def film(server):
         }
         for node in prompt.values():
             node["inputs"].update(small.get(node["class_type"], {}))
+        mask_faces(prompt)
         run = client.run(prompt)
         assert run.status == "success", run.message
         saving = next(number for number, node in prompt.items() if node["class_type"] == "SaveTalkingVideo")
@@ -44,6 +50,16 @@ def film(server):
         return pictures, heard
 
     return film
+
+
+def mask_faces(prompt: Prompt) -> None:
+    faces = [node["inputs"] for node in prompt.values() if node["class_type"] == "FaceMaskPrep"]
+    for number, face in enumerate(sorted(faces, key=lambda face: face["which_face"])):
+        for mask, channel in (("face_mask", ("red", "green")[number]), ("lip_mask", "blue")):
+            source = {"image": "couple_masks.png", "channel": channel}
+            prompt[f"{mask} {number}"] = {"class_type": "LoadImageMask", "inputs": source}
+            face[mask] = [f"{mask} {number}", 0]
+        face.update(which_face="auto", identity="neutral")
 
 
 @pytest.fixture(scope="module")

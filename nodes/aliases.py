@@ -1,0 +1,46 @@
+"""Words by which people look for a node that does not have them in its name, in English and in Chinese."""
+
+WORDS = {
+    "LoadJoyHalloModels": (
+        "joyhallo loader, hallo loader, checkpoint loader, talking head model, talking portrait model, "
+        "lip sync model, wav2vec2 loader, insightface loader, 加载模型, 加载器, 模型加载, 数字人模型, 对口型模型"
+    ),
+    "FaceMaskPrep": (
+        "face crop, face detect, face detection, detect face, face landmarks, face mask, lip mask, mouth mask, "
+        "choose face, select face, portrait prep, reference image, insightface, mediapipe, 人脸检测, 人脸识别, "
+        "人脸裁剪, 选择人脸, 人脸遮罩, 嘴部遮罩, 唇部遮罩, 肖像, 人像, 数字人"
+    ),
+    "JoyHalloTurns": (
+        "two speakers, dialogue, dialog, conversation, multi speaker, speaker turns, diarization, split audio, "
+        "podcast, interview, 对话, 双人, 两人对话, 多人说话, 轮流说话, 音频拆分, 播客, 访谈"
+    ),
+    "ChineseWav2Vec2Encode": (
+        "audio encode, audio encoder, audio features, audio embeds, speech encode, speech features, wav2vec, "
+        "voice, vocal separation, audio driven, mandarin, 音频编码, 语音编码, 语音特征, 音频特征, 人声分离, "
+        "音频驱动, 语音驱动, 中文语音, 普通话"
+    ),
+    "JoyHalloMotion": (
+        "keyframes, schedule, lip strength, mouth opening, expression strength, head motion, head pose, "
+        "expressiveness, silence gate, pauses, weight schedule, 关键帧, 动作曲线, 口型强度, 嘴巴张合, 表情强度, "
+        "头部动作, 停顿, 静音闭嘴"
+    ),
+    "JoyHalloSteadiness": (
+        "long video, stabilize, stability, drift, color drift, colour drift, color match, flicker, consistency, "
+        "seam, overlap, context overlap, 长视频, 稳定, 防漂移, 颜色漂移, 偏色, 闪烁, 一致性, 接缝, 重叠"
+    ),
+    "JoyHalloSampler": (
+        "talking head, talking portrait, talking avatar, talking photo, speaking portrait, digital human, avatar, "
+        "lip sync, lipsync, lip-sync, audio driven, audio to video, image to video, portrait animation, "
+        "face animation, hallo, 数字人, 口型, 对口型, 口型同步, 唇形, 唇形同步, 说话, 说话视频, 会说话的照片, "
+        "照片说话, 让照片开口, 音频驱动, 语音驱动, 肖像动画, 图生视频, 口播, 采样器"
+    ),
+    "SaveTalkingVideo": (
+        "save video, video combine, combine video, export video, write video, mp4, webm, mov, mkv, prores, "
+        "video with audio, audio sync, talking head, 保存视频, 视频合成, 合并为视频, 导出视频, 输出视频, "
+        "音画同步, 数字人"
+    ),
+}
+
+
+def aliases(node_id: str) -> list[str]:
+    return WORDS[node_id].split(", ")

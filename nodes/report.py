@@ -1,0 +1,116 @@
+"""What a video is made with, in words: what someone needs to know who is asked for help."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfyui_version import __version__ as comfyui_version
+
+from ..joyhallo import __version__
+from ..joyhallo.config import FPS, REGIONS
+from ..joyhallo.fingerprint import of_file, of_module
+from ..joyhallo.portrait import Prepared
+from ..joyhallo.sampling import Settings
+from ..joyhallo.steadiness import Steadiness
+from .comfy_adapter import JoyHalloModel
+
+LIBRARIES = ("transformers", "insightface", "mediapipe", "onnxruntime", "av")
+SHORT = 12  # digits of a digest that tell weights apart
+
+
+def used(take: Any, preset: str) -> str:
+    """A line for each part of a run of the sampler."""
+    face: Prepared = take.face
+    lines = {
+        "Versions": _versions(),
+        "Device": _device(take.model),
+        "Checkpoint": f"{take.model.name}, a {_kind(take.model)}, in {take.model.precision}",
+        "Speech": f"{take.speech.encoder}, {take.speech.length / FPS:.2f} s",
+        "VAE": f"weights {of_module(take.vae.first_stage_model)[:SHORT]}, in {_named(take.vae.vae_dtype)}",
+        "Picture": _picture(face),
+        "Sampling": _sampling(take.settings, preset),
+        "Frames": f"{_sized(face.frame.size)}, {'put into the whole picture' if take.whole else 'as they are'}"
+        f"{'' if take.background is None else ' of another video'}",
+        "Steadiness": _steadiness(take.steadiness),
+    }
+    return "\n".join(f"{name}: {words}" for name, words in lines.items())
+
+
+def begin_hashing(model: JoyHalloModel) -> None:
+    """So that it is done when the video is."""
+    with suppress(OSError):
+        of_file(model.path)
+
+
+def hashed(model: JoyHalloModel) -> str:
+    try:
+        return f"Checkpoint's SHA-256: {of_file(model.path).result()}"
+    except OSError as error:
+        return f"Checkpoint's SHA-256: unknown, as the file cannot be read any more ({error.strerror})"
+
+
+def _versions() -> str:
+    ours = f"JoyHallo nodes {__version__}, ComfyUI {comfyui_version}, Python {platform.python_version()}"
+    return ", ".join([ours, f"PyTorch {torch.__version__}", *_libraries()])
+
+
+def _libraries() -> Iterator[str]:
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
+
+
+def _device(model: JoyHalloModel) -> str:
+    manager = comfy.model_management
+    memory = manager.get_total_memory(model.device) / 2**30
+    name, system = manager.get_torch_device_name(model.device), platform.system()
+    return f"{name}, {memory:.1f} GiB, {manager.vram_state.name}, on {system}"
+
+
+def _kind(model: JoyHalloModel) -> str:
+    return f"{'Hallo' if model.config.net.regional_audio else 'JoyHallo'} network, weights {model.fingerprint[:SHORT]}"
+
+
+def _picture(face: Prepared) -> str:
+    window = face.frame.window
+    found = "no face looked for" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
+    identity = "from the picture" if face.identity.any() else "neutral"
+    return f"{_sized(face.frame.picture)}, {found}, window {window}, identity {identity}"
+
+
+def _sampling(settings: Settings, preset: str) -> str:
+    return (
+        f"seed {settings.seed}, preset {preset} with {settings.solver} and {settings.steps} steps, cfg "
+        f"{settings.guidance:g}, weights {_weights(settings)}"
+    )
+
+
+def _weights(settings: Settings) -> str:
+    rows = torch.as_tensor(settings.weights, dtype=torch.float32).reshape(-1, len(REGIONS))
+    low, high = rows.amin(0).tolist(), rows.amax(0).tolist()
+    spans = zip(REGIONS, low, high, strict=True)
+    return ", ".join(f"{name} {a:g}" if a == b else f"{name} {a:.3g} to {b:.3g}" for name, a, b in spans)
+
+
+def _steadiness(steadiness: Steadiness) -> str:
+    wishes = {
+        "colours held": steadiness.hold_colours,
+        f"overlap {steadiness.overlap}": steadiness.overlap,
+        f"fade {steadiness.fade}": steadiness.fade,
+        f"anchored every {steadiness.anchor_every:g} s": steadiness.anchor_every,
+    }
+    return ", ".join(words for words, wished in wishes.items() if wished) or "none"
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _sized(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

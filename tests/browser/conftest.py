@@ -1,0 +1,89 @@
+"""ComfyUI's page as people see it: two versions of it, classic and Nodes 2.0, in English and in Chinese."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from canvases import install_finder
+from film import shorten
+from test_faces import drawn_mesh
+
+from demo.__main__ import prepare
+from demo.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
+from demo.comfyui import Server, get_comfyui
+
+WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
+
+
+@dataclass(frozen=True)
+class View:
+    newest: bool  # or the page that the environment pins
+    nodes2: bool
+    language: str
+    seed: int  # ComfyUI does not run again what it ran for another view
+
+    def __str__(self) -> str:
+        return f"{'newest' if self.newest else 'pinned'}-{'nodes2' if self.nodes2 else 'classic'}-{self.language}"
+
+
+# The pinned page shows no pack's Chinese, whatever the pack.
+PINNED, PINNED_NODES2 = View(False, False, "en", 1), View(False, True, "en", 2)
+NEWEST, CHINESE = View(True, False, "en", 3), View(True, True, "zh", 4)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    pytest.importorskip("playwright", reason="playwright drives the browser")
+    try:
+        find_browser()
+    except NoBrowser as missing:
+        pytest.skip(str(missing))
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    """ComfyUI's folders; `short.wav` is a recording of four chunks, `couple.png` a picture of two people."""
+    if os.environ.get(WITHOUT):
+        pytest.skip(f"{WITHOUT} is set, so nothing is tried in ComfyUI")
+    get_comfyui()
+    base = tmp_path_factory.mktemp("comfyui")
+    prepare(base)
+    shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=1.6)
+    install_finder(base, drawn_mesh(256, 288, 230), drawn_mesh(768, 288, 230))
+    return base
+
+
+@pytest.fixture(scope="session")
+def start(base) -> Iterator[Callable[[bool], Server]]:
+    """One server for each version of the page, once it is needed."""
+    with ExitStack() as stack:
+        servers: dict[bool, Server] = {}
+
+        def start(newest: bool) -> Server:
+            if newest not in servers:
+                page = ("--front-end-root", str(newest_frontend())) if newest else ()
+                servers[newest] = stack.enter_context(Server(base, ("--cpu", *page)))
+            return servers[newest]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def view(request) -> View:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def page(view, browser, base, start) -> Iterator[Page]:
+    """Shared by all tests of a view: each drops a workflow of its own, which opens in a tab of its own."""
+    server = start(view.newest)
+    settings(base, view.language, view.nodes2)
+    with browser.open(server.url) as page:
+        yield page

@@ -1,0 +1,148 @@
+"""What someone sees and does who never opens a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from canvases import couple, demo
+from conftest import CHINESE, NEWEST, PINNED, PINNED_NODES2
+
+from demo.comfyui import ROOT
+
+VIDEO = """name => {
+  const seen = video => video.checkVisibility() && video.currentSrc.includes(name)
+  const video = [...document.querySelectorAll('video')].find(seen)
+  if (!video || video.readyState < 2) return null
+  const {videoWidth: width, videoHeight: height} = video
+  const canvas = Object.assign(document.createElement('canvas'), {width, height})
+  const pen = canvas.getContext('2d')
+  pen.drawImage(video, 0, 0)
+  const values = pen.getImageData(0, 0, width, height).data.filter((_, i) => i % 4 !== 3)
+  const [darkest, brightest] = [Math.min(...values), Math.max(...values)]
+  return brightest - darkest > 50 && [width, height, video.currentTime]
+}"""
+TEXT = """pattern => {
+  const seen = element => !element.children.length && element.checkVisibility()
+  return [...document.querySelectorAll('p, span, div')].some(e => seen(e) && new RegExp(pattern).test(e.textContent))
+}"""
+
+
+def views(*chosen):
+    return pytest.mark.parametrize("view", chosen, indirect=True, ids=str)
+
+
+def only(found: list):
+    (one,) = found
+    return one
+
+
+# ---- from a file to a video
+
+
+@views(PINNED, PINNED_NODES2, NEWEST, CHINESE)
+def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
+    page.drop(demo(JoyHalloSampler={0: view.seed}))
+    assert page.missing() == []
+    sampler = only(page.nodes("JoyHalloSampler"))
+    page.look_at(sampler, 0.8)
+    page.queue()
+    page.tab.wait_for_function(TEXT, arg=r"^About .* left\.$", timeout=60_000)
+    assert page.wait() == "success"
+    plot = page.tab.locator("a.joyhallo-link img:visible")
+    plot.wait_for()
+    assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") == 768
+    saving = only(page.nodes("SaveTalkingVideo"))
+    page.look_at(saving, 0.8)
+    told = [
+        told for told in page.seen("executed") if (told["prompt_id"], told["node"]) == (page.prompt_id, str(saving))
+    ]
+    file = only(told)["output"]["images"][0]["filename"]
+    first_frame = page.tab.wait_for_function(VIDEO, arg=file, timeout=30_000)  # until it is not blank
+    assert first_frame.json_value() == [64, 64, 0]
+    assert page.errors == []
+
+
+# ---- choosing a face
+
+
+@views(PINNED, CHINESE)
+def test_a_click_on_another_face_chooses_it(page, view):
+    page.drop(couple(FaceMaskPrep={2: 1 + view.seed / 10}))  # face_expand
+    node = only(page.nodes("FaceMaskPrep"))
+    saved = page.tab.evaluate("() => app.graph.serialize().nodes.map(node => node.widgets_values)")
+    assert page.run() == "error"
+    page.tab.keyboard.press("Escape")
+    page.look_at(node, 0.8)
+    faces = page.tab.locator("button.joyhallo-face:visible")
+    faces.nth(1).wait_for()
+    assert [face.get_attribute("aria-pressed") for face in faces.all()] == ["false", "false"]
+    faces.nth(1).click()
+    assert page.widget(node, "which_face") == "1"
+    assert [face.get_attribute("aria-pressed") for face in faces.all()] == ["false", "true"]
+    assert page.run() == "success"
+    told = [event["output"]["joyhallo_faces"][0] for event in page.seen("executed") if event["node"] == str(node)]
+    assert told[-1]["chosen"] == 1
+    faces.nth(0).focus()
+    page.tab.keyboard.press("Enter")
+    assert page.widget(node, "which_face") == "0"
+    page.command("Comfy.Undo")
+    page.command("Comfy.Undo")
+    page.tab.wait_for_function("id => app.canvas.graph.getNodeById(id)?.widgets[0].value === 'auto'", arg=node)
+    assert page.tab.evaluate("() => app.graph.serialize().nodes.map(node => node.widgets_values)") == saved
+    faces.nth(1).wait_for()
+    assert page.errors == []
+
+
+# ---- words
+
+
+@views(PINNED, CHINESE)
+def test_help_is_read_in_the_language_of_the_page(page, view):
+    page.drop(demo())
+    node = only(page.nodes("FaceMaskPrep"))
+    page.look_at(node, 0.6)
+    page.tab.evaluate("id => app.canvas.selectNode(app.canvas.graph.getNodeById(id))", node)
+    page.tab.get_by_test_id("info-button").click()
+    text = (ROOT / "web" / "docs" / "FaceMaskPrep" / f"{view.language}.md").read_text(encoding="utf-8")
+    page.tab.get_by_text(text.split("\n\n")[1].strip(), exact=True).wait_for()
+
+
+@views(CHINESE)
+def test_labels_are_chinese(page, view):
+    names = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))["FaceMaskPrep"]
+    page.drop(demo())
+    node = only(page.nodes("FaceMaskPrep"))
+    page.look_at(node, 0.8)
+    words = page.tab.locator(f"[data-node-id='{node}']").inner_text()
+    expected = [names["display_name"], *(put["name"] for put in names["inputs"].values())]
+    assert [word for word in expected if word not in words or not re.search("[一-鿿]", word)] == []
+
+
+# ---- mistakes
+
+MODELS = demo(LoadJoyHalloModels={0: "elsewhere.safetensors"})
+MISTAKES = {
+    "models": (MODELS, "error", "checkpoint 'elsewhere.safetensors'.*choose what you have, such as demo"),
+    "faces": (couple(), "error", "2 faces were found.*choose one by its number"),
+    "size": (demo(JoyHalloSampler={8: 100}), "invalid", "size 100 is no multiple of 64; choose 128, say"),
+}
+
+
+@views(PINNED)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_with_its_remedy(page, view, mistake):
+    workflow, status, words = MISTAKES[mistake]
+    page.drop(workflow)
+    assert page.run() == status
+    assert re.search(words, page.dialog().inner_text(), re.DOTALL)
+    page.tab.keyboard.press("Escape")
+
+
+@views(NEWEST)
+def test_newer_pages_tell_it_behind_a_button(page, view):
+    page.drop(MODELS)
+    assert page.run() == "error"
+    page.tab.get_by_role("button", name="View details").last.click()
+    page.tab.get_by_text(re.compile("such as demo")).first.wait_for()

@@ -1,0 +1,229 @@
+"""Every example workflow and blueprint: explained, made of nodes that are there, and running to the end.
+
+They run as they are, with small models under the names of the real ones (`stock.py`); size, steps, pictures and sound
+are made small.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from comfy_lint import lint_workflow
+from comfy_lint.schema import normalize
+from film import shorten
+from PIL import Image
+from stock import stock
+
+from demo.comfyui import ROOT, Client
+from demo.workflow import NOTES, as_prompt, widgets
+from joyhallo.download import PUBLISHED
+
+WORKFLOWS = {path.stem: path for path in sorted((ROOT / "example_workflows").glob("*.json"))}
+BLUEPRINTS = {path.stem: path for path in sorted((ROOT / "subgraphs").glob("*.json"))}
+EXPECTED = {
+    *("quick_start", "long_video", "edit_masks", "paste_back", "two_speakers", "upscale_and_background"),
+    *("hallo", "demo"),
+}
+CONTROLS = ["which_face", "seed", "preset", "lip_weight", "size", "picture"]
+OURS, COMFYUIS = "custom_nodes.ComfyUI-JoyHallo", ("nodes", "comfy_extras.")
+CHINESE = re.compile("[\u4e00-\u9fff]")
+RANGES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
+SMALL = {"JoyHalloSampler": {"size": 64, "steps": 2, "resume": False}, "LoadAudio": {"audio": "brief.wav"}}
+FRAMES = 22  # two chunks; a second person speaks from frame 20 on
+
+Graph = dict[str, Any]
+
+
+def read(path: Path) -> Graph:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(params=WORKFLOWS)
+def workflow(request) -> Graph:
+    return read(WORKFLOWS[request.param])
+
+
+@pytest.fixture(scope="module")
+def stocked(server):
+    """The server's folders with small models; without them again for the tests that follow."""
+    folder = stock(server.base)
+    inputs = server.base / "input"
+    shorten(inputs / "speech.wav", inputs / "brief.wav", seconds=FRAMES / 25)
+    for name in ("portrait", "couple"):
+        picture = Image.open(inputs / f"{name}.png")
+        picture.resize((picture.width // 2, picture.height // 2)).save(inputs / f"small_{name}.png")
+    yield
+    for name in ("face_analysis", "joyhallo", "hallo", "sd-vae-ft-mse", "chinese-wav2vec2-base", "wav2vec"):
+        shutil.rmtree(folder / name)
+    shutil.rmtree(server.base / "models" / "upscale_models")
+    Client(server.url).free()
+
+
+@pytest.fixture(scope="module")
+def nodes(stocked, server):
+    return Client(server.url).nodes()
+
+
+def test_there_is_one_for_each_use():
+    assert WORKFLOWS.keys() >= EXPECTED
+    assert BLUEPRINTS
+
+
+def test_it_says_what_it_is_in_two_languages(workflow):
+    notes = [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "MarkdownNote"]
+    assert all(note.startswith("## ") for note in notes)
+    assert {bool(CHINESE.search(note)) for note in notes} == {True, False}
+    assert all("output/video" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_it_has_a_picture_in_the_list_of_templates(name):
+    file = WORKFLOWS[name].with_suffix(".jpg")
+    assert file.stat().st_size < 60_000
+    picture = Image.open(file)
+    assert (picture.format, picture.width) == ("JPEG", 640)
+    assert np.asarray(picture).std() > 20
+
+
+def test_nothing_on_the_canvas_lies_upon_another(workflow):
+    boxes = [(*node["pos"], *node["size"]) for node in workflow["nodes"]]
+    for number, (x, y, width, height) in enumerate(boxes):
+        for left, top, across, down in boxes[:number]:
+            beside = x >= left + across or left >= x + width
+            assert beside or y - 30 >= top + down or top - 30 >= y + height  # titles lie above
+
+
+# ---- what is on the canvas
+
+
+def graphs(workflow: Graph) -> list[Graph]:
+    return [workflow, *workflow.get("definitions", {}).get("subgraphs", [])]
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS.values(), *BLUEPRINTS.values()], ids=lambda path: path.stem)
+def test_nodes_are_there_and_their_widgets_hold_what_they_may(path, nodes):
+    workflow = read(path)
+    inner = {graph["id"] for graph in graphs(workflow)}
+    for node in (node for graph in graphs(workflow) for node in graph["nodes"]):
+        if node["type"] in NOTES or node["type"] in inner:
+            continue
+        about = nodes[node["type"]]
+        assert about["python_module"] == OURS or about["python_module"].startswith(COMFYUIS), node["type"]
+        assert not any(about.get(kind) for kind in ("deprecated", "experimental", "api_node")), node["type"]
+        check_values(node, about)
+
+
+def check_values(node: Graph, about: Graph) -> None:
+    declared = {**about["input"].get("required", {}), **about["input"].get("optional", {})}
+    assert {put["name"] for put in node["inputs"]} >= set(declared) - {"upload"}, node["type"]
+    names = list(widgets(about))
+    held = node.get("widgets_values", [])
+    assert len(held) >= len(names), node["type"]
+    for name, value in zip(names, held, strict=False):
+        if name is None:
+            assert value == "fixed"  # a second run with nothing changed has nothing to do
+            continue
+        kind, *more = declared[name]
+        limits = more[0] if more else {}
+        if isinstance(kind, list) or kind == "COMBO":
+            assert value in (kind if isinstance(kind, list) else limits["options"]), (node["type"], name, value)
+        else:
+            assert isinstance(value, RANGES[kind]), (node["type"], name, value)
+            assert limits.get("min", value) <= value <= limits.get("max", value), (node["type"], name, value)
+
+
+def test_models_are_named_with_their_addresses(workflow):
+    """Where ComfyUI's page, and whoever else installs what a workflow needs, looks for them."""
+    (loader,) = (node for node in workflow["nodes"] if node["type"] == "LoadJoyHalloModels")
+    chosen = [*loader["widgets_values"][:4], "face_analysis/models/face_landmarker_v2_with_blendshapes.task"]
+    if chosen[0] == "demo":
+        assert "models" not in loader["properties"]
+        return
+    files = [file for name in chosen for file in PUBLISHED[name] if file.needed]
+    expected = [
+        {
+            "name": file.place,
+            "url": f"https://huggingface.co/{file.repository}/resolve/main/{file.path}",
+            "directory": "joyhallo",
+        }
+        for file in files
+    ]
+    assert loader["properties"]["models"] == expected
+    assert loader["widgets_values"][5] is False  # nobody downloads gigabytes by looking at an example
+
+
+def test_a_linter_that_knows_the_nodes_finds_nothing(workflow, nodes):
+    prompt, known = as_prompt(workflow, nodes), normalize(nodes)
+    assert lint_workflow(prompt, known) == []
+    sampler = next(node for node in prompt.values() if node["class_type"] == "JoyHalloSampler")
+    sampler["inputs"]["preset"] = "perfect"
+    assert lint_workflow(prompt, known)
+
+
+# ---- running them
+
+
+def made_small(prompt: dict[str, Any]) -> dict[str, Any]:
+    for node in prompt.values():
+        node["inputs"].update(SMALL.get(node["class_type"], {}))
+        if node["class_type"] == "LoadImage":
+            node["inputs"]["image"] = f"small_{node['inputs']['image']}"
+    return prompt
+
+
+def check_run(server, prompt: dict[str, Any]) -> None:
+    run = Client(server.url).run(made_small(prompt))
+    assert run.status == "success", run.message
+    (saving,) = (number for number, node in prompt.items() if node["class_type"] == "SaveTalkingVideo")
+    (saved,) = run.files(saving)
+    with av.open(str(server.base / "output" / saved["subfolder"] / saved["filename"])) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    with av.open(str(server.base / "output" / saved["subfolder"] / saved["filename"])) as video:
+        heard = np.concatenate([frame.to_ndarray() for frame in video.decode(audio=0)], axis=1)
+    assert len(frames) == FRAMES
+    assert np.ptp(np.stack(frames).astype(int), axis=0).max() > 20  # something moves
+    assert np.abs(heard).max() > 0.1
+
+
+def test_it_runs_to_the_end(workflow, nodes, server):
+    check_run(server, as_prompt(workflow, nodes))
+
+
+# ---- the blueprint
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_comfyui_offers_the_blueprint(name, server):
+    offered = json.loads(Client(server.url).get("/global_subgraphs"))
+    assert [(one["name"], one["info"]["node_pack"]) for one in offered.values() if one["name"] == name] == [
+        (name, OURS)
+    ]
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_the_blueprint_runs_with_its_controls(name, nodes, server):
+    """Beside a picture and a sound; its controls reach the nodes within."""
+    blueprint = read(BLUEPRINTS[name])
+    (node,) = blueprint["nodes"]
+    assert [put["name"] for put in node["inputs"] if "widget" in put] == CONTROLS
+    node["id"] = 3
+    for put, link in zip(node["inputs"], (1, 2), strict=False):
+        put["link"] = link
+    blueprint["nodes"] += [
+        {"id": 1, "type": "LoadImage", "widgets_values": ["portrait.png", "image"]},
+        {"id": 2, "type": "LoadAudio", "widgets_values": ["speech.wav"]},
+    ]
+    blueprint["links"] = [[1, 1, 0, 3, 0, "IMAGE"], [2, 2, 0, 3, 1, "AUDIO"]]
+    chosen = dict(zip(CONTROLS, ["0", 7, "draft", 0.5, 128, "square"], strict=True))
+    node["widgets_values"] = list(chosen.values())
+    prompt = as_prompt(blueprint, nodes)
+    within = {name: value for one in prompt.values() for name, value in one["inputs"].items() if name in CONTROLS}
+    assert within == chosen
+    check_run(server, prompt)

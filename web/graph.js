@@ -1,0 +1,28 @@
+// Nodes, wherever they are: a graph may hold others, each behind a node of its own.
+
+import { app } from "../../scripts/app.js"
+
+export const root = () => app.rootGraph ?? app.graph
+
+/** Does `also` after what an object's own method does, for this object alone. */
+export function chain(object, name, also) {
+  const before = object[name]
+  object[name] = function (...given) {
+    const result = before?.apply(this, given)
+    also.apply(this, given)
+    return result
+  }
+}
+
+/** The node that the server calls "5:3": number 3 in the graph behind number 5. */
+export function nodeAt(id) {
+  const numbers = String(id ?? "").split(":")
+  const last = numbers.pop()
+  const graph = numbers.reduce((outer, number) => outer?.getNodeById(number)?.subgraph, root())
+  return graph?.getNodeById(last)
+}
+
+export function everyNode() {
+  const graphs = [root(), ...(root()?.subgraphs?.values?.() ?? [])]
+  return graphs.flatMap((graph) => graph?.nodes ?? [])
+}

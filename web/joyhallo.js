@@ -1,0 +1,48 @@
+// What the nodes show on the canvas beyond what ComfyUI itself shows of them.
+
+import { api } from "../../scripts/api.js"
+import { app } from "../../scripts/app.js"
+import { Drift } from "./drift.js"
+import { Faces } from "./faces.js"
+import { chain, everyNode, nodeAt } from "./graph.js"
+import { recall, remember } from "./memory.js"
+
+// By class of node: the part of its output that is shown, and how.
+const SHOWN = {
+  FaceMaskPrep: { key: "joyhallo_faces", Panel: Faces },
+  JoyHalloSampler: { key: "joyhallo_drift", Panel: Drift },
+}
+const panels = new WeakMap() // by node
+
+app.registerExtension({
+  name: "JoyHallo",
+
+  setup() {
+    // Sent when a choice must be made before the node can go on: it ends in an error, so no output follows.
+    api.addEventListener?.("joyhallo.faces", ({ detail }) => show(nodeAt(detail?.node), "joyhallo_faces", detail))
+    api.addEventListener?.("progress_text", ({ detail }) => panels.get(nodeAt(detail?.nodeId))?.tell?.(detail.text))
+  },
+
+  nodeCreated(node) {
+    // Some versions go by the inputs, and show a broken picture where frames alone are connected.
+    if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
+    const { key, Panel } = SHOWN[node.comfyClass] ?? {}
+    if (!Panel || typeof node.addDOMWidget !== "function") return
+    panels.set(node, new Panel(node))
+    chain(node, "onExecuted", (output) => show(node, key, output?.[key]?.[0]))
+  },
+
+  // Nodes are made anew by undo, by a reload and when another tab is opened.
+  afterConfigureGraph() {
+    for (const node of everyNode()) {
+      const { key } = SHOWN[node.comfyClass] ?? {}
+      if (key) show(node, key, recall(node, key))
+    }
+  },
+})
+
+function show(node, key, result) {
+  if (!result || !panels.has(node) || SHOWN[node.comfyClass].key !== key) return
+  remember(node, key, result)
+  panels.get(node).show(result)
+}

@@ -1,0 +1,22 @@
+// What nodes showed last, for as long as the browser's tab is open. ComfyUI forgets it when the page is reloaded, and
+// sends it again only if the node runs again.
+
+import { root } from "./graph.js"
+
+const place = (node, key) => ["joyhallo", root()?.id, node.graph?.id, node.id, key].join("/")
+
+export function remember(node, key, result) {
+  try {
+    sessionStorage.setItem(place(node, key), JSON.stringify(result))
+  } catch {
+    // Full, or not allowed: then it is forgotten.
+  }
+}
+
+export function recall(node, key) {
+  try {
+    return JSON.parse(sessionStorage.getItem(place(node, key)))
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,88 @@
+// A picture and a line of words below a node's widgets; without a picture it takes no room.
+
+import { api } from "../../scripts/api.js"
+import { app } from "../../scripts/app.js"
+
+const LINE = 24 // pixels, below the picture
+const MARGIN = 10 // that ComfyUI leaves at each side of an element
+const TALLEST = 480
+
+export class Panel {
+  /** It belongs to the node from the beginning, since some versions overlook what is added to one later. */
+  constructor(node, name) {
+    this.node = node
+    this.ratio = 1
+    this.picture = make("img", "joyhallo-picture", { draggable: false })
+    this.frame = make("div", "joyhallo-frame")
+    this.line = make("p", "joyhallo-line", { role: "status" })
+    this.element = make("div", "joyhallo-panel", { hidden: true })
+    this.stage = make("div", "joyhallo-stage", { hidden: true })
+    this.stage.append(this.frame)
+    this.element.append(this.stage, this.line)
+    this.picture.addEventListener("load", () => this.appear())
+    this.picture.addEventListener("error", () => this.vanish()) // temporary files do not outlive the server
+    // Not saved, and below all others, so that what workflows hold stays as it was.
+    const widget = node.addDOMWidget(name, name, this.element, {
+      serialize: false,
+      hideOnZoom: false,
+      getMinHeight: () => this.height(),
+      getMaxHeight: () => (this.element.hidden ? 0 : undefined),
+      getValue: () => "",
+      setValue: () => {},
+    })
+    widget.serialize = false
+    style()
+  }
+
+  show({ filename, subfolder = "", type = "temp" }, words) {
+    this.picture.alt = words
+    this.picture.src = api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+  }
+
+  say(words) {
+    this.line.textContent = words
+  }
+
+  appear() {
+    this.ratio = this.picture.naturalWidth / this.picture.naturalHeight || 1
+    this.element.style.setProperty("--joyhallo-ratio", this.ratio)
+    this.element.hidden = this.stage.hidden = false
+    this.fit()
+  }
+
+  vanish() {
+    this.element.hidden = this.stage.hidden = true
+    this.fit()
+  }
+
+  /** As high as the picture is at the node's width; one that stands upright gets a square. */
+  height() {
+    if (this.element.hidden) return 0
+    const picture = this.stage.hidden ? 0 : (this.node.size[0] - 2 * MARGIN) / Math.max(1, this.ratio)
+    return Math.min(TALLEST, picture) + (this.line.textContent ? LINE : 0) + 2 * MARGIN
+  }
+
+  /** The node grows if it must; Nodes 2.0 see to that themselves. */
+  fit() {
+    const [width, height] = this.node.size
+    const needed = window.LiteGraph?.vueNodesMode ? 0 : this.node.computeSize()[1]
+    if (needed > height) this.node.setSize([width, needed])
+    app.canvas?.setDirty?.(true, true)
+  }
+}
+
+export function make(tag, name, more = {}) {
+  const element = document.createElement(tag)
+  element.className = name
+  for (const [key, value] of Object.entries(more)) {
+    if (key in element) element[key] = value
+    else element.setAttribute(key, value)
+  }
+  return element
+}
+
+function style() {
+  const address = new URL("joyhallo.css", import.meta.url).href
+  if (document.querySelector(`link[href="${address}"]`)) return
+  document.head.append(make("link", "", { rel: "stylesheet", href: address }))
+}
