@@ -62,23 +62,30 @@ def finders() -> Finders:
 def film(path: Path, number: int, seconds: float, side: int) -> None:
     sitter, count = Sitter(look_of(np.random.default_rng(number)), side), round(seconds * FPS)
     openings = 0.5 - 0.5 * np.cos(np.arange(count) / FPS * 2 * np.pi * 3)
-    frames = (torch.from_numpy(sitter.picture(Pose(float(each)))[None]).float() / 255 for each in openings)
+    frames = (torch.tensor(sitter.picture(Pose(float(each)))[None]).float() / 255 for each in openings)
     times = torch.arange(round(seconds * RATE)) / RATE
     sound = 0.2 * torch.sin(2 * torch.pi * 200 * times) * (0.5 + 0.5 * torch.sin(2 * torch.pi * 3 * times))
     write(path, frames, FPS, (sound[None], RATE))
 
 
 def timed(run: Callable[[Path, Callable[[int, int, Record], None]], list[Record]]) -> dict[str, float]:
-    """Seconds per minute of video in all, and between the first and the last clip that is done: without the start."""
+    """Per minute of video: seconds in all, those between the first and the last clip that is done, which leaves out the
+    start, and the seconds that all processors together were at work."""
     done: list[tuple[float, Record]] = []
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), at_work()
         records = run(Path(folder), lambda *told: done.append((time.perf_counter(), told[2])))
-        seconds = time.perf_counter() - began
+        seconds, worked = time.perf_counter() - began, at_work() - worked
     assert all(record.status == "ok" for record in records), [record.reason for record in records]
     minutes = sum(record.length for record in records) / 25 / 60
     going = sum(record.length for _, record in done[1:]) / 25 / 60
-    return {"all": round(seconds / minutes, 2), "going": round((done[-1][0] - done[0][0]) / going, 2)}
+    without_start = (done[-1][0] - done[0][0]) / going
+    return {"all": round(seconds / minutes, 2), "going": round(without_start, 2), "cpu": round(worked / minutes, 2)}
+
+
+def at_work() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def prepared(videos: Path, arguments: argparse.Namespace, workers: int) -> dict[str, float]:
