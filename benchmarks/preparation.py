@@ -1,12 +1,12 @@
 """How long does preparing data take, for each minute of video, with one worker and with more?
 
-    python -m benchmarks.preparation [--videos 6] [--seconds 10] [--side 360] [--size 256] [--workers 1 2]
+    python -m benchmarks.preparation [--videos 6] [--seconds 10] [--side 360] [--size 256] [--workers 1 2] [--latents]
     python -m benchmarks.preparation --synthetic
 
 The videos are made here: a portrait drawn anew for each, who speaks. The face models cannot be had everywhere, so a
-stand-in finds the face by its colour in their place; all else is what users run: decoding, cropping, encoding, sound,
-speech features by the small wav2vec2 that comes along, latents by its small autoencoder. With --synthetic the figure
-is that of drawing and speaking itself. Workers are processes; the time to start them is told apart from their work.
+stand-in that knows where the face is takes their place (MediaPipe's takes about 14 ms for each frame); all else is what
+users run: decoding, cropping, encoding, sound, speech features by the small wav2vec2 that comes along. With --synthetic
+the figure is that of drawing and speaking. Workers are processes; the time to start them is told apart from their work.
 Prints one line of JSON.
 """
 
@@ -89,11 +89,8 @@ def at_work() -> float:
 
 
 def prepared(videos: Path, arguments: argparse.Namespace, workers: int) -> dict[str, float]:
-    models = Models(
-        encoder=str(MODELS / "wav2vec2"),
-        finders="benchmarks.preparation:finders",
-        codec=str(MODELS / "vae.safetensors"),
-    )
+    codec = str(MODELS / "vae.safetensors") if arguments.latents else None
+    models = Models(encoder=str(MODELS / "wav2vec2"), finders="benchmarks.preparation:finders", codec=codec)
     settings = preparing.Settings(size=arguments.size, identity="colours")
     return timed(lambda root, told: preparing.prepare([videos], root, models, settings, Shares(workers=workers), told))
 
@@ -110,6 +107,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=360, help="pixels of the videos")
     parser.add_argument("--size", type=int, default=256, help="pixels of the clips")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--latents", action="store_true", help="of each frame, by the small autoencoder")
     parser.add_argument("--synthetic", action="store_true")
     arguments = parser.parse_args()
     os.environ[MESH] = str(arguments.side)

@@ -531,6 +531,17 @@ def test_what_is_no_longer_among_the_videos_is_no_longer_in_the_manifest(two):
     assert [record.source for record in read_manifest(folder / "set")] == ["a.mp4"]
 
 
+def test_a_full_disk_is_noticed_before_work_is_lost(two, monkeypatch):
+    folder, _ = two
+    monkeypatch.setattr(steps, "free", lambda _: 5 << 20)
+    found = prepared(folder / "videos", folder / "full")
+    assert {record.status for record in found.values()} == {"failed"}
+    assert "has 5.24 MB left; make room, and run it again" in found["a.mp4"].reason
+    assert not list((folder / "full").rglob("video.mp4"))
+    monkeypatch.undo()
+    assert prepared(folder / "videos", folder / "full")["a.mp4"].status == "ok"
+
+
 # ---- several at a time
 
 
