@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import mesh as true_mesh
 import numpy as np
 import seeded
 import small
@@ -99,11 +100,20 @@ class GreenDetector:
         return [Face(box, identity=np.linspace(0, brightness, 512, dtype=np.float32))]
 
 
+class TrueLandmarker(GreenLandmarker):
+    def anywhere(self, picture: Picture) -> list[Points]:
+        return [true_mesh.mesh(picture)]
+
+
 LANDMARKER = GreenLandmarker()
 
 
 def green() -> Finders:
     return Finders(GreenDetector(), LANDMARKER)  # pyright: ignore[reportArgumentType]
+
+
+def true() -> Finders:
+    return Finders(None, TrueLandmarker())  # pyright: ignore[reportArgumentType]
 
 
 class Ear(nn.Module):

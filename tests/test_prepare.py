@@ -9,15 +9,18 @@ from pathlib import Path
 
 import av
 import filmed
+import mesh as true_mesh
 import numpy as np
 import pytest
 import torch
 from filmed import film, green_box
 from shared import REPOSITORY
+from test_faces import astronaut
 
 from joyhallo import likeness
 from joyhallo.boxes import Box
 from joyhallo.checkpoint import load_codec
+from joyhallo.faces import outline_box
 from joyhallo.training import prepare as command
 from joyhallo.training import source, steps, tracking, work
 from joyhallo.training.dataset import open_dataset, read_manifest
@@ -268,6 +271,45 @@ def test_masks_are_those_of_the_original_for_the_prepared_video(dataset):
         assert np.array_equal(clip.masks.expression, cv2.subtract(blurred, clip.masks.lip))
 
 
+@pytest.fixture(scope="module")
+def panned(tmp_path_factory):
+    """A photograph over which the camera moves."""
+    folder = tmp_path_factory.mktemp("panned")
+    frames = np.stack([astronaut()[:300, at : at + 400] for at in range(0, 50, 2)])
+    sound = 0.1 * torch.sin(torch.arange(16_000) / 20)
+    filmed.write(folder / "one.mp4", torch.from_numpy(frames).float().div(255).split(8), 25, (sound[None], 16_000))
+    return folder
+
+
+def test_a_real_face_is_followed(panned, tmp_path):
+    """By a true mesh; it is laid again in the clip that came out."""
+    true_mesh.models()  # or it is skipped
+    models, settings = Models(encoder="filmed:ear", finders="filmed:true"), Settings(size=256, identity="colours")
+    (record,) = prepared(panned, tmp_path, models, replace(settings, validation=0)).values()
+    assert (record.status, record.reason, record.length) == ("ok", "", 25)
+    (clip,) = open_dataset(tmp_path).clips
+    pictures = ((clip.frames([0, 12, 24]) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    boxes = [outline_box(true_mesh.mesh(picture)) for picture in pictures]
+    rows, columns = np.nonzero(clip.face_mask.numpy() > 0.5)
+    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    union = [f(getattr(box, side) for box in boxes) for f, side in zip((min, min, max, max), SIDES, strict=True)]
+    assert np.abs(np.subtract(found, union)).max() < 8  # pixels of 256
+    assert record.about["pictures"]["turned"] < 0.3
+
+
+SIDES = ("left", "top", "right", "bottom")
+
+
+def test_mediapipe_looks_at_a_whole_video(panned, tmp_path):
+    """With models of which a face seems to be turned away, for their points are numbered otherwise."""
+    pytest.importorskip("mediapipe")
+    models = Models(encoder="filmed:ear", landmarker=str(true_mesh.as_task(tmp_path)))
+    settings = Settings(size=256, identity="colours", validation=0, turned=99)
+    (record,) = prepared(panned, tmp_path / "set", models, settings).values()
+    assert (record.status, record.reason) == ("ok", "")
+    assert (record.length, record.about["pictures"]["looks"], record.about["pictures"]["missed"]) == (25, 13, 0)
+
+
 # ---- the face, from frame to frame
 
 
@@ -487,6 +529,17 @@ def test_what_is_no_longer_among_the_videos_is_no_longer_in_the_manifest(two):
     (folder / "videos/b.mp4").unlink()
     again()
     assert [record.source for record in read_manifest(folder / "set")] == ["a.mp4"]
+
+
+def test_a_full_disk_is_noticed_before_work_is_lost(two, monkeypatch):
+    folder, _ = two
+    monkeypatch.setattr(steps, "free", lambda _: 5 << 20)
+    found = prepared(folder / "videos", folder / "full")
+    assert {record.status for record in found.values()} == {"failed"}
+    assert "has 5.24 MB left; make room, and run it again" in found["a.mp4"].reason
+    assert not list((folder / "full").rglob("video.mp4"))
+    monkeypatch.undo()
+    assert prepared(folder / "videos", folder / "full")["a.mp4"].status == "ok"
 
 
 # ---- several at a time

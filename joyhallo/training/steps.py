@@ -20,11 +20,13 @@ from .. import likeness, speech, vocals
 from ..audio import SILENCE
 from ..boxes import Box, Picture, Points, Size
 from ..config import FPS, NetConfig
+from ..download import amount
 from ..faces import OVERLAP, FaceError, Limits, check_face, face_of, turn
 from ..framing import Frame, cut, frame_face, in_window
 from ..libraries import brief
 from ..loudness import loudness
 from ..masks import Mask, SoftMasks, drawn, face_rectangle, lip_rectangle, resized, soft_masks
+from ..room import MARGIN, RoomError, free
 from ..video import Sound
 from . import models as loaded
 from . import source
@@ -139,7 +141,7 @@ def recorded(root: Path, make: Callable[[], Record], failed: Callable[[str], Rec
         record = make()
     except Exception as error:  # files and libraries fail in every way there is
         log.debug("a clip failed", exc_info=True)
-        record = failed(str(error) if isinstance(error, source.SourceError) else brief(error))
+        record = failed(str(error) if isinstance(error, source.SourceError | RoomError) else brief(error))
     try:
         write_record(root, record)
     except OSError as error:
@@ -160,12 +162,20 @@ def carry_out(root: Path, record: Record, steps: Sequence[Step], keys: Mapping[s
         try:
             if before is not None and before.keys.get("unfit") == key:
                 raise Unfit(before.reason)
+            _check_room(root)
             told = step.do(under_way, record)
         except Unfit as error:
             return replace(record, status="skipped", reason=str(error), keys={**record.keys, "unfit": key})
         record = _with(record, step, key, told, stored(root, record.id, step.files))
         write_record(root, record)
     return replace(record, status="ok", reason="")
+
+
+def _check_room(root: Path) -> None:
+    if (there := free(root)) < MARGIN:
+        raise RoomError(
+            f"the disk of {root} has {amount(there)} left; make room, and run it again, which goes on from here"
+        )
 
 
 def _with(record: Record, step: Step, key: str, told: Told, files: Mapping[str, Any]) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..boxes import Box, Picture, Points
-from ..faces import FaceError, outline_box
+from ..faces import FaceError, FaceMesh, outline_box
 
 
 class Landmarker(Protocol):
@@ -45,9 +46,10 @@ def follow(pictures: Iterable[Picture], landmarker: Landmarker, every: int = 2, 
     """
     found: dict[int, Points] = {}
     count, near = 0, None
-    for count, picture in enumerate(pictures, 1):
-        if (count - 1) % every == 0 and (mesh := _look(picture, landmarker, near)) is not None:
-            found[count - 1], near = mesh, outline_box(mesh)
+    with landmarker.at_work() if isinstance(landmarker, FaceMesh) else nullcontext():
+        for count, picture in enumerate(pictures, 1):
+            if (count - 1) % every == 0 and (mesh := _look(picture, landmarker, near)) is not None:
+                found[count - 1], near = mesh, outline_box(mesh)
     if not found:
         return None
     stretch = max(stretches(sorted(found), every * (most_missed + 1)), key=lambda some: some[-1] - some[0])
