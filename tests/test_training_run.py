@@ -280,8 +280,11 @@ def test_another_recipe_does_not_go_on(ground, first):
     told = pictures(ground, "first", average=0.5)
     with pytest.raises(RecipeError, match=r"optimizer.learning_rate \(0.001 then, 0.002 now\)"):
         train(replace(told, optimizer=replace(told.optimizer, learning_rate=2e-3)))
+    state = checkpoints.load(told.folder, 4).state
+    with pytest.raises(RecipeError, match=r"processes \(1 then, 2 now\)"):
+        checkpoints.check_same(state, {**state.recipe, "processes": 2}, state.clips)
     with pytest.raises(RecipeError, match="other clips"):
-        checkpoints.check_same(checkpoints.load(told.folder, 4).state, told, "another digest")
+        checkpoints.check_same(state, state.recipe, "another digest")
     assert train(replace(told, device="cpu")), "a finished run is left as it is"
 
 

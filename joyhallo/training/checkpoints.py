@@ -54,7 +54,7 @@ class State:
     """All that a run must remember beside its weights; randomness is a function of the step: see samples.py."""
 
     step: int
-    recipe: Mapping[str, Any]  # Recipe.facts: a run goes on only with the same
+    recipe: Mapping[str, Any]  # trainer.facts: a run goes on only with the same
     clips: str  # digest of the samples' clips and their order
     scaler: Mapping[str, Any]  # of half precision's gradients; empty without
 
@@ -144,9 +144,9 @@ def load(run: Path, step: int) -> Loaded:
         ) from error
 
 
-def check_same(state: State, recipe: Recipe, clips: str) -> None:
+def check_same(state: State, facts: Mapping[str, Any], clips: str) -> None:
     """Raise unless the run would go on with what it began with."""
-    now = json.loads(json.dumps(recipe.facts()))
+    now = json.loads(json.dumps(facts))
     changed = [f"{name} ({state.recipe.get(name)!r} then, {now.get(name)!r} now)" for name in {**state.recipe, **now}
                if state.recipe.get(name) != now.get(name)]  # fmt: skip
     if changed:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import math
 import sys
 import types
@@ -166,11 +164,6 @@ class Recipe:
     @property
     def folder(self) -> Path:
         return Path(self.output) / self.name
-
-    def digest(self) -> str:
-        """The same for recipes that give the same numbers, whatever is saved, shown or read ahead meanwhile."""
-        facts = self.facts()
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
         """By dotted name, all that shapes the numbers. The number of steps does where the rate decays towards it."""

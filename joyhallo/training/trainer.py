@@ -215,6 +215,7 @@ class Measured:
 
     steps: int = 0
     figures: dict[str, Tensor] = field(default_factory=dict)
+    since: float = field(default_factory=time.perf_counter)
 
     def add(self, **figures: Tensor) -> None:
         self.steps += 1
@@ -295,40 +296,51 @@ def train(recipe: Recipe, *, fresh: bool = False) -> bool:
 
 
 def _loop(run: Run, report: Report | None, studio: Studio | None, asked: list[int]) -> bool:
-    recipe, accelerator = run.recipe, run.accelerator
+    recipe, measured, stopping = run.recipe, Measured(), False
     coming = batches(run, samples(run, run.clips), numbers(run, recipe.steps), recipe.data.workers)
-    measured, since = Measured(), time.perf_counter()
-    saved, stopping = run.step, False
     while run.step < recipe.steps and not stopping:
         measured.add(**make_step(run, coming))
         due = run.step % recipe.save.every == 0 or run.step == recipe.steps
-        validating = bool(recipe.validation.every and run.step % recipe.validation.every == 0)
-        if run.step % recipe.save.log_every == 0 or due or validating:
-            stopping = _any(accelerator, bool(asked))
-            seen = measured.steps * recipe.data.batch * recipe.accumulate * accelerator.num_processes
-            figures = measured.means(accelerator)
-            if validating and run.others:
-                figures["validation_loss"] = validation_loss(run)
-            if report is not None:
-                spent = time.perf_counter() - since
-                report.add(run.step, **figures, **_circumstances(run), samples_per_second=seen / spent)
-            if not math.isfinite(figures["loss"]):
-                raise TrainingError(
-                    f"The loss is {figures['loss']} at step {run.step}. The last checkpoint is of step {saved}; go on "
-                    "from there with a lower optimizer.learning_rate, or with precision bf16 or no."
-                )
-            measured, since = Measured(), time.perf_counter()
-        elif accelerator.num_processes == 1:
-            stopping = bool(asked)
-        if due or stopping or validating:
-            if due or stopping:
-                save(run)
-                saved = run.step
-            if studio is not None:
-                write_model(run)
-                if validating:
-                    studio.show(run.step)
+        validating = bool(recipe.validation.every) and run.step % recipe.validation.every == 0
+        telling = due or validating or run.step % recipe.save.log_every == 0
+        stopping = _to_stop(run, asked, telling)
+        if telling or stopping:
+            _tell(run, measured, report, validating and bool(run.others))
+            measured = Measured()
+        if due or stopping:
+            save(run)
+        if studio is not None and (due or stopping or validating):
+            write_model(run)
+        if studio is not None and validating:
+            studio.show(run.step)
     return run.step >= recipe.steps
+
+
+def _to_stop(run: Run, asked: list[int], telling: bool) -> bool:
+    """One process may stop after any step; several agree, for which they meet where they meet anyway."""
+    if run.accelerator.num_processes == 1:
+        return bool(asked)
+    if not telling:
+        return False
+    votes = torch.tensor(float(bool(asked)), device=run.accelerator.device)
+    return bool(run.accelerator.reduce(votes, "sum") > 0)
+
+
+def _tell(run: Run, measured: Measured, report: Report | None, validating: bool) -> None:
+    """All processes measure, the first one writes it down."""
+    recipe, spent = run.recipe, time.perf_counter() - measured.since
+    seen = measured.steps * recipe.data.batch * recipe.accumulate * run.accelerator.num_processes
+    figures = measured.means(run.accelerator)
+    if validating:
+        figures["validation_loss"] = validation_loss(run)
+    if report is not None:
+        report.add(run.step, **figures, **_circumstances(run), samples_per_second=seen / spent)
+    if not math.isfinite(figures["loss"]):
+        last = checkpoints.steps(recipe.folder)[-1:] or ["none"]
+        raise TrainingError(
+            f"The loss is {figures['loss']} at step {run.step}; the last checkpoint: {last[0]}. Go on from there with "
+            "a lower optimizer.learning_rate, or with precision bf16 or no."
+        )
 
 
 def _circumstances(run: Run) -> dict[str, float]:
@@ -336,10 +348,6 @@ def _circumstances(run: Run) -> dict[str, float]:
     if run.accelerator.device.type == "cuda":
         figures["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
     return figures
-
-
-def _any(accelerator: Any, truth: bool) -> bool:
-    return bool(accelerator.reduce(torch.tensor(float(truth), device=accelerator.device), "sum") > 0)
 
 
 @contextlib.contextmanager
@@ -364,7 +372,7 @@ def save(run: Run) -> None:
     if not run.is_first:
         return
     scaler = getattr(run.accelerator, "scaler", None)
-    state = State(run.step, run.recipe.facts(), digest(run.clips), scaler.state_dict() if scaler else {})
+    state = State(run.step, facts(run), digest(run.clips), scaler.state_dict() if scaler else {})
     average = run.average.weights if run.average is not None else None
     optimizer = run.optimizer.optimizer.state_dict()
     checkpoints.save(run.recipe.folder, state, run.weights(), run.config, optimizer, average, run.recipe.save.keep)
@@ -382,7 +390,7 @@ def resume(run: Run) -> None:
     if not there:
         return
     loaded = checkpoints.load(run.recipe.folder, there[-1])
-    checkpoints.check_same(loaded.state, run.recipe, digest(run.clips))
+    checkpoints.check_same(loaded.state, facts(run), digest(run.clips))
     run.bare.net.load_state_dict(loaded.weights)
     run.optimizer.optimizer.load_state_dict(loaded.optimizer)
     if run.average is not None:
@@ -391,6 +399,11 @@ def resume(run: Run) -> None:
         run.accelerator.scaler.load_state_dict(loaded.state.scaler)
     run.step = loaded.state.step
     log.info("going on from step %d", run.step)
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """All that shapes the numbers: how many processes share the samples does, too."""
+    return {**run.recipe.facts(), "processes": run.accelerator.num_processes}
 
 
 def digest(clips: Sequence[Clip]) -> str:
