@@ -1,4 +1,4 @@
-"""Pictures for the pages of help: every node as ComfyUI's page shows it, in English and in Chinese.
+"""Pictures for the pages of help and the READMEs: the nodes as ComfyUI's page shows them, in English and in Chinese.
 
     PYTHONPATH=tests python -m demo.help_pictures    # writes web/docs/<node>/<language>.webp and what else they show
 
@@ -26,6 +26,7 @@ from .words import LOCALES
 from .words import read as words
 
 DOCS = ROOT / "web" / "docs"
+README = ROOT / "docs"  # what the READMEs show
 SCREEN = (1600, 1500)
 SCALE = 1.25
 PLAIN = {"Comfy.NodeBadge.NodeSourceBadgeMode": "None"}
@@ -62,6 +63,10 @@ COUPLE = """() => {
   return face.id
 }"""
 
+LOADED = """before => [...document.querySelectorAll('.joyhallo-picture')].some(
+  picture => picture.complete && picture.getAttribute('src') !== before
+)"""
+
 
 def main() -> None:
     from stock import stock  # pyright: ignore[reportMissingImports]
@@ -75,6 +80,7 @@ def main() -> None:
             with _server(base) as server, Browser() as browser, browser.open(server.url, SCREEN) as page:
                 for node in words(language):
                     _save(_picture(page, node), DOCS / node / f"{language}.webp")
+                _save_moving(_choosing(page), README / f"choose.{language}.webp")
     _save(_plot(), DOCS / "JoyHalloMotion" / "plot.webp")
 
 
@@ -91,6 +97,32 @@ def _picture(page: Page, node: str) -> Image.Image:
     else:
         number = page.tab.evaluate(ALONE, [node, SHOWN.get(node, {})])
     page.look_at(number, SCALE)
+    return _shot(page, number)
+
+
+def _choosing(page: Page) -> list[tuple[Image.Image, int]]:
+    """A click on the other face, and a run; with how many milliseconds each is shown."""
+    number = page.tab.evaluate(COUPLE)
+    assert page.run() == "success"
+    page.look_at(number, SCALE)
+    page.tab.locator(".joyhallo-face").first.wait_for()
+    other = page.tab.locator(".joyhallo-face").first
+    steps = [(lambda: None, 1500), (other.hover, 600), (other.click, 1600), (lambda: _run_again(page), 2400)]
+    shots = []
+    for step, shown in steps:
+        step()
+        shots.append((_shot(page, number), shown))
+    return shots
+
+
+def _run_again(page: Page) -> None:
+    before = page.tab.locator(".joyhallo-picture").get_attribute("src")
+    assert page.run() == "success"
+    page.tab.wait_for_function(LOADED, arg=before)
+    page.tab.mouse.move(0, 0)
+
+
+def _shot(page: Page, number: int) -> Image.Image:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "node.png")
         page.picture_of(number, file)
@@ -108,6 +140,12 @@ def _plot() -> Image.Image:
 
 def _save(picture: Image.Image, file: Path) -> None:
     picture.save(file, quality=80, method=6)
+
+
+def _save_moving(shots: list[tuple[Image.Image, int]], file: Path) -> None:
+    file.parent.mkdir(exist_ok=True)
+    (first, *others), times = zip(*shots, strict=True)
+    first.save(file, save_all=True, append_images=others, duration=list(times), loop=0, quality=80, method=6)
 
 
 if __name__ == "__main__":

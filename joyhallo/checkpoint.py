@@ -143,6 +143,8 @@ def open_weights(path: Path, expected: str = f"{EXPECTED}. {ADVICE}") -> tuple[d
         start = file.read(512)
     if problem := _not_weights(start):
         raise CheckpointError(f"{path.name} {problem}. Download it again; expected was {expected}")
+    if _is_safetensors(start, path.stat().st_size):  # before the others: its length may begin with their letters
+        return _open_safetensors(path)
     if start.startswith(b"PK"):
         return _open_pickle(path, True, expected), {}
     if start.startswith(b"\x80"):
@@ -159,6 +161,11 @@ def _not_weights(start: bytes) -> str | None:
         return "is a web page, which is what a failed download leaves"
     known = start.startswith((b"PK", b"\x80")) or (len(start) > 8 and start[8:9] == b"{")
     return None if known else "is neither a PyTorch file nor a safetensors file"
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """It begins with the length of its header, which is JSON."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
 
 
 def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -27,9 +27,9 @@ def overlay(prepared: Prepared) -> Picture:
     window = prepared.frame.window.scaled(scale)
     image = Image.fromarray(_tinted(np.asarray(picture), window, prepared.regions))
     pen = _Pen(image, scale)
+    pen.rectangle(window.within(whole(picture.size)).inset(2 * pen.unit), 3)
     if prepared.found is not None:
         pen.faces(prepared.found)
-    pen.rectangle(window.within(whole(picture.size)).inset(2 * pen.unit), 3)
     return np.array(image)
 
 

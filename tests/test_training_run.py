@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,20 +18,22 @@ import small
 import torch
 from accelerate.state import AcceleratorState
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from filmed import film
 from safetensors.torch import load_file
 from shared import REPOSITORY
 
-from demo.bundle import AUTOENCODER, NET, autoencoder_weights, save
+from demo.bundle import AUTOENCODER, autoencoder_weights, save
+from joyhallo import sampling
 from joyhallo.checkpoint import CheckpointError, load_checkpoint, load_codec, open_checkpoint
 from joyhallo.codec import PatchCodec
-from joyhallo.config import NetConfig
 from joyhallo.room import RoomError
-from joyhallo.sampling import Settings
 from joyhallo.training import checkpoints, trainer
 from joyhallo.training.__main__ import RECIPES, main
 from joyhallo.training.average import Average
 from joyhallo.training.checkpoints import CheckpointsError
-from joyhallo.training.dataset import open_dataset
+from joyhallo.training.dataset import open_dataset, read_manifest, write_manifest
+from joyhallo.training.models import Models
+from joyhallo.training.prepare import Shares, prepare
 from joyhallo.training.recipe import RecipeError, build, flat, rate, read_recipe
 from joyhallo.training.report import read
 from joyhallo.training.samples import (
@@ -46,22 +49,33 @@ from joyhallo.training.samples import (
     shortest,
 )
 from joyhallo.training.stage import encoded
+from joyhallo.training.start import begin, sizes
+from joyhallo.training.steps import Settings
 from joyhallo.training.trainer import TrainingError, train
 from joyhallo.training.validation import beside_truth, generated
 from joyhallo.training.validation import main as validate
 
-SIZES = {"channels": [8, 8, 16, 16], "layers": 1, "heads": 2, "norm_groups": 4, "face_width": 16, "audio_layers": 3,
-         "audio_channels": 16, "audio_hidden": 32, "audio_tokens": 4, "audio_width": 16,
+SIZES = {"channels": [8, 8, 16, 16], "layers": 1, "heads": 2, "norm_groups": 4, "face_width": 16, "audio_layers": 2,
+         "audio_channels": 8, "audio_hidden": 32, "audio_tokens": 4, "audio_width": 16,
          "locator_channels": [8, 8, 16, 16]}  # fmt: skip
+NET = sizes(SIZES)
 COMPARED = ("step", "loss", "mse", "grad_norm")
+
+
+def across(seconds: float) -> tuple[float, float]:
+    return 0.4 + 0.1 * seconds, 0.5
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
+    """Four videos, prepared as a user would: three to train with, one to validate with."""
     folder = tmp_path_factory.mktemp("training")
-    clips.write(folder / "data", (30, 40, 33, 25))
+    for place, (name, frames) in enumerate({"anna": 30, "carl": 40, "dora": 33, "kim": 25}.items()):
+        film(folder / "videos" / f"{name}.mp4", frames / 25, voice=150 + 40 * place, way=across)
     codec = PatchCodec.fit(clips.pictures("all", 4), clips.CHANNELS)
     save(codec.tensors(), folder / "codec.safetensors")
+    models = Models(encoder="filmed:ear", finders="filmed:green", codec=str(folder / "codec.safetensors"))
+    prepare([folder / "videos"], folder / "data", models, Settings(size=clips.SIZE, validation=0.25), Shares(workers=0))
     return folder
 
 
@@ -116,12 +130,12 @@ def second(ground, first):
 def test_both_stages_and_a_sample(ground, first, second):
     """What training leaves is loaded as any other model is, and the sampler makes frames of it."""
     model = load_checkpoint(second / checkpoints.MODEL, dtype=torch.float32)
-    assert model.config.net == NetConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in SIZES.items()})
+    assert model.config.net == NET
     assert model.config.schedule.beta_schedule == "linear"
     assert open_checkpoint(second / checkpoints.MODEL).dtype == torch.float16
     clip = open_dataset(ground / "data", "validation").clips[0]
     codec = load_codec(ground / "codec.safetensors")
-    frames = generated(model, codec, clip, Settings(steps=2), 5)
+    frames = generated(model, codec, clip, sampling.Settings(steps=2), 5)
     assert beside_truth(clip, frames).shape == (5, 3, clips.SIZE, 2 * clips.SIZE)
     assert frames.isfinite().all()
     assert frames.std() > 0
@@ -149,7 +163,7 @@ def test_what_the_averaged_model_is(first):
 
 def test_validation_videos_come_from_a_process_of_their_own(second):
     found = sorted((second / "validation").glob("*.mp4"))
-    assert [path.name for path in found] == ["00000004-clip3.mp4"], (second / "validation" / "log.txt").read_text()
+    assert [path.name[:12] for path in found] == ["00000004-kim"], (second / "validation" / "log.txt").read_text()
     assert not list((second / "validation").glob(".*"))
     assert [line["step"] for line in read(second / "metrics.jsonl") if "validation_loss" in line] == [4]
 
@@ -164,14 +178,25 @@ def test_a_video_that_cannot_be_made(ground, tmp_path, caplog):
 
 def test_pixels_instead_of_kept_latents(ground, tmp_path):
     """Encoded as they are needed: the first loss is finite, and depends on the codec."""
-    clips.add(tmp_path, "a", 30, latents=False)
-    records = [clips.dataset.read_record(tmp_path, "a")]
-    clips.dataset.write_manifest(tmp_path, records)
-    clips.dataset.write_facts(tmp_path)
-    told = recipe(ground, "pixels", data={"folder": str(tmp_path)}, steps=1)
+    data = shutil.copytree(ground / "data", tmp_path / "data")
+    files = [{name: file for name, file in r.files.items() if name != "latents"} for r in read_manifest(data)]
+    write_manifest(data, [replace(r, files=f) for r, f in zip(read_manifest(data), files, strict=True)])
+    told = recipe(ground, "pixels", data={"folder": str(data)}, steps=1)
     assert train(told)
     with pytest.raises(RecipeError, match="codec"):
         train(replace(told, name="none", codec=replace(told.codec, path="")))
+
+
+def test_latents_of_another_codec_are_noticed(ground, tmp_path):
+    other = PatchCodec.fit(clips.pictures("others", 4), clips.CHANNELS, evenness=1.0)
+    save(other.tensors(), tmp_path / "other.safetensors")
+    told = recipe(ground, "other", codec={"path": str(tmp_path / "other.safetensors")})
+    with pytest.raises(RecipeError, match="another codec"):
+        trainer.prepare(told)
+    save(PatchCodec.fit(clips.pictures("all", 4), 8).tensors(), tmp_path / "eight.safetensors")
+    told = recipe(ground, "eight", codec={"path": str(tmp_path / "eight.safetensors")})
+    with pytest.raises(RecipeError, match="latents of 8 channels"):
+        trainer.prepare(told)
 
 
 def test_latents_of_an_autoencoder(tmp_path):
@@ -495,7 +520,6 @@ def test_hallo_s_weights_become_joyhallo_s(ground, tmp_path):
         train(build({**table(ground, "hallo"), **settings}))
     from joyhallo.checkpoint import HEADER_ENTRY, header_entry
     from joyhallo.config import ModelConfig
-    from joyhallo.training.start import begin
 
     save(hallo.state_dict(), tmp_path / "hallo.safetensors", {HEADER_ENTRY: header_entry(ModelConfig(hallo.config))})
     told = build({"start": {"weights": str(tmp_path / "hallo.safetensors")}})
@@ -591,8 +615,3 @@ def test_average_is_that_of_torch():
         ours.update(step=1000)  # long after the beginning, in which it follows faster
         theirs.update_parameters(layer)
     torch.testing.assert_close(ours.weights["weight"], theirs.module.weight.detach())
-
-
-def test_small_networks_of_the_tests_are_the_bundle_s():
-    assert build({"net": SIZES}).net == SIZES
-    assert AUTOENCODER["latent_channels"] == NET.latent_channels

@@ -26,6 +26,7 @@ app.registerExtension({
   nodeCreated(node) {
     // Some versions go by the inputs, and show a broken picture where frames alone are connected.
     if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
+    if (node.comfyClass === "JoyHalloSampler") keepSeed(node)
     const { key, Panel } = SHOWN[node.comfyClass] ?? {}
     if (!Panel || typeof node.addDOMWidget !== "function") return
     panels.set(node, new Panel(node))
@@ -40,6 +41,12 @@ app.registerExtension({
     }
   },
 })
+
+/** A stopped video goes on only with the seed that it had. What a workflow has saved is set after this. */
+function keepSeed(node) {
+  const control = node.widgets?.find(({ name }) => name === "control_after_generate")
+  if (control) control.value = "fixed"
+}
 
 function show(node, key, result) {
   if (!result || !panels.has(node) || SHOWN[node.comfyClass].key !== key) return

@@ -84,6 +84,8 @@ def prepare(recipe: Recipe) -> Run:
     clips, others = _clips(recipe, config, tell=accelerator.is_main_process)
     cached = all("latents" in clip.record.files for clip in (*clips, *others))
     _check_codec(recipe, config, codec, cached)
+    if cached and codec is not None:
+        _check_latents(clips[0], codec, accelerator.device)
     parameters = select(net, recipe.train)
     optimizer = _optimizer(recipe, list(parameters.values()))
     stage, optimizer = accelerator.prepare(Stage(net, recipe), optimizer)
@@ -145,6 +147,18 @@ def _check_codec(recipe: Recipe, config: ModelConfig, codec: Any, cached: bool) 
                 f"{recipe.codec.path} makes latents of {channels} channels, but the network takes "
                 f"{config.net.latent_channels} (net.latent_channels)."
             )
+
+
+def _check_latents(clip: Clip, codec: Any, device: torch.device) -> None:
+    """Raise unless the clip's latents are what this codec makes of its pictures."""
+    kept = clip.latents([0])
+    assert kept is not None
+    made = codec.posterior(clip.frames([0]).to(device))[0].cpu().float()
+    if (kept[0] - made).std() > 0.1 * made.std():
+        raise RecipeError(
+            "The latents of the dataset are not what codec.path makes of its pictures: they were made with another "
+            "codec. Name that one, or prepare the dataset again."
+        )
 
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -94,7 +95,10 @@ class Studio:
         model = self.folder / FOLDER / f".{step:08d}-{MODEL}"
         model.parent.mkdir(parents=True, exist_ok=True)
         model.unlink(missing_ok=True)
-        os.link(self.folder / MODEL, model)
+        try:
+            os.link(self.folder / MODEL, model)
+        except OSError:  # a disk without second names
+            shutil.copyfile(self.folder / MODEL, model)
         command = [sys.executable, "-m", f"{__package__}.validation", str(model), "--delete-model"]
         command += ["--dataset", self.recipe.data.folder, "--codec", self.recipe.codec.path]
         command += ["-o", str(self.folder / FOLDER), "--step", str(step), "--device", self.device]

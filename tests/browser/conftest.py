@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from canvases import install_finder
 from film import shorten
+from looks import View
 from test_faces import drawn_mesh
 
 from demo.__main__ import prepare
@@ -18,22 +18,6 @@ from demo.browser import Browser, NoBrowser, Page, find_browser, newest_frontend
 from demo.comfyui import Server, get_comfyui
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
-
-
-@dataclass(frozen=True)
-class View:
-    newest: bool  # or the page that the environment pins
-    nodes2: bool
-    language: str
-    seed: int  # ComfyUI does not run again what it ran for another view
-
-    def __str__(self) -> str:
-        return f"{'newest' if self.newest else 'pinned'}-{'nodes2' if self.nodes2 else 'classic'}-{self.language}"
-
-
-# The pinned page shows no pack's Chinese, whatever the pack.
-PINNED, PINNED_NODES2 = View(False, False, "en", 1), View(False, True, "en", 2)
-NEWEST, CHINESE = View(True, False, "en", 3), View(True, True, "zh", 4)
 
 
 @pytest.fixture(scope="session")

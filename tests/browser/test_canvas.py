@@ -7,7 +7,7 @@ import re
 
 import pytest
 from canvases import couple, demo
-from conftest import CHINESE, NEWEST, PINNED, PINNED_NODES2
+from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2
 
 from demo.comfyui import ROOT
 
@@ -27,6 +27,8 @@ TEXT = """pattern => {
   const seen = element => !element.children.length && element.checkVisibility()
   return [...document.querySelectorAll('p, span, div')].some(e => seen(e) && new RegExp(pattern).test(e.textContent))
 }"""
+
+SAVED = "id => app.graph.serialize().nodes.find(node => node.id == id).widgets_values"
 
 
 def views(*chosen):
@@ -71,7 +73,7 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
 def test_a_click_on_another_face_chooses_it(page, view):
     page.drop(couple(FaceMaskPrep={2: 1 + view.seed / 10}))  # face_expand
     node = only(page.nodes("FaceMaskPrep"))
-    saved = page.tab.evaluate("() => app.graph.serialize().nodes.map(node => node.widgets_values)")
+    saved = page.tab.evaluate(SAVED, node)
     assert page.run() == "error"
     page.tab.keyboard.press("Escape")
     page.look_at(node, 0.8)
@@ -90,9 +92,22 @@ def test_a_click_on_another_face_chooses_it(page, view):
     page.command("Comfy.Undo")
     page.command("Comfy.Undo")
     page.tab.wait_for_function("id => app.canvas.graph.getNodeById(id)?.widgets[0].value === 'auto'", arg=node)
-    assert page.tab.evaluate("() => app.graph.serialize().nodes.map(node => node.widgets_values)") == saved
+    assert page.tab.evaluate(SAVED, node) == saved
     faces.nth(1).wait_for()
     assert page.errors == []
+
+
+# ---- what a new node is set to
+
+
+@views(PINNED, NEWEST)
+def test_a_new_sampler_keeps_its_seed_and_a_saved_one_its_choice(page, view):
+    """Otherwise a video that was stopped would begin anew with another seed."""
+    control = "node => node.widgets.find(({name}) => name === 'control_after_generate').value"
+    created = page.tab.evaluate(f"() => ({control})(LiteGraph.createNode('JoyHalloSampler'))")
+    page.drop(demo(JoyHalloSampler={1: "randomize"}))
+    saved = page.tab.evaluate(f"id => ({control})(app.graph.getNodeById(id))", only(page.nodes("JoyHalloSampler")))
+    assert (created, saved) == ("fixed", "randomize")
 
 
 # ---- words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canvases import demo
-from conftest import CHINESE
+from looks import CHINESE
 from test_canvas import only, views
 
 

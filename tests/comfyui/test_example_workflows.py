@@ -62,7 +62,8 @@ def stocked(server):
     yield
     for name in ("face_analysis", "joyhallo", "hallo", "sd-vae-ft-mse", "chinese-wav2vec2-base", "wav2vec"):
         shutil.rmtree(folder / name)
-    shutil.rmtree(server.base / "models" / "upscale_models")
+    for file in (server.base / "models" / "upscale_models").iterdir():  # ComfyUI asks for a folder that it saw
+        file.unlink()
     Client(server.url).free()
 
 
