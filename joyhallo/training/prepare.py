@@ -213,7 +213,7 @@ def table(records: Iterable[Record]) -> str:
     good = [record for record in records if record.status == "ok"]
     frames, held = sum(record.length for record in good), sum(record.split == "validation" for record in good)
     lines.append(
-        f"{len(records)} clips: {counts['ok']} ok ({frames} frames, {frames / FPS / 60:.1f} minutes, {held} for "
+        f"{len(records)} {'clip' if len(records) == 1 else 'clips'}: {counts['ok']} ok ({frames} frames, {frames / FPS / 60:.1f} minutes, {held} for "
         f"validation), {counts['skipped']} skipped, {counts['failed']} failed"
     )
     return "\n".join(lines)
