@@ -4,7 +4,7 @@
     python -m benchmarks.preparation --synthetic
 
 The videos are made here: a portrait drawn anew for each, who speaks. The face models cannot be had everywhere, so a
-stand-in that knows where the face is takes their place (MediaPipe's takes about 14 ms for each frame); all else is what
+stand-in that knows where the face is takes their place (MediaPipe's takes about 4 ms for each frame); all else is what
 users run: decoding, cropping, encoding, sound, speech features by the small wav2vec2 that comes along. With --synthetic
 the figure is that of drawing and speaking. Workers are processes; the time to start them is told apart from their work.
 Prints one line of JSON.

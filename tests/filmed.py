@@ -38,11 +38,12 @@ def film(
     size: tuple[int, int] = (128, 128),
     face: float = 0.4,  # its diameter, over the shorter side
     way: Way = still,
+    darker: float = 0.0,  # by so much each second
     sound: float | None = 0.1,  # amplitude; None: no track
     voice: float = 200.0,  # Hz
 ) -> Path:
     count = round(seconds * fps)
-    frames = np.stack([frame(way(index / fps), size, face) for index in range(count)])
+    frames = np.stack([frame(way(at / fps), size, face) * (1 - darker * at / fps) for at in range(count)])
     times = torch.arange(round(seconds * RATE)) / RATE
     waveform = None if sound is None else (sound * torch.sin(2 * torch.pi * voice * times))[None]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -404,13 +404,18 @@ def test_features_are_those_of_the_sound_beside_them(tmp_path):
 # ---- identity and latents
 
 
-def test_the_identity_is_the_median_of_several_frames(mixed, dataset):
-    clip = next(clip for clip in open_dataset(dataset).clips if clip.record.source == "good.mp4")
-    with av.open(str(mixed / "good.mp4")) as file:
+def test_the_identity_is_the_median_of_several_frames(tmp_path):
+    """Of a face that fades: the stand-in takes people for how bright they are."""
+    path = film(tmp_path / "videos/one.mp4", darker=0.3)
+    prepared(path.parent, tmp_path / "set")
+    (clip,) = open_dataset(tmp_path / "set").clips
+    with av.open(str(path)) as file:
         pictures = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
-    looked = [filmed.GreenDetector().faces(pictures[at])[0].identity for at in (0, 5, 10, 15, 19, 24, 29, 34)]
-    expected = torch.from_numpy(np.median(np.stack(looked), 0))
-    assert torch.allclose(clip.identity, expected, rtol=2e-3)
+    looked = np.stack([filmed.GreenDetector().faces(pictures[at])[0].identity for at in (0, 5, 10, 15, 19, 24, 29, 34)])
+    assert np.ptp(looked[:, -1]) > 0.2 * looked[0, -1]
+    lower, upper = np.sort(looked, 0)[3:5]  # whichever of the middle two
+    assert (clip.identity.numpy() >= lower - 0.05).all()
+    assert (clip.identity.numpy() <= upper + 0.05).all()
     assert clip.record.about["identity"]["frames"] == 8
 
 

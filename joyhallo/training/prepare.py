@@ -212,9 +212,10 @@ def table(records: Iterable[Record]) -> str:
     counts = Counter(record.status for record in records)
     good = [record for record in records if record.status == "ok"]
     frames, held = sum(record.length for record in good), sum(record.split == "validation" for record in good)
+    clips, minutes = "clip" if len(records) == 1 else "clips", frames / FPS / 60
     lines.append(
-        f"{len(records)} clips: {counts['ok']} ok ({frames} frames, {frames / FPS / 60:.1f} minutes, {held} for "
-        f"validation), {counts['skipped']} skipped, {counts['failed']} failed"
+        f"{len(records)} {clips}: {counts['ok']} ok ({frames} frames, {minutes:.1f} minutes, {held} for validation), "
+        f"{counts['skipped']} skipped, {counts['failed']} failed"
     )
     return "\n".join(lines)
 
