@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from joyhallo.checkpoint import HEADER_ENTRY, header_entry
 from joyhallo.config import SAMPLE_RATE, ModelConfig, NetConfig
+from joyhallo.models.motion_module import waves
 from joyhallo.models.net import Net
 
 from . import portrait
@@ -97,19 +98,12 @@ def seeded(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
 def _drawn(key: str, shape: torch.Size) -> Tensor:
     """Evenly distributed numbers of unit variance, scaled: these are the same to the last bit on every machine."""
     if key.endswith(".pe"):
-        return _waves(shape[1], shape[2])
+        return waves(shape[1], shape[2])
     generator = torch.Generator().manual_seed(zlib.crc32(key.encode()))
     noise = (torch.rand(shape, generator=generator) * 2 - 1) * math.sqrt(3)
     if len(shape) > 1:
         return noise / math.sqrt(math.prod(shape[1:]))
     return 1 + 0.1 * noise if key.endswith("weight") else 0.1 * noise
-
-
-def _waves(length: int, width: int) -> Tensor:
-    """The motion modules' table of positions."""
-    places, numbers = torch.arange(length).double()[:, None], torch.arange(0, width, 2).double()
-    angles = places * 10_000 ** (-numbers / width)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width)
 
 
 # ---- the files

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .codec import AutoencoderCodec
+from .codec import AutoencoderCodec, PatchCodec
 from .config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
 from .models.net import Net
 from .ops import Ops, TorchOps
@@ -101,23 +101,25 @@ def _converted(key: str, tensor: Tensor, dtype: torch.dtype | None, device: torc
 
 def load_codec(
     path: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> AutoencoderCodec:
-    """A Stable Diffusion autoencoder in diffusers' layout: its folder, or its weights file alone."""
-    from diffusers.models.autoencoders.autoencoder_kl import (
-        AutoencoderKL,
-    )  # slow to import, and only scripts and training need it
-
+) -> AutoencoderCodec | PatchCodec:
+    """A Stable Diffusion autoencoder in diffusers' layout, its folder or its weights file alone; or a PatchCodec."""
     path = Path(path)
     if path.is_dir():
         names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
         path = next((path / name for name in names if (path / name).exists()), path / names[0])
     state, _ = open_weights(path)
+    if "patches.mean" in state:
+        return PatchCodec(**{key.removeprefix("patches."): tensor.to(device) for key, tensor in state.items()})
     if "decoder.conv_in.weight" not in state or "encoder.down_blocks.0.resnets.0.conv1.weight" not in state:
         look = looks_like(state)
         raise CheckpointError(
             f"{path.name} looks like {look}; expected was a Stable Diffusion autoencoder in diffusers' layout, such "
             "as the folder sd-vae-ft-mse."
         )
+    from diffusers.models.autoencoders.autoencoder_kl import (
+        AutoencoderKL,
+    )  # slow to import, and only scripts and training need it
+
     state = {key: tensor.to(device=device, dtype=dtype) for key, tensor in modern_spelling(state).items()}
     sizes = path.parent / "config.json"
     config = json.loads(sizes.read_text()) if sizes.exists() else _autoencoder_sizes(state)
@@ -141,6 +143,8 @@ def open_weights(path: Path, expected: str = f"{EXPECTED}. {ADVICE}") -> tuple[d
         start = file.read(512)
     if problem := _not_weights(start):
         raise CheckpointError(f"{path.name} {problem}. Download it again; expected was {expected}")
+    if _is_safetensors(start, path.stat().st_size):  # before the others: its length may begin with their letters
+        return _open_safetensors(path)
     if start.startswith(b"PK"):
         return _open_pickle(path, True, expected), {}
     if start.startswith(b"\x80"):
@@ -157,6 +161,11 @@ def _not_weights(start: bytes) -> str | None:
         return "is a web page, which is what a failed download leaves"
     known = start.startswith((b"PK", b"\x80")) or (len(start) > 8 and start[8:9] == b"{")
     return None if known else "is neither a PyTorch file nor a safetensors file"
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """It begins with the length of its header, which is JSON."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
 
 
 def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -8,11 +8,11 @@ InsightFace's model files are licensed for non-commercial research only, whateve
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,20 @@ class FaceMesh:
                 "face_landmarker.task."
             )
         self.task = Path(task).read_bytes()  # by content: MediaPipe cannot open every path on Windows
+        self._kept: Any = None
+
+    @contextmanager
+    def at_work(self) -> Iterator[FaceMesh]:
+        """For many pictures in a row: what MediaPipe makes for the first is kept until the end."""
+        try:
+            landmarker = self._landmarker(MOST_FACES)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        with landmarker as self._kept:
+            try:
+                yield self
+            finally:
+                self._kept = None
 
     def mesh(self, picture: Picture, box: Box) -> Points:
         """Of the face in the box, in the picture's pixels."""
@@ -189,22 +203,28 @@ class FaceMesh:
 
     def _look(self, picture: Picture, most: int) -> list[Points]:
         mediapipe = library("mediapipe", *MEDIAPIPE)
+        try:
+            # Closed here and now: a landmarker that the garbage collector finds may wait for itself for ever.
+            with nullcontext(self._kept) if self._kept and most == MOST_FACES else self._landmarker(most) as landmarker:
+                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
+                faces = landmarker.detect(image).face_landmarks
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        return [np.array([(point.x, point.y) for point in face]) for face in faces]
+
+    def _landmarker(self, most: int) -> Any:
+        mediapipe = library("mediapipe", *MEDIAPIPE)
         vision = library("mediapipe.tasks.python.vision", *MEDIAPIPE)
         options = vision.FaceLandmarkerOptions(
             base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=self.task),
             running_mode=vision.RunningMode.IMAGE,
             num_faces=most,
         )
-        try:
-            # Closed here and now: a landmarker that the garbage collector finds may wait for itself for ever.
-            with vision.FaceLandmarker.create_from_options(options) as landmarker:
-                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
-                faces = landmarker.detect(image).face_landmarks
-        except (RuntimeError, ValueError) as error:
-            raise LibraryError(
-                f"MediaPipe cannot run the face landmarker ({brief(error)}); download the .task file again."
-            ) from error
-        return [np.array([(point.x, point.y) for point in face]) for face in faces]
+        return vision.FaceLandmarker.create_from_options(options)
+
+
+def _cannot_run(error: Exception) -> LibraryError:
+    return LibraryError(f"MediaPipe cannot run the face landmarker ({brief(error)}); download the .task file again.")
 
 
 def _around(box: Box, picture: Picture) -> Box:
@@ -423,11 +443,11 @@ def check_shape(picture: Picture) -> None:
 # ---- words
 
 
-@contextlib.contextmanager
+@contextmanager
 def _printing_to_log():
     """InsightFace 1.0 prints what it loads."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with redirect_stdout(printed):
         yield
     for line in printed.getvalue().splitlines():
         log.debug("insightface: %s", line)

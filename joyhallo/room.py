@@ -23,7 +23,10 @@ class Need:
     size: int  # bytes
 
 
-def check_disks(needs: Iterable[Need]) -> None:
+SMALLER = "make room, or make the sound shorter or the picture smaller"
+
+
+def check_disks(needs: Iterable[Need], remedy: str = SMALLER) -> None:
     """Raise a RoomError if the needs of one disk are together more than it has."""
     wanted: dict[int, list[Need]] = {}
     for need in needs:
@@ -35,7 +38,7 @@ def check_disks(needs: Iterable[Need]) -> None:
             parts = " and ".join(f"{amount(need.size)} for {need.what}" for need in some)
             raise RoomError(
                 f"The disk of {folder} has {amount(there)} free, but {parts} are needed, and {amount(MARGIN)} to "
-                "spare; make room, or make the sound shorter or the picture smaller."
+                f"spare; {remedy}."
             )
 
 

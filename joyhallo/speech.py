@@ -81,12 +81,7 @@ class Speech:
         start, stop, _ = slice(start, stop).indices(self.rows)
         if stop <= start:
             return torch.zeros(0, size, self.layers, self.channels)
-        reach = size // 2
-        known = self.read(max(0, start - reach), min(self.rows, stop + reach))
-        before, after = max(0, reach - start), max(0, stop + reach - self.rows)
-        ends = known[:1].expand(before, -1, -1), known[-1:].expand(after, -1, -1)
-        padded = torch.cat([ends[0], known, ends[1]]) if before or after else known
-        return padded.unfold(0, size, 1).movedim(-1, 1)
+        return surrounded(self.read, self.rows, start, stop, size)
 
     def check(self, config: NetConfig) -> None:
         """Raise a SpeechError if a network of these sizes cannot hear this speech."""
@@ -108,6 +103,16 @@ class Speech:
     def __getitem__(self, part: slice) -> Tensor:
         start, stop, step = part.indices(self.rows)
         return self.windows(start, stop)[::step]
+
+
+def surrounded(read: Callable[[int, int], Tensor], rows: int, start: int, stop: int, size: int) -> Tensor:
+    """Of `rows` rows that `read` knows, those from start to stop, each between its neighbours: see Speech.windows."""
+    reach = size // 2
+    known = read(max(0, start - reach), min(rows, stop + reach))
+    before, after = max(0, reach - start), max(0, stop + reach - rows)
+    ends = known[:1].expand(before, -1, -1), known[-1:].expand(after, -1, -1)
+    padded = torch.cat([ends[0], known, ends[1]]) if before or after else known
+    return padded.unfold(0, size, 1).movedim(-1, 1)
 
 
 # ---- encoders

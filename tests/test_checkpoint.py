@@ -15,7 +15,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from shared import CARRIED, REPOSITORY
 
-from joyhallo.checkpoint import CheckpointError, header_entry, load_checkpoint, load_codec, modern_spelling
+from joyhallo.checkpoint import (
+    HEADER_ENTRY,
+    CheckpointError,
+    header_entry,
+    load_checkpoint,
+    load_codec,
+    modern_spelling,
+)
 from joyhallo.config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
 from joyhallo.convert import convert, main
 from joyhallo.models.net import Net
@@ -90,6 +97,22 @@ def test_the_header_tells_what_shapes_cannot(tmp_path):
     config = ModelConfig(small.SMALL, ScheduleConfig(beta_schedule="scaled_linear"), CodecConfig("patches", 1.0))
     save_file(small.net().state_dict(), tmp_path / "demo.safetensors", {"joyhallo": header_entry(config)})
     assert load_checkpoint(tmp_path / "demo.safetensors").config == config
+
+
+@pytest.mark.parametrize("begins", [b"\x80", b"PK"])
+def test_the_length_of_a_header_may_look_like_another_format(tmp_path, begins):
+    """A safetensors file begins with that length; a pickle with 0x80, an archive with PK."""
+    path = tmp_path / "net.safetensors"
+
+    def write(note: int) -> int:
+        entry = header_entry(ModelConfig(small.SMALL, note="-" * note))
+        save_file(small.net().state_dict(), path, {HEADER_ENTRY: entry})
+        return int.from_bytes(path.read_bytes()[:8], "little")
+
+    wanted = int.from_bytes(begins, "little")
+    write((wanted - write(0)) % (1 << 8 * len(begins)))
+    assert path.read_bytes().startswith(begins)
+    assert load_checkpoint(path).config.net == small.SMALL
 
 
 def test_precision_is_the_files_unless_asked_for(checkpoint):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import zipfile
 
 import mesh as true_mesh
 import numpy as np
@@ -146,12 +145,7 @@ def test_damaged_models(folder, tmp_path):
 def task(tmp_path_factory):
     """A landmarker with an older mesh: of its 478 points, every third is an even one of the true mesh."""
     pytest.importorskip("mediapipe")
-    content = true_mesh.models()
-    file = tmp_path_factory.mktemp("task") / "face_landmarker.task"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("face_detector.tflite", content["detector"])
-        archive.writestr("face_landmarks_detector.tflite", content["mesh"])
-    return file
+    return true_mesh.as_task(tmp_path_factory.mktemp("task"))
 
 
 def astronaut() -> np.ndarray:

@@ -53,10 +53,13 @@ class TokenFold(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Frames (a slice of the folded batch) and the reference that they read, or None for their own tokens only."""
+    """Frames (a slice of the folded batch) and the reference that they read, or None for their own tokens only.
+
+    A slice of references divides the frames evenly among them: those of each row read its own.
+    """
 
     frames: slice
-    reference: int | None
+    reference: int | slice | None
 
 
 class Attention(nn.Module):
@@ -86,6 +89,9 @@ class Attention(nn.Module):
             own = KeysValues(k[frames], v[frames])
             if reference is None:
                 seen[frames] = self.ops.attention(q[frames], *own, self.heads)
+            elif isinstance(reference, slice):
+                theirs = KeysValues(references.keys[reference], references.values[reference])
+                seen[frames] = self.ops.attention(q[frames], *joined(own, theirs), self.heads)
             else:
                 shared = KeysValues(references.keys[reference], references.values[reference])
                 attend_with_shared(self.ops, q[frames], own, shared, self.heads, out=seen[frames])
@@ -103,6 +109,15 @@ class Attention(nn.Module):
         to_output = torch.einsum("rthd,chd->rhtc", v, w_out).flatten(1, 2)
         assert bias is not None
         return TokenFold(to_logits.to(dtype), to_output.to(dtype), bias.to(dtype), few)
+
+
+def joined(own: KeysValues, references: KeysValues) -> KeysValues:
+    """Keys of frames (rows * frames, pixels, channels), each followed by those of its row (rows, keys, channels)."""
+    rows = len(references.keys)
+    frames = len(own.keys) // rows
+    return KeysValues(
+        *(torch.cat([o, r.repeat_interleave(frames, 0)], 1) for o, r in zip(own, references, strict=True))
+    )
 
 
 def attend_with_shared(ops: Ops, q: Tensor, own: KeysValues, shared: KeysValues, heads: int, out: Tensor) -> None:

@@ -15,6 +15,13 @@ from ..config import NetConfig
 from ..ops import Ops
 from .attention import Transformer, spatial_transformer
 
+Runner = Callable[..., Tensor]  # called with a part of a network and what it takes
+
+
+def at_once(part: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Nothing but to run it. Training may forget what happens inside a part, and run it again for the gradients."""
+    return part(*inputs)
+
 
 class TimeEmbedding(nn.Module):
     def __init__(self, config: NetConfig, ops: Ops):
@@ -140,6 +147,7 @@ class UNet(nn.Module):
         attend: Callable[[int, Tensor], Tensor],
         shallow: int = 0,
         deep: Tensor | None = None,
+        run: Runner = at_once,
     ) -> tuple[Tensor, Tensor | None]:
         """x: conv_in's output; attend(site, x) is called at every attention site, counted from 0.
 
@@ -150,31 +158,33 @@ class UNet(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)  # then a map and its tokens are the same memory
         sites = {where: site for site, where in enumerate(self.site_blocks())}
         layers = [(block, index) for block in self.up_blocks for index in range(len(block.resnets))]
-        skips = list(islice(self._descend(x, time, attend), None if deep is None else shallow))
+        skips = list(islice(self._descend(x, time, attend, run), None if deep is None else shallow))
         if deep is None:
-            x = self.mid_block.resnets[0](skips[-1], time)
+            x = run(self.mid_block.resnets[0], skips[-1], time)
             x = attend(sites[self.mid_block, 0], x)
-            x = self.mid_block.resnets[1](x, time)
+            x = run(self.mid_block.resnets[1], x, time)
         else:
             x, layers = deep, layers[-shallow:]
 
         for block, index in layers:
             if len(skips) == shallow:  # each layer takes one
                 deep = x
-            x = block.resnets[index](torch.cat([x, skips.pop()], dim=1), time)
+            x = run(block.resnets[index], torch.cat([x, skips.pop()], dim=1), time)
             if block.sites:
                 x = attend(sites[block, index], x)
             if index == len(block.resnets) - 1 and hasattr(block, "upsamplers"):
                 x = block.upsamplers[0](x)
         return x, deep
 
-    def _descend(self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor]) -> Iterator[Tensor]:
+    def _descend(
+        self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor], run: Runner
+    ) -> Iterator[Tensor]:
         """The maps that are joined again on the way up, made only as far as they are asked for."""
         yield x
         site = 0
         for block in self.down_blocks:
             for resnet in block.resnets:
-                x = resnet(x, time)
+                x = run(resnet, x, time)
                 if block.sites:
                     x, site = attend(site, x), site + 1
                 yield x

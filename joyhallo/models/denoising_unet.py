@@ -11,7 +11,7 @@ from ..config import NetConfig
 from ..ops import Ops, TorchOps
 from .attention import KeysValues, Reading, TokenFold
 from .audio_module import RegionFold, RegionGates, audio_module
-from .blocks import UNet
+from .blocks import Runner, UNet, at_once
 from .motion_module import MotionModule
 
 
@@ -97,6 +97,7 @@ class DenoisingUNet(UNet):
         conditions: Conditions,
         shallow: int = 0,
         deep: Tensor | None = None,
+        run: Runner = at_once,
     ) -> tuple[Tensor, Tensor | None]:
         """The velocity v of every row: (rows * frames, latent channels, height, width), and its deep features.
 
@@ -109,15 +110,36 @@ class DenoisingUNet(UNet):
         def attend(site: int, x: Tensor) -> Tensor:
             block, index = sites[site]
             face = clip.faces[site].rows(rows)
-            x = block.attentions[index](x, face, clip.references[site], conditions.readings)
+            x = run(block.attentions[index], x, face, clip.references[site], conditions.readings)
             heard = chunk.heard[site] if conditions.hearing else []
             gates = chunk.gates[self.levels[site]]
-            x = block.audio_modules[index](x, heard, clip.regions[site], gates, chunk.frames)
-            return block.motion_modules[index](x, chunk.carried[site][rows])
+            x = run(block.audio_modules[index], x, heard, clip.regions[site], gates, chunk.frames)
+            return run(block.motion_modules[index], x, chunk.carried[site][rows])
 
         x = self.conv_in(latents).unflatten(0, (-1, chunk.frames)) + clip.locator[rows, None]
         time = self.time_embedding(timestep, x.dtype)
         if len(time) > 1:
             time = time.repeat_interleave(chunk.frames, dim=0)
-        x, deep = self.walk(x.flatten(0, 1), time, attend, shallow, deep)
-        return self.conv_out(nn.functional.silu(self.conv_norm_out(x))), deep
+        x, deep = self.walk(x.flatten(0, 1), time, attend, shallow, deep, run)
+        return self.leave(x), deep
+
+    def still(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        clip: ClipConditions,
+        readings: Sequence[Reading],
+        run: Runner = at_once,
+    ) -> Tensor:
+        """The velocity of single pictures (rows, ...), which neither hear nor move: what the first stage trains."""
+        sites = self.site_transformers()
+
+        def attend(site: int, x: Tensor) -> Tensor:
+            return run(sites[site], x, clip.faces[site], clip.references[site], readings)
+
+        x = self.conv_in(latents) + clip.locator
+        x, _ = self.walk(x, self.time_embedding(timestep, x.dtype), attend, run=run)
+        return self.leave(x)
+
+    def leave(self, x: Tensor) -> Tensor:
+        return self.conv_out(nn.functional.silu(self.conv_norm_out(x)))

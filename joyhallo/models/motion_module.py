@@ -14,6 +14,13 @@ from .attention import Attention, FeedForward
 ATTENTIONS = 2
 
 
+def waves(length: int, width: int) -> Tensor:
+    """The table of positions that training begins with and files carry: (1, length, width)."""
+    places, numbers = torch.arange(length).double()[:, None], torch.arange(0, width, 2).double()
+    angles = places * 10_000 ** (-numbers / width)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width)
+
+
 class Positions(nn.Module):
     pe: Tensor
 

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from ..config import NetConfig
 from ..ops import Ops, TorchOps
-from .blocks import UNet
+from .blocks import Runner, UNet, at_once
 
 
 class ReferenceUNet(UNet):
     def __init__(self, config: NetConfig, ops: Ops = TorchOps):
         super().__init__(config, ops)
 
-    def forward(self, latents: Tensor, face_tokens: Tensor) -> list[Tensor]:
+    def forward(self, latents: Tensor, face_tokens: Tensor, run: Runner = at_once) -> list[Tensor]:
         """Pictures (rows, latent channels, height, width), each with its face tokens (rows, tokens, width).
 
         Returns, for every attention site, the normalised tokens that enter its self-attention: (rows, pixels,
@@ -30,10 +30,14 @@ class ReferenceUNet(UNet):
             features.append(block.norm1(tokens))
             if site == len(sites) - 1:
                 return x
-            tokens = block.attn1(features[-1]).add_(tokens)
-            return transformer.leave(block.finish(tokens, block.attn2.fold(face_tokens)), x)
+
+            def leave(seen: Tensor, tokens: Tensor, x: Tensor) -> Tensor:
+                tokens = block.attn1(seen).add_(tokens)
+                return transformer.leave(block.finish(tokens, block.attn2.fold(face_tokens)), x)
+
+            return run(leave, features[-1], tokens, x)
 
         timestep = torch.zeros(1, device=latents.device)
         x = self.conv_in(latents)
-        self.walk(x, self.time_embedding(timestep, x.dtype), attend)
+        self.walk(x, self.time_embedding(timestep, x.dtype), attend, run=run)
         return features

@@ -1,0 +1,109 @@
+"""What training begins with, and which of it is trained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import open_checkpoint
+from ..config import CodecConfig, ModelConfig, NetConfig
+from ..models.motion_module import Positions, waves
+from ..models.net import Net
+from .layers import TrainingOps
+from .recipe import Recipe, RecipeError
+
+NOTE = "Trained with joyhallo.training."
+HALLO_ALONE = re.compile(r"\.attn2_[12]\.")  # Hallo's hearings for expression and lips: JoyHallo has one for all
+
+
+def sizes(table: Mapping[str, Any]) -> NetConfig:
+    """The published sizes, but for those in the table."""
+    known = {f.name for f in fields(NetConfig)}
+    if unknown := [name for name in table if name not in known]:
+        raise RecipeError(f"There is no net.{unknown[0]}; known are {', '.join(sorted(known))}.")
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    try:
+        config = NetConfig(**given)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"The sizes in [net] do not fit each other: {error}") from error
+    if config.regional_audio:
+        raise RecipeError("Hallo's three hearings (net.regional_audio) are not trained here; leave it out.")
+    return config
+
+
+def begin(recipe: Recipe, codec: CodecConfig) -> tuple[Net, ModelConfig]:
+    """The networks in full precision, and what their files will say of them."""
+    config, weights = opened(recipe)
+    net = fresh(config, recipe.seed)
+    if weights:
+        anew = [key for group in recipe.start.fresh for key in names(net, [group])]
+        state = {key: weights[key].float() for key in net.state_dict() if key not in anew}
+        net.load_state_dict(state, strict=False)
+    return net, ModelConfig(config, recipe.sampling, codec, NOTE)
+
+
+def opened(recipe: Recipe) -> tuple[NetConfig, Mapping[str, Tensor]]:
+    """The sizes and, if the recipe names a file, its weights, which still lie on disk."""
+    if not recipe.start.weights:
+        return sizes(recipe.net), {}
+    file = open_checkpoint(Path(recipe.start.weights))
+    found = replace(file.config.net, regional_audio=False)
+    if recipe.net and (wanted := sizes(recipe.net)) != found:
+        differ = [f.name for f in fields(NetConfig) if getattr(wanted, f.name) != getattr(found, f.name)]
+        raise RecipeError(
+            f"{recipe.start.weights} has other sizes than [net] of the recipe: {', '.join(differ)} differ. Leave [net] "
+            "out, or begin with other weights."
+        )
+    return found, {key: tensor for key, tensor in file.weights.items() if not HALLO_ALONE.search(key)}
+
+
+def fresh(config: NetConfig, seed: int) -> Net:
+    """Seeded noise in which everything that is added to a picture's own way begins at zero.
+
+    So the locator, the speech and the motion change nothing before they have learned to, and the second stage begins
+    exactly where the first ended. Of the speech the original zeroes three inner convolutions instead, but not what is
+    around them; with these at zero, too, nothing would reach the speech in the first steps.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Net(config, TrainingOps)
+    for module in net.modules():
+        if isinstance(module, Positions):
+            module.pe.copy_(waves(*module.pe.shape[1:]))
+    silent: list[Any] = [net.face_locator.conv_out]
+    for block, site in net.denoising_unet.site_blocks():
+        silent += [block.audio_modules[site].proj_out, block.motion_modules[site].temporal_transformer.proj_out]
+    for layer in silent:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return net
+
+
+# ---- what is trained
+
+
+def group(name: str) -> str:
+    """Of a parameter, one of recipe.GROUPS."""
+    if ".motion_modules." in name:
+        return "motion"
+    return "audio" if ".audio_modules." in name or name.startswith("audioproj.") else "appearance"
+
+
+def names(net: nn.Module, groups: Iterable[str]) -> list[str]:
+    wanted = set(groups)
+    return [name for name, _ in net.named_parameters() if group(name) in wanted]
+
+
+def select(net: Net, groups: Iterable[str]) -> dict[str, nn.Parameter]:
+    """Those of these groups, by name, which alone want gradients from now on."""
+    chosen = set(names(net, groups))
+    found = dict(net.named_parameters())
+    for name, parameter in found.items():
+        parameter.requires_grad_(name in chosen)
+    return {name: parameter for name, parameter in found.items() if name in chosen}

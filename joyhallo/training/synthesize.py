@@ -1,0 +1,342 @@
+"""Drawn people who speak with espeak-ng's voices -> a dataset of which all is known, also how far each mouth is open.
+
+People, words and voices that validation uses are not used in training. The same seed gives the same dataset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import likeness
+from ..boxes import Picture
+from ..config import FPS, SAMPLE_RATE
+from ..framing import MULTIPLE
+from ..libraries import LibraryError
+from . import steps, voice, work
+from .dataset import (
+    CLIPS,
+    MANIFEST,
+    MASKS,
+    NAMES,
+    SAMPLES,
+    SPLITS,
+    Record,
+    Split,
+    read_record,
+    write_facts,
+    write_film,
+    write_manifest,
+    write_masks,
+    write_record,
+    write_sound,
+    write_tensors,
+)
+from .drawing import Pose, Sitter, look_of
+from .models import Models
+from .mouths import Motion, motion
+from .prepare import table, verdict
+from .sentences import english_sentence, mandarin_sentence
+from .steps import AT_ONCE, Step, Told, carry_out, digest, recorded
+from .voice import ENGLISH, MANDARIN, Manner, Phoneme
+
+VERSION = 1  # of what is drawn and said: to be raised when the same seed gives another
+VOICES: Mapping[Split, Sequence[str]] = {
+    "train": ("", "+m1", "+m2", "+m4", "+m5", "+m7", "+f1", "+f2", "+f4"),
+    "validation": ("+m3", "+f3"),
+}
+RATES: Mapping[Split, tuple[int, int]] = {"train": (140, 200), "validation": (150, 190)}
+PITCHES: Mapping[Split, tuple[int, int]] = {"train": (25, 75), "validation": (30, 70)}
+
+LOUDEST_CHANGE = 12.0  # dB, by which the gain drifts: loudness alone must not tell how far the mouth is open
+DRIFT_SECONDS = 0.8
+PEAK = 0.7
+BLINKS = 0.3  # a second
+BLINK = (0.5, 1.0, 1.0, 0.5)  # how far the lids are shut, frame by frame
+SWAY, ROLL = 0.012, 0.025  # deviation of the head's place, in shares of the picture, and of its angle
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: int = 128  # pixels of each side
+    people: int = 200  # for training
+    others: int = 20  # for validation
+    clips: int = 12  # of each
+    seconds: float = 4.0
+    english: float = 0.1  # share of the clips
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < MULTIPLE or self.size % MULTIPLE:
+            raise ValueError(f"Pictures of {self.size} pixels were asked for; a multiple of {MULTIPLE} is expected.")
+        if min(self.people, self.others) < 0 or self.clips < 1 or self.frames < steps.SHORTEST:
+            raise ValueError(f"At least one clip of each, of {steps.SHORTEST / FPS:.2f} seconds or more, is expected.")
+
+    @property
+    def frames(self) -> int:
+        return round(self.seconds * FPS)
+
+
+@dataclass(frozen=True)
+class Job:
+    root: Path
+    id: str
+    split: Split
+    person: int
+    number: int  # of the clip
+    settings: Settings
+    models: Models
+    digests: Mapping[str, str]
+
+    def dice(self, *about: int | str) -> np.random.Generator:
+        """Those of something of this clip, or of its person: always the same."""
+        key = digest(VERSION, self.settings.seed, self.split, self.person, *about)
+        return np.random.default_rng(int(key, 16))
+
+
+# ---- what happens in a clip
+
+
+@dataclass(frozen=True)
+class Scene:
+    text: str
+    manner: Manner
+    samples: Tensor  # (n) at SAMPLE_RATE, as long as the pictures
+    motion: Motion
+
+
+def scene(job: Job) -> Scene:
+    dice, frames = job.dice("speech", job.number), job.settings.frames
+    english = dice.random() < job.settings.english
+    name = (ENGLISH if english else MANDARIN) + str(dice.choice(VOICES[job.split]))
+    manner = Manner(
+        name,
+        int(dice.integers(*RATES[job.split], endpoint=True)),
+        int(dice.integers(*PITCHES[job.split], endpoint=True)),
+        int(dice.integers(35, 75)),
+    )
+    sentence = english_sentence if english else mandarin_sentence
+    lead = round(dice.uniform(0.05, 0.4) * SAMPLE_RATE)
+    pieces, phonemes, texts = [torch.zeros(lead)], list[Phoneme](), list[str]()
+    while (begun := sum(map(len, pieces))) < frames * SAMPLES:
+        texts.append(sentence(dice, job.split))
+        spoken = voice.speak(texts[-1], manner)
+        pieces.append(spoken.samples)
+        start = begun / SAMPLE_RATE
+        phonemes += [replace(each, start=each.start + start, stop=each.stop + start) for each in spoken.phonemes]
+    samples = recorded_sound(torch.cat(pieces)[: frames * SAMPLES], dice)
+    return Scene(" ".join(texts), manner, samples, motion(phonemes, frames))
+
+
+def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
+    """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
+    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
+    samples = samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20)).float()
+    if dice.random() < 0.3:
+        samples = _in_a_room(samples, dice)
+    if dice.random() < 0.5:
+        noise = torch.from_numpy(dice.standard_normal(len(samples))).float()
+        samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-dice.uniform(25, 45) / 20)
+    level = PEAK * 10 ** (-dice.uniform(0, LOUDEST_CHANGE) / 20)
+    return samples * (level / samples.abs().max().clamp(min=1e-6))
+
+
+def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:
+    """With an echo that dies away."""
+    length = round(dice.uniform(0.1, 0.3) * SAMPLE_RATE)
+    echo = torch.from_numpy(dice.standard_normal(length)).float() * torch.linspace(0, -6.9, length).exp()
+    echo = echo * (dice.uniform(0.1, 0.4) / echo.norm())
+    size = len(samples) + length
+    return samples + torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(echo, size), size)[: len(samples)]
+
+
+def wander(dice: np.random.Generator, count: int, step: float) -> NDArray[np.float64]:
+    """A smooth curve of about unit deviation that may turn every `step` places."""
+    knots = dice.standard_normal(int(count / step) + 2)
+    at = np.arange(count) / step
+    before = at.astype(int)
+    share = (at - before) ** 2 * (3 - 2 * (at - before))
+    return knots[before] * (1 - share) + knots[before + 1] * share
+
+
+def poses(motion: Motion, dice: np.random.Generator) -> list[Pose]:
+    """Those of the mouth, and what else moves."""
+    frames = len(motion.opening)
+    x, y, roll = (wander(dice, frames, FPS * 0.9) * size for size in (SWAY, SWAY, ROLL))
+    brows = (wander(dice, frames, FPS * 1.5) * 2).round() / 4  # in steps, so that eyes are seldom drawn anew
+    gaze = (wander(dice, frames, FPS * 2.0) * 1.5).round() / 3
+    lids = np.zeros(frames + len(BLINK))
+    for place in np.nonzero(dice.random(frames) < BLINKS / FPS)[0]:
+        lids[place : place + len(BLINK)] = BLINK
+    return [
+        Pose(*map(float, each))
+        for each in zip(
+            motion.opening, motion.spread, lids[:frames], brows.clip(-1, 1), gaze.clip(-1, 1), x, y, roll, strict=True
+        )
+    ]
+
+
+# ---- its files
+
+
+class _UnderWay:
+    def __init__(self, job: Job):
+        self.job, self.models = job, job.models
+        self.folder = job.root / CLIPS / job.id
+
+    @cached_property
+    def sitter(self) -> Sitter:
+        return Sitter(look_of(self.job.dice("look")), self.job.settings.size)
+
+    def path(self, name: str) -> Path:
+        return self.folder / NAMES[name]
+
+
+def _draw(clip: _UnderWay, _: Record) -> Told:
+    job, sitter, size = clip.job, clip.sitter, clip.job.settings.size
+    what = scene(job)
+    moving = poses(what.motion, job.dice("poses", job.number))
+    write_film(clip.path("video"), _batches(sitter, moving))
+    write_sound(clip.path("sound"), what.samples)
+    regions = steps.joint_masks(map(sitter.mesh, moving), (size, size), steps.Settings())
+    write_masks(clip.folder, *regions)
+    write_tensors(clip.path("identity"), identity=likeness.by_colours(sitter.picture(), sitter.face()))
+    numbers = {name: torch.from_numpy(getattr(what.motion, name)) for name in ("opening", "spread", "viseme")}
+    write_tensors(clip.path("mouth"), **numbers)
+    return {"length": len(moving), "text": what.text, **asdict(what.manner), "look": asdict(sitter.look)}
+
+
+def _batches(sitter: Sitter, moving: Sequence[Pose]) -> Iterator[Tensor]:
+    """(n, 3, size, size) in 0..1"""
+    for at in range(0, len(moving), AT_ONCE):
+        pictures: list[Picture] = [sitter.picture(pose) for pose in moving[at : at + AT_ONCE]]
+        yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(255)
+
+
+STEPS = (
+    Step("drawn", ("video", *MASKS, "sound", "identity", "mouth"), _draw),
+    steps.SPEECH,
+    steps.LATENTS,
+)
+
+
+def make_clip(job: Job) -> Record:
+    """Whatever happens, there is a record of it."""
+    return recorded(job.root, lambda: _made(job), partial(_failed, job))
+
+
+def _made(job: Job) -> Record:
+    chosen = job.settings
+    drawn = digest(VERSION, chosen.size, chosen.frames, chosen.english, chosen.seed, job.split, job.person, job.number)
+    keys = {"drawn": drawn}
+    for step, name in (("speech", "encoder"), ("latents", "codec")):
+        if name in job.digests:
+            keys[step] = digest(drawn, job.digests[name])
+    return carry_out(job.root, _begun(job), STEPS, keys, _UnderWay(job))
+
+
+def _begun(job: Job) -> Record:
+    speaker = f"{job.split} {job.person}"
+    return Record(job.id, "drawn", "failed", "it was stopped", job.split, speaker, size=job.settings.size)
+
+
+def _failed(job: Job, reason: str) -> Record:
+    return replace(read_record(job.root, job.id) or _begun(job), status="failed", reason=reason)
+
+
+def _lost(job: Job, reason: str) -> Record:
+    write_record(job.root, record := _failed(job, reason))
+    return record
+
+
+# ---- all of them
+
+
+def synthesize(
+    root: Path,
+    settings: Settings | None = None,
+    models: Models | None = None,
+    workers: int = 0,
+    progress: Callable[[int, int, Record], None] = lambda done, total, record: None,
+) -> list[Record]:
+    """Draw and say all clips, and write the manifest; what is there already is kept."""
+    settings, models = settings or Settings(), models or Models()
+    digests = models.digests()
+    jobs = [
+        Job(root.absolute(), f"{split}-{person:04d}-{number:03d}", split, person, number, settings, models, digests)
+        for split, people in zip(SPLITS, (settings.people, settings.others), strict=True)
+        for person in range(people)
+        for number in range(settings.clips)
+    ]
+    write_facts(root, made_by="joyhallo.training.synthesize", settings=asdict(settings), models=digests)
+    records = []
+    for record in work.each(make_clip, jobs, workers, _lost):
+        records.append(record)
+        progress(len(records), len(jobs), record)
+    write_manifest(root, records)
+    return sorted(records, key=lambda record: record.id)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    try:
+        voice.check()
+        records = synthesize(
+            chosen.output,
+            Settings(**{name: getattr(chosen, name) for name in Settings.__dataclass_fields__}),
+            Models(encoder=chosen.encoder, codec=chosen.codec),
+            chosen.workers,
+            _show,
+        )
+    except (LibraryError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(records), f"{chosen.output / MANIFEST} lists all clips.", sep="\n")
+    return verdict(records)
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Settings()
+    parser = argparse.ArgumentParser(
+        prog="python -m joyhallo.training.synthesize",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="The exit code is 0 if no clip failed, 1 if one did, 2 if nothing was done.",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DATASET")
+    helps: dict[str, str] = {
+        "size": "pixels of each side",
+        "people": "for training",
+        "others": "people for validation",
+        "clips": "of each person",
+        "seconds": "of each clip",
+        "english": "share of clips in English; the others are Mandarin",
+        "seed": "another one gives other people and sentences",
+    }
+    for name, said in helps.items():
+        value: Any = getattr(default, name)
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{said} (default: %(default)s)")
+    parser.add_argument("--speech-encoder", dest="encoder", metavar="FOLDER", help="wav2vec2: what it hears is kept")
+    parser.add_argument("--codec", metavar="FOLDER", help="an autoencoder: what it makes of each frame is kept")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    return parser
+
+
+def _show(done: int, total: int, record: Record) -> None:
+    if done % max(1, total // 50) == 0 or record.status != "ok":
+        print(f"{done} of {total}  {record.id}  {record.reason or 'ok'}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
