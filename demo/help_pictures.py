@@ -43,7 +43,7 @@ ALONE = """([kind, values]) => {
 }"""
 
 # Two people, one of whom is chosen
-COUPLE = """() => {
+COUPLE = """expand => {
   app.graph.clear()
   const add = (kind, ...at) => {
     const node = LiteGraph.createNode(kind)
@@ -56,6 +56,7 @@ COUPLE = """() => {
   const [face, shown] = [add('FaceMaskPrep', 0, 0), add('PreviewImage', 3000, 0)]
   set(picture, 'image', 'couple.png')
   set(face, 'which_face', '1')
+  set(face, 'face_expand', expand)
   face.setSize([340, face.size[1]])
   picture.connect(0, face, 'image')
   models.connect(2, face, 'face_analysis')
@@ -91,7 +92,7 @@ def _server(base: Path) -> Server:
 
 def _picture(page: Page, node: str) -> Image.Image:
     if node == "FaceMaskPrep":
-        number = page.tab.evaluate(COUPLE)
+        number = page.tab.evaluate(COUPLE, 1.2)
         assert page.run() == "success"
         page.tab.locator(".joyhallo-face").first.wait_for()
     else:
@@ -102,7 +103,7 @@ def _picture(page: Page, node: str) -> Image.Image:
 
 def _choosing(page: Page) -> list[tuple[Image.Image, int]]:
     """A click on the other face, and a run; with how many milliseconds each is shown."""
-    number = page.tab.evaluate(COUPLE)
+    number = page.tab.evaluate(COUPLE, 1.25)  # of a node that ran before, ComfyUI would tell nothing
     assert page.run() == "success"
     page.look_at(number, SCALE)
     page.tab.locator(".joyhallo-face").first.wait_for()

@@ -101,7 +101,6 @@ class FaceMaskPrep(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
-            is_output_node=True,  # can be run alone, before a long video; and a page that was opened anew is told again
         )
 
     @classmethod

@@ -15,12 +15,16 @@ from ..config import NetConfig
 from ..ops import Ops
 from .attention import Transformer, spatial_transformer
 
-Runner = Callable[..., Tensor]  # called with a part of a network and what it takes
+Part = Callable[..., Tensor]
+Runner = Callable[[Part], Part]  # called with each part of a network before it is run
 
 
-def at_once(part: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """Nothing but to run it. Training may forget what happens inside a part, and run it again for the gradients."""
-    return part(*inputs)
+def at_once(part: Part) -> Part:
+    """Run as it is. Training may forget what happens inside a part, and run it again for the gradients.
+
+    Nothing stands between a caller and the part, which may so be the last to hold what it is given.
+    """
+    return part
 
 
 class TimeEmbedding(nn.Module):
@@ -160,16 +164,16 @@ class UNet(nn.Module):
         layers = [(block, index) for block in self.up_blocks for index in range(len(block.resnets))]
         skips = list(islice(self._descend(x, time, attend, run), None if deep is None else shallow))
         if deep is None:
-            x = run(self.mid_block.resnets[0], skips[-1], time)
+            x = run(self.mid_block.resnets[0])(skips[-1], time)
             x = attend(sites[self.mid_block, 0], x)
-            x = run(self.mid_block.resnets[1], x, time)
+            x = run(self.mid_block.resnets[1])(x, time)
         else:
             x, layers = deep, layers[-shallow:]
 
         for block, index in layers:
             if len(skips) == shallow:  # each layer takes one
                 deep = x
-            x = run(block.resnets[index], torch.cat([x, skips.pop()], dim=1), time)
+            x = run(block.resnets[index])(torch.cat([x, skips.pop()], dim=1), time)
             if block.sites:
                 x = attend(sites[block, index], x)
             if index == len(block.resnets) - 1 and hasattr(block, "upsamplers"):
@@ -184,7 +188,7 @@ class UNet(nn.Module):
         site = 0
         for block in self.down_blocks:
             for resnet in block.resnets:
-                x = run(resnet, x, time)
+                x = run(resnet)(x, time)
                 if block.sites:
                     x, site = attend(site, x), site + 1
                 yield x

@@ -110,11 +110,11 @@ class DenoisingUNet(UNet):
         def attend(site: int, x: Tensor) -> Tensor:
             block, index = sites[site]
             face = clip.faces[site].rows(rows)
-            x = run(block.attentions[index], x, face, clip.references[site], conditions.readings)
+            x = run(block.attentions[index])(x, face, clip.references[site], conditions.readings)
             heard = chunk.heard[site] if conditions.hearing else []
             gates = chunk.gates[self.levels[site]]
-            x = run(block.audio_modules[index], x, heard, clip.regions[site], gates, chunk.frames)
-            return run(block.motion_modules[index], x, chunk.carried[site][rows])
+            x = run(block.audio_modules[index])(x, heard, clip.regions[site], gates, chunk.frames)
+            return run(block.motion_modules[index])(x, chunk.carried[site][rows])
 
         x = self.conv_in(latents).unflatten(0, (-1, chunk.frames)) + clip.locator[rows, None]
         time = self.time_embedding(timestep, x.dtype)
@@ -135,7 +135,7 @@ class DenoisingUNet(UNet):
         sites = self.site_transformers()
 
         def attend(site: int, x: Tensor) -> Tensor:
-            return run(sites[site], x, clip.faces[site], clip.references[site], readings)
+            return run(sites[site])(x, clip.faces[site], clip.references[site], readings)
 
         x = self.conv_in(latents) + clip.locator
         x, _ = self.walk(x, self.time_embedding(timestep, x.dtype), attend, run=run)

@@ -26,16 +26,20 @@ class ReferenceUNet(UNet):
         def attend(site: int, x: Tensor) -> Tensor:
             transformer = sites[site]
             block = transformer.transformer_blocks[0]
-            tokens = transformer.tokens(x)
-            features.append(block.norm1(tokens))
-            if site == len(sites) - 1:
-                return x
 
-            def leave(seen: Tensor, tokens: Tensor, x: Tensor) -> Tensor:
+            def enter() -> Tensor:
+                tokens = transformer.tokens(x)
+                features.append(block.norm1(tokens))
+                return tokens
+
+            def leave(tokens: Tensor, seen: Tensor, x: Tensor) -> Tensor:
                 tokens = block.attn1(seen).add_(tokens)
                 return transformer.leave(block.finish(tokens, block.attn2.fold(face_tokens)), x)
 
-            return run(leave, features[-1], tokens, x)
+            if site == len(sites) - 1:
+                enter()
+                return x
+            return run(leave)(enter(), features[-1], x)
 
         timestep = torch.zeros(1, device=latents.device)
         x = self.conv_in(latents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ..config import REGIONS
 from ..models.attention import Reading
 from ..models.audio_module import RegionGates
-from ..models.blocks import Runner, at_once
+from ..models.blocks import Part, Runner, at_once
 from ..models.denoising_unet import Conditions
 from ..models.net import Net
 from ..schedule import Schedule
@@ -28,9 +28,9 @@ class Losses(NamedTuple):
     plain: Tensor  # the mean square alone, to compare runs by
 
 
-def forgetful(part: Callable[..., Tensor], *inputs: Any) -> Tensor:
+def forgetful(part: Part) -> Part:
     """Runs a part of a network, and once more for the gradients, instead of remembering what is inside."""
-    return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
+    return partial(checkpoint, part, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
 
 
 class Stage(nn.Module):
