@@ -48,7 +48,7 @@ def of_file(path: Path) -> Future[str]:
 
 @lru_cache(maxsize=16)
 def _begun(path: Path, changed: int, size: int) -> Future[str]:
-    return _worker().submit(_sha256, path)
+    return _worker().submit(sha256, path)
 
 
 @cache
@@ -56,7 +56,7 @@ def _worker() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="joyhallo-sha256")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(PIECE):

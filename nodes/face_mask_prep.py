@@ -18,7 +18,7 @@ from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
 FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
-FACES = "joyhallo_faces"  # what web/faces.js looks for
+FACES = "joyhallo_faces"  # what web/joyhallo.js looks for
 IDENTITIES = {"from the picture": None, "neutral": "neutral"}
 
 

@@ -31,6 +31,7 @@ from torch import Tensor
 from ..audio import Recording, load
 from ..boxes import Picture
 from ..config import FPS, LATENT_SCALE, SAMPLE_RATE
+from ..fingerprint import sha256
 from ..libraries import brief, library
 from ..masks import Mask, SoftMasks, locator, pixels, pyramid
 from ..sampling import Portrait
@@ -178,14 +179,6 @@ def write_masks(folder: Path, face: Mask, regions: SoftMasks) -> None:
 def write_tensors(path: Path, **tensors: Tensor) -> None:
     with replacing(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
 
 
 def stored(root: Path, id: str, names: Iterable[str]) -> dict[str, Stored]:

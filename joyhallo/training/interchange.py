@@ -26,12 +26,12 @@ from torch import Tensor
 
 from ..audio import load, prepare
 from ..config import NetConfig
+from ..fingerprint import sha256
 from ..libraries import brief
 from ..masks import BASE, Mask, SoftMasks, resized
 from . import source, work
 from .dataset import (
     CLIPS,
-    MANIFEST,
     MASKS,
     NAMES,
     SAMPLES,
@@ -43,7 +43,6 @@ from .dataset import (
     read_frames,
     read_record,
     replacing,
-    sha256,
     split_of,
     write_facts,
     write_film,
@@ -54,7 +53,7 @@ from .dataset import (
     write_tensors,
     write_text,
 )
-from .prepare import identify, table, verdict
+from .prepare import concluded, identify
 from .steps import AT_ONCE, Step, Told, Unfit, carry_out, digest, recorded
 
 VERSION = 1
@@ -282,8 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(records), f"{chosen.output / MANIFEST} lists all clips.", sep="\n")
-    return verdict(records)
+    return concluded(records, chosen.output)
 
 
 def _parser() -> argparse.ArgumentParser:

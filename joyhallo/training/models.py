@@ -16,9 +16,9 @@ from torch import Tensor
 from .. import vocals
 from ..checkpoint import load_codec
 from ..faces import DETECTOR, RECOGNISER, FaceModels
+from ..fingerprint import sha256
 from ..libraries import LibraryError, brief
 from ..speech import Encoder, load_encoder
-from .dataset import sha256
 
 
 class Codec(Protocol):

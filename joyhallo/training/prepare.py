@@ -163,8 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LibraryError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(records), f"{chosen.output / MANIFEST} lists all clips.", sep="\n")
-    return verdict(records)
+    return concluded(records, chosen.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -223,6 +222,12 @@ def table(records: Iterable[Record]) -> str:
 def verdict(records: Iterable[Record]) -> int:
     states = {record.status for record in records}
     return 0 if "ok" in states and "failed" not in states else 1
+
+
+def concluded(records: Sequence[Record], output: Path) -> int:
+    """Tell how it went; the exit code."""
+    print(table(records), f"{output / MANIFEST} lists all clips.", sep="\n")
+    return verdict(records)
 
 
 if __name__ == "__main__":

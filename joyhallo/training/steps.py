@@ -22,6 +22,7 @@ from ..boxes import Box, Picture, Points, Size
 from ..config import FPS, NetConfig
 from ..download import amount
 from ..faces import OVERLAP, FaceError, Limits, check_face, face_of, turn
+from ..fingerprint import sha256
 from ..framing import Frame, cut, frame_face, in_window
 from ..libraries import brief
 from ..loudness import loudness
@@ -38,7 +39,6 @@ from .dataset import (
     Clip,
     Record,
     read_record,
-    sha256,
     split_of,
     stored,
     write_film,

@@ -27,7 +27,6 @@ from ..libraries import LibraryError
 from . import steps, voice, work
 from .dataset import (
     CLIPS,
-    MANIFEST,
     MASKS,
     NAMES,
     SAMPLES,
@@ -46,7 +45,7 @@ from .dataset import (
 from .drawing import Pose, Sitter, look_of
 from .models import Models
 from .mouths import Motion, motion
-from .prepare import table, verdict
+from .prepare import concluded
 from .sentences import english_sentence, mandarin_sentence
 from .steps import AT_ONCE, Step, Told, carry_out, digest, recorded
 from .voice import ENGLISH, MANDARIN, Manner, Phoneme
@@ -302,8 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LibraryError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(records), f"{chosen.output / MANIFEST} lists all clips.", sep="\n")
-    return verdict(records)
+    return concluded(records, chosen.output)
 
 
 def _parser() -> argparse.ArgumentParser:
