@@ -116,9 +116,10 @@ def _clips(recipe: Recipe, config: ModelConfig, tell: bool) -> tuple[list[Clip],
     """Those of both splits. What cannot be used is known before the first step, with the reason."""
     if not recipe.data.folder:
         raise RecipeError("The recipe names no dataset; write one as data.folder, or give --set data.folder=FOLDER.")
-    dataset = open_dataset(recipe.data.folder)
+    needs = () if recipe.stage == "pictures" else ("speech",)
+    dataset = open_dataset(recipe.data.folder, needs=needs)
     clips, short = fitting(dataset.clips, recipe, config.net)
-    others, _ = fitting(open_dataset(recipe.data.folder, "validation").clips, recipe, config.net)
+    others, _ = fitting(open_dataset(recipe.data.folder, "validation", needs=needs).clips, recipe, config.net)
     problems = [*dataset.problems, *short]
     if tell:
         for problem in problems:
