@@ -3,7 +3,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
 
-from demo.bundle import AUTOENCODER, autoencoder_weights
+from demo.seeded import AUTOENCODER, autoencoder_weights
 from joyhallo.checkpoint import load_codec
 from joyhallo.codec import PatchCodec
 from joyhallo.config import CodecConfig

@@ -22,7 +22,7 @@ from filmed import film
 from safetensors.torch import load_file
 from shared import REPOSITORY
 
-from demo.bundle import AUTOENCODER, autoencoder_weights, save
+from demo.seeded import AUTOENCODER, autoencoder_weights, save
 from joyhallo import sampling
 from joyhallo.checkpoint import CheckpointError, load_checkpoint, load_codec, open_checkpoint
 from joyhallo.codec import PatchCodec
@@ -463,6 +463,13 @@ def test_shares_of_what_is_dropped():
     assert found.keys() == expected.keys()
     for pattern, share in expected.items():
         assert found[pattern] / 4000 == pytest.approx(share, abs=0.025)
+
+
+def test_a_share_of_the_samples_is_nobodys(ground):
+    told = recipe(ground, "samples", drop={"identity": 0.4})
+    drawn = Samples(open_dataset(ground / "data").clips, told, NET, torch.zeros(2, 4, 8, 8))
+    nobody = sum(not drawn[number].identity.any() for number in range(200))
+    assert 0.3 < nobody / 200 < 0.5
 
 
 def test_choices_stay_within_a_clip():
