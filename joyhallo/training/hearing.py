@@ -59,6 +59,7 @@ STEADY = {  # nothing by chance in the network: what is heard is varied instead
     "apply_spec_augment": False,
 }
 TAKE_SECONDS = 12.0
+LONGEST = 10.0  # seconds of a take that a crop may have
 LONGEST_PAUSE = 0.8  # seconds
 SPEEDS = 0.1  # by which a crop may be faster or slower than it was said
 QUIET = 0.08  # share of the crops in which nobody speaks
@@ -81,9 +82,9 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.takes) < 1 or not 0.5 <= self.seconds <= TAKE_SECONDS:
+        if min(self.steps, self.batch, self.takes) < 1 or not 0.5 <= self.seconds <= LONGEST:
             raise ValueError(
-                f"At least one step of one crop is expected, of 0.5 to {TAKE_SECONDS:.0f} seconds, "
+                f"At least one step of one crop is expected, of 0.5 to {LONGEST:.0f} seconds, "
                 f"and {TAKE_SECONDS:.0f} seconds of speech."
             )
 
