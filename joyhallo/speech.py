@@ -292,6 +292,18 @@ def encode(
     )
 
 
+def layers_of(encoder: Encoder, sounds: Tensor) -> tuple[Tensor, Tensor]:
+    """Sounds of one length, (batch, samples) of whole video frames -> what `encode` gives for each of them.
+
+    (batch, rows, layers, channels), and what goes into the transformer, (batch, rows, channels): in one pass, and with
+    gradients, as is needed to train an encoder.
+    """
+    size = sounds.shape[1]
+    positions = Positions.of(Signal(sounds[0], 0.0, 1.0, video_frames(size), size), encoder.convolutions)
+    inputs = positions.interpolate(_convolved(encoder.model, sounds), 0, positions.rows, 0)
+    return torch.stack(list(_hidden_states(encoder.model, inputs, positions.reach)[1:]), dim=2), inputs
+
+
 def _key(encoder: Encoder, recording: Recording, clip_frames: int) -> str:
     """A digest of all that the features follow from."""
     facts = (encoder.name, encoder.normalize, clip_frames, len(recording.samples), of_module(encoder.model))
@@ -387,9 +399,7 @@ class _Passes:
         stride, reach = self.positions.stride, self.positions.reach
         # the last convolution drops what does not fill it, but the normalisation after the first has heard it
         stop = self.signal.length if high == self.positions.features else (high - 1) * stride + reach
-        sound = self.signal.piece(low * stride, stop).to(self.encoder.device)
-        features = model.feature_extractor(sound[None])
-        return features.transpose(1, 2) if _of_transformers(model) else features
+        return _convolved(model, self.signal.piece(low * stride, stop).to(self.encoder.device)[None])
 
 
 @dataclass(frozen=True)
@@ -434,12 +444,18 @@ class Positions:
         return features[:, low] * (1 - share) + features[:, high] * share
 
 
+def _convolved(model: Any, sounds: Tensor) -> Tensor:
+    """(batch, samples) -> (batch, features, channels)"""
+    features = model.feature_extractor(sounds)
+    return features.transpose(1, 2) if _of_transformers(model) else features
+
+
 def _of_transformers(model: nn.Module) -> bool:
     return hasattr(model, "config")
 
 
 def _hidden_states(model: Any, rows: Tensor, reach: int) -> Sequence[Tensor]:
-    """The input of the transformer's first layer and the output of each, (1, rows, channels).
+    """The input of the transformer's first layer and the output of each, (batch, rows, channels).
 
     The whole network is called, for only that returns all layers in every release of transformers; it hears the
     shortest sound there is, and its projection is handed the rows instead.

@@ -24,7 +24,7 @@ from joyhallo.checkpoint import CheckpointError
 from joyhallo.config import NetConfig
 from joyhallo.sampling import Settings, animate
 from joyhallo.schedule import Schedule
-from joyhallo.speech import Positions, Signal, SpeechError, encode, load_encoder, wrap_encoder
+from joyhallo.speech import Positions, Signal, SpeechError, encode, layers_of, load_encoder, wrap_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -138,6 +138,19 @@ def test_features_are_those_of_the_method_written_out(encoder, seconds):
     assert found.length == recording.frames
     assert found.rows % 16 == 0
     assert found.rows - found.length < 16
+
+
+def test_what_an_encoder_is_trained_on_is_what_it_is_used_for():
+    ear, some = seeded_encoder(SIZES), [noise(1.28, seed) for seed in range(3)]
+    ear.model.requires_grad_(True)
+    found, inputs = layers_of(ear, torch.stack([recording.samples for recording in some]))
+    assert inputs.shape == (3, 32, 16)
+    for rows, recording in zip(found, some, strict=True):
+        assert torch.allclose(rows, encode(ear, recording).features(), atol=1e-5)
+        assert torch.allclose(rows, plain_answer(ear.model, recording.samples, 32), atol=1e-5)
+    found.square().mean().backward()
+    parts = (ear.model.feature_extractor.conv_layers[0].conv, ear.model.encoder.layers[0].attention.q_proj)
+    assert all(part.weight.grad.abs().max() > 0 for part in parts)
 
 
 def test_the_transformer_is_transformers_own(encoder):

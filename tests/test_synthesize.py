@@ -15,7 +15,7 @@ from joyhallo.audio import levels
 from joyhallo.boxes import Box, around
 from joyhallo.libraries import LibraryError
 from joyhallo.masks import LIPS, OUTLINE
-from joyhallo.training import drawing, espeak, mouths, sentences, synthesize, voice
+from joyhallo.training import drawing, espeak, mouths, sentences, speaking, synthesize, voice
 from joyhallo.training.dataset import SPLITS, open_dataset, read_manifest
 from joyhallo.training.drawing import Pose, Sitter, look_of
 from joyhallo.training.models import Models
@@ -285,11 +285,11 @@ def test_nothing_of_validation_is_in_training(drawn):
     assert not set(sentences.words("train")) & set(sentences.words("validation"))
     assert not set(sentences.english("train")) & set(sentences.english("validation"))
     assert 0.1 < len(sentences.words("validation")) / len(sentences.words("train")) < 0.4
-    assert not set(synthesize.VOICES["train"]) & set(synthesize.VOICES["validation"])
+    assert not set(speaking.VOICES["train"]) & set(speaking.VOICES["validation"])
     for split, some in told.items():
         for one in some:
             language = one["voice"].partition("+")[0]
-            assert one["voice"].removeprefix(language) in synthesize.VOICES[split]
+            assert one["voice"].removeprefix(language) in speaking.VOICES[split]
             known = sentences.words(split) if language == voice.MANDARIN else " ".join(sentences.english(split)).split()
             assert {word.strip(",.") for word in one["text"].split()} <= {word.strip(",.") for word in known}
     speakers = {split: {record.speaker for record in records} for split, records in about.items()}
@@ -339,7 +339,7 @@ def test_loudness_alone_tells_less_of_the_mouth_than_it_would():
         spoken = speak(sentences.mandarin_sentence(np.random.default_rng(number), "train"), Manner())
         rows = len(spoken.samples) // 640
         opening = mouths.motion(spoken.phonemes, rows).opening
-        changed = synthesize.recorded_sound(spoken.samples, np.random.default_rng(number))
+        changed = speaking.recorded_sound(spoken.samples, np.random.default_rng(number))
         for some, samples in ((plain, spoken.samples), (varied, changed)):
             loudness = 10 ** (levels(samples, rows + 1)[:rows] / 20)
             some.append(np.corrcoef(opening, loudness)[0, 1])

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import likeness
 from ..boxes import Picture
-from ..config import FPS, SAMPLE_RATE
+from ..config import FPS
 from ..framing import MULTIPLE
 from ..libraries import LibraryError
 from . import steps, voice, work
@@ -29,7 +28,6 @@ from .dataset import (
     CLIPS,
     MASKS,
     NAMES,
-    SAMPLES,
     SPLITS,
     Record,
     Split,
@@ -44,23 +42,12 @@ from .dataset import (
 )
 from .drawing import Pose, Sitter, look_of
 from .models import Models
-from .mouths import Motion, motion
+from .mouths import Motion
 from .prepare import concluded
-from .sentences import english_sentence, mandarin_sentence
+from .speaking import Said, monologue, recorded_sound, wander
 from .steps import AT_ONCE, Step, Told, carry_out, digest, recorded
-from .voice import ENGLISH, MANDARIN, Manner, Phoneme
 
 VERSION = 2  # of what is drawn and said: to be raised when the same seed gives another
-VOICES: Mapping[Split, Sequence[str]] = {
-    "train": ("", "+m1", "+m2", "+m4", "+m5", "+m7", "+f1", "+f2", "+f4"),
-    "validation": ("+m3", "+f3"),
-}
-RATES: Mapping[Split, tuple[int, int]] = {"train": (140, 200), "validation": (150, 190)}
-PITCHES: Mapping[Split, tuple[int, int]] = {"train": (25, 75), "validation": (30, 70)}
-
-LOUDEST_CHANGE = 12.0  # dB, by which the gain drifts: loudness alone must not tell how far the mouth is open
-DRIFT_SECONDS = 0.8
-PEAK = 0.7
 BLINKS = 0.3  # a second
 BLINK = (0.5, 1.0, 1.0, 0.5)  # how far the lids are shut, frame by frame
 SWAY, ROLL = 0.004, 0.008  # deviation of the head's place, in shares of the picture, and of its angle
@@ -107,67 +94,11 @@ class Job:
 # ---- what happens in a clip
 
 
-@dataclass(frozen=True)
-class Scene:
-    text: str
-    manner: Manner
-    samples: Tensor  # (n) at SAMPLE_RATE, as long as the pictures
-    motion: Motion
-
-
-def scene(job: Job) -> Scene:
-    dice, frames = job.dice("speech", job.number), job.settings.frames
-    english = dice.random() < job.settings.english
-    name = (ENGLISH if english else MANDARIN) + str(dice.choice(VOICES[job.split]))
-    manner = Manner(
-        name,
-        int(dice.integers(*RATES[job.split], endpoint=True)),
-        int(dice.integers(*PITCHES[job.split], endpoint=True)),
-        int(dice.integers(35, 75)),
-    )
-    sentence = english_sentence if english else mandarin_sentence
-    lead = round(dice.uniform(0.05, 0.4) * SAMPLE_RATE)
-    pieces, phonemes, texts = [torch.zeros(lead)], list[Phoneme](), list[str]()
-    while (begun := sum(map(len, pieces))) < frames * SAMPLES:
-        texts.append(sentence(dice, job.split))
-        spoken = voice.speak(texts[-1], manner)
-        pieces.append(spoken.samples)
-        start = begun / SAMPLE_RATE
-        phonemes += [replace(each, start=each.start + start, stop=each.stop + start) for each in spoken.phonemes]
-    samples = recorded_sound(torch.cat(pieces)[: frames * SAMPLES], dice)
-    return Scene(" ".join(texts), manner, samples, motion(phonemes, frames))
-
-
-def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
-    samples = samples.double()  # sums in another order then never reach the 16 bits that are kept
-    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
-    samples = samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20))
-    if dice.random() < 0.3:
-        samples = _in_a_room(samples, dice)
-    if dice.random() < 0.5:
-        noise = torch.from_numpy(dice.standard_normal(len(samples)))
-        samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-dice.uniform(25, 45) / 20)
-    level = PEAK * 10 ** (-dice.uniform(0, LOUDEST_CHANGE) / 20)
-    return (samples * (level / samples.abs().max().clamp(min=1e-6))).float()
-
-
-def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """With an echo that dies away."""
-    length = round(dice.uniform(0.1, 0.3) * SAMPLE_RATE)
-    echo = torch.from_numpy(dice.standard_normal(length)) * torch.linspace(0, -6.9, length).exp()
-    echo = echo * (dice.uniform(0.1, 0.4) / echo.norm())
-    size = len(samples) + length
-    return samples + torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(echo, size), size)[: len(samples)]
-
-
-def wander(dice: np.random.Generator, count: int, step: float) -> NDArray[np.float64]:
-    """A smooth curve of about unit deviation that may turn every `step` places."""
-    knots = dice.standard_normal(int(count / step) + 2)
-    at = np.arange(count) / step
-    before = at.astype(int)
-    share = (at - before) ** 2 * (3 - 2 * (at - before))
-    return knots[before] * (1 - share) + knots[before + 1] * share
+def scene(job: Job) -> Said:
+    """What is said in a clip, as it was recorded."""
+    dice, chosen = job.dice("speech", job.number), job.settings
+    spoken = monologue(dice, job.split, chosen.frames, chosen.english)
+    return replace(spoken, samples=recorded_sound(spoken.samples, dice))
 
 
 def poses(motion: Motion, dice: np.random.Generator) -> list[Pose]:
