@@ -28,7 +28,7 @@ STABLE = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
 PATCHES = "the VAE that was trained with the model: for demo, choose demo as the VAE too"
 
 FULL = Precision(torch.float32, torch.float32)
-ENCODING, DECODING = 4_000, 8_000  # bytes for each latent of a picture
+ENCODING, DECODING = 3_000, 5_000  # bytes for each latent of a picture
 
 
 class ComfyCodec:
