@@ -26,13 +26,12 @@ from PIL import Image
 from torch import Tensor
 
 from joyhallo.checkpoint import load_checkpoint, load_codec
-from joyhallo.codec import PatchCodec
 from joyhallo.config import FPS, SAMPLE_RATE
 from joyhallo.masks import resized
 from joyhallo.sampling import Settings, animate
 from joyhallo.schedule import Schedule
 from joyhallo.speech import surrounded
-from joyhallo.training import dataset
+from joyhallo.training import dataset, patches
 from joyhallo.training.__main__ import RECIPES
 from joyhallo.training.dataset import Clip, open_dataset
 from joyhallo.training.recipe import Recipe, read_recipe
@@ -60,14 +59,13 @@ def mel_bands(samples: Tensor, frames: int) -> Tensor:
 
 
 def complete(root: Path, evenness: float) -> None:
-    """Write features and latents of every clip, and a codec fitted to some of the frames."""
+    """Write a codec fitted to some of the frames, and what it and the mel bands make of every clip."""
     records = dataset.read_manifest(root)
     good = [record for record in records if record.status == "ok"]
     if (root / CODEC).exists() and all({"speech", "latents"} <= record.files.keys() for record in good):
         return
     clips = [Clip(root, record) for record in good]
-    seen = [clip.frames(range(0, clip.length, 10)) for clip in clips if clip.record.split == "train"]
-    codec = PatchCodec.fit(torch.cat(seen), CHANNELS, evenness)
+    codec = patches.fitted(root, CHANNELS, evenness)
     for clip in clips:
         folder = root / dataset.CLIPS / clip.id
         features = mel_bands(clip.recording.samples, clip.length)
@@ -77,7 +75,7 @@ def complete(root: Path, evenness: float) -> None:
         files = dataset.stored(root, clip.id, dataset.NAMES)
         dataset.write_record(root, replace(clip.record, files=files))
     dataset.write_manifest(root, [dataset.read_record(root, r.id) if r.status == "ok" else r for r in records])  # type: ignore[misc]
-    dataset.write_tensors(root / CODEC, **codec.tensors())
+    patches.write(root / CODEC, codec)
 
 
 # ---- training

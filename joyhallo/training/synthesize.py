@@ -252,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         value: Any = getattr(default, name)
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"{said} (default: %(default)s)")
     parser.add_argument("--speech-encoder", dest="encoder", metavar="FOLDER", help="wav2vec2: what it hears is kept")
-    parser.add_argument("--codec", metavar="FOLDER", help="an autoencoder: what it makes of each frame is kept")
+    parser.add_argument("--codec", metavar="PATH", help="autoencoder or patches: what it makes of frames is kept")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     return parser
 
