@@ -116,7 +116,14 @@ class Scene:
 
 
 def scene(job: Job) -> Scene:
-    dice, frames = job.dice("speech", job.number), job.settings.frames
+    dice = job.dice("speech", job.number)
+    clean = spoken(job, dice)
+    return replace(clean, samples=recorded_sound(clean.samples, dice))
+
+
+def spoken(job: Job, dice: np.random.Generator) -> Scene:
+    """With the sound as the voice makes it."""
+    frames = job.settings.frames
     english = dice.random() < job.settings.english
     name = (ENGLISH if english else MANDARIN) + str(dice.choice(VOICES[job.split]))
     manner = Manner(
@@ -134,14 +141,13 @@ def scene(job: Job) -> Scene:
         pieces.append(spoken.samples)
         start = begun / SAMPLE_RATE
         phonemes += [replace(each, start=each.start + start, stop=each.stop + start) for each in spoken.phonemes]
-    samples = recorded_sound(torch.cat(pieces)[: frames * SAMPLES], dice)
+    samples = torch.cat(pieces)[: frames * SAMPLES]
     return Scene(" ".join(texts), manner, samples, motion(phonemes, frames))
 
 
 def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
     """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
-    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
-    samples = samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20)).float()
+    samples = drifting(samples, dice)
     if dice.random() < 0.3:
         samples = _in_a_room(samples, dice)
     if dice.random() < 0.5:
@@ -149,6 +155,11 @@ def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
         samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-dice.uniform(25, 45) / 20)
     level = PEAK * 10 ** (-dice.uniform(0, LOUDEST_CHANGE) / 20)
     return samples * (level / samples.abs().max().clamp(min=1e-6))
+
+
+def drifting(samples: Tensor, dice: np.random.Generator) -> Tensor:
+    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
+    return samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20)).float()
 
 
 def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:
