@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 ALL, NONE, WITHOUT_LIP, WITHOUT_POSE = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.0, 1.0, 1.0)
 OTHER_SEED = 1000  # further
+HEARD = slice(12, None)  # frames: all talks begin with silence, and to begin to speak with everybody else is no hearing
 FURTHEST = 15  # frames that a mouth may be early or late
 DELAY = 5  # frames, of the control
 STOP = CLIP_FRAMES  # where a talk is broken off
@@ -165,17 +166,20 @@ class Following:
 
 
 def follow(mouths: Sequence[Curve], truths: Sequence[Curve]) -> Following:
-    own = [correlation(mouth, truth) for mouth, truth in zip(mouths, truths, strict=True)]
-    others = [
-        float(np.mean([correlation(mouth, truth) for j, truth in enumerate(truths) if j != i]))
-        for i, mouth in enumerate(mouths)
-    ]
-    return Following(own, others)
+    table = [[correlation(mouth[HEARD], truth[HEARD]) for truth in truths] for mouth in mouths]
+    own = [row[i] for i, row in enumerate(table)]
+    return Following(own, [_mean(row[:i] + row[i + 1 :]) for i, row in enumerate(table)])
+
+
+def _loudness_alone(talks: Sequence[Talk], sounds: Sequence[Tensor]) -> str:
+    """How its better measure, in dB or as an amplitude, goes with the mouth."""
+    pairs = [(loudness(sound)[HEARD], talk.opening[HEARD]) for talk, sound in zip(talks, sounds, strict=True)]
+    both = [_mean([correlation(heard[:, i], truth) for heard, truth in pairs]) for i in range(2)]
+    return f"loudness alone {max(both):.2f}"
 
 
 def _sync(takes: Takes) -> Figure:
     found = takes.following
-    loud = np.mean([correlation(loudness(talk.samples)[:, 0], talk.opening) for talk in takes.talks])
     return Figure(
         "mouth and true mouth: correlation",
         _mean(found.own),
@@ -183,7 +187,7 @@ def _sync(takes: Takes) -> Figure:
         "the mouth that another sound asks for",
         _mean(found.others),
         interval(found.own),
-        f"loudness alone {loud:.2f}",
+        _loudness_alone(takes.talks, [talk.samples for talk in takes.talks]),
         each=found.own,
     )
 
@@ -191,7 +195,7 @@ def _sync(takes: Takes) -> Figure:
 def _content(takes: Takes) -> Figure:
     def left(mouths: Sequence[Curve]) -> list[float]:
         pairs = zip(mouths, takes.talks, strict=True)
-        return [partial(mouth, talk.opening, loudness(talk.samples)) for mouth, talk in pairs]
+        return [partial(mouth[HEARD], talk.opening[HEARD], loudness(talk.samples)[HEARD]) for mouth, talk in pairs]
 
     each = left([takes.mouth(number) for number in range(len(takes.talks))])
     return Figure(
@@ -224,7 +228,9 @@ def _other(takes: Takes) -> Figure:
 
 
 def _off(takes: Takes) -> Figure:
-    each = [correlation(takes.talks[i].gauge.opening(takes.off(i)), takes.talks[i].opening) for i in takes.some]
+    talks = [takes.talks[i] for i in takes.some]
+    mouths = [talk.gauge.opening(takes.off(i)) for i, talk in zip(takes.some, talks, strict=True)]
+    each = [correlation(mouth[HEARD], talk.opening[HEARD]) for mouth, talk in zip(mouths, talks, strict=True)]
     return Figure(
         "with the sound switched off",
         _mean(each),
@@ -240,7 +246,6 @@ def _scrambled(takes: Takes) -> Figure:
     talks = [takes.talks[i] for i in takes.some]
     mouths = [talk.gauge.opening(takes.scrambled(i)) for i, talk in zip(takes.some, talks, strict=True)]
     found = follow(mouths, [talk.opening for talk in talks])
-    loud = np.mean([correlation(loudness(talk.scrambled())[:, 0], talk.opening) for talk in talks])
     return Figure(
         "with its loudness scrambled",
         _mean(found.own),
@@ -248,14 +253,13 @@ def _scrambled(takes: Takes) -> Figure:
         "the mouth that another sound asks for",
         _mean(found.others),
         interval(found.own),
-        f"loudness alone {loud:.2f}",
+        _loudness_alone(talks, [talk.scrambled() for talk in talks]),
         each=found.own,
     )
 
 
 def _lag(takes: Takes) -> Figure:
-    mouths, truths = [takes.mouth(i) for i in range(len(takes.talks))], [talk.opening for talk in takes.talks]
-    pairs = list(zip(mouths, truths, strict=True))
+    pairs = [(takes.mouth(i)[HEARD], talk.opening[HEARD]) for i, talk in enumerate(takes.talks)]
     found = best_lag([lagged(mouth, truth, FURTHEST) for mouth, truth in pairs])
     late = best_lag([lagged(mouth[:-DELAY], truth[DELAY:], FURTHEST) for mouth, truth in pairs])
     return Figure(

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(chosen: argparse.Namespace) -> int:
     how = How(chosen.size, chosen.preset, chosen.steps, chosen.guidance)
     plan, names = planned(chosen)
-    codec = load_codec(chosen.model / VAE, dtype=torch.float32)
+    codec = load_codec(chosen.model / VAE, dtype=torch.float32) if "ruler" in names else None
     print(_about(chosen.model, how, plan, chosen.engine), flush=True)
     with _maker(chosen.model, how, chosen.engine) as maker:
         takes = Takes(maker, talks(plan.clips, plan.frames, how.size), plan, codec)
@@ -129,9 +129,10 @@ def concluded(figures: Sequence[Figure]) -> int:
 
 
 def _facts(folder: Path, how: How, plan: Plan, figures: dict[str, Figure]) -> dict:
-    told = {name: asdict(figure) | {"verdict": figure.verdict} for name, figure in figures.items()}
-    for facts in told.values():
-        facts["mark"] = [None if math.isinf(side) else side for side in facts["mark"].values()]
+    told: dict[str, dict] = {name: asdict(figure) | {"verdict": figure.verdict} for name, figure in figures.items()}
+    for name, figure in figures.items():
+        sides = figure.mark.least, figure.mark.most
+        told[name]["mark"] = [None if math.isinf(side) else side for side in sides]
     return {"model": sha256(folder / NET), "how": asdict(how), "plan": asdict(plan), "figures": told}
 
 
