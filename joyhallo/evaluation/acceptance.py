@@ -430,7 +430,7 @@ def _ruler(takes: Takes) -> Figure:
 @torch.no_grad()
 def through(codec: Codec, film: Film) -> Film:
     """Encoded and decoded."""
-    pixels = torch.from_numpy(film).movedim(-1, 1).float() / 127.5 - 1
+    pixels = torch.tensor(film).movedim(-1, 1).float() / 127.5 - 1
     return np.concatenate([as_film(codec.decode(codec.encode(some)).movedim(1, -1)) for some in pixels.split(16)])
 
 

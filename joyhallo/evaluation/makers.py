@@ -18,13 +18,15 @@ from torch import Tensor
 
 from ..audio import Recording
 from ..checkpoint import Model, load_checkpoint, load_codec
+from ..config import SAMPLE_RATE
 from ..footage import frames
+from ..libraries import library
 from ..portrait import Framing, Wishes, prepare
 from ..presets import PRESETS
 from ..sampling import Codec, Portrait, Windows, animate
 from ..schedule import Schedule
 from ..speech import encode, load_encoder
-from ..training.dataset import SAMPLES, write_sound
+from ..training.dataset import SAMPLES
 from .figures import Film
 from .talks import Talk
 
@@ -185,12 +187,13 @@ class Nodes:
 @contextmanager
 def _put(folder: Path, talk: Talk, samples: Tensor) -> Iterator[str]:
     """A talk's files for as long as they are needed. Under new names, so that ComfyUI makes everything anew."""
-    prefix = uuid.uuid4().hex
+    prefix, soundfile = uuid.uuid4().hex, library("soundfile", "Writing sound files")
     pictures = {"": talk.portrait, "-face": talk.face_mask, "-lip": talk.lip_mask}
     try:
         for name, picture in pictures.items():
             Image.fromarray(picture).save(folder / f"{prefix}{name}.png")
-        write_sound(folder / f"{prefix}.wav", samples)
+        # in floating point, as the engine hears it
+        soundfile.write(folder / f"{prefix}.wav", samples.numpy(), SAMPLE_RATE, subtype="FLOAT")
         yield prefix
     finally:
         for path in folder.glob(f"{prefix}*"):
