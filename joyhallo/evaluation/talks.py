@@ -100,7 +100,7 @@ class Talk:
 
     def scrambled(self) -> Tensor:
         """The samples, louder and fainter by up to 12 dB, whatever is said."""
-        return _as_loud_as_recorded(drifting(self.samples, self.job.dice("scrambled")))
+        return _as_loud_as_recorded(drifting(self.samples, self.job.dice("scrambled")).float())
 
     def broken_off(self, frame: int) -> Tensor:
         """The samples up to a frame; then the room is silent."""

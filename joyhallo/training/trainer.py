@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -163,7 +164,7 @@ def _check_latents(clip: Clip, codec: Any, device: torch.device) -> None:
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     settings = recipe.optimizer
-    kind: Any = torch.optim.AdamW
+    kind: Any = partial(torch.optim.AdamW, fused=True)
     if settings.kind == "adamw8bit":
         otherwise = 'without it, take optimizer.kind = "adamw"'
         kind = library("bitsandbytes", "The optimizer adamw8bit", otherwise).optim.AdamW8bit
