@@ -121,7 +121,7 @@ def test_a_mouth_is_measured_through_linear_patches():
 @needs_espeak
 def test_nobody_who_talks_was_in_training():
     said, trained = talks(3, 30, 64), talks(3, 30, 64, "train")
-    known = {syllable for word in words("train") for syllable in [word]}
+    known = set(words("train"))
     for talk in said:
         assert talk.job.split == "validation"
         if any(character.isdigit() for character in talk.text):
@@ -253,6 +253,17 @@ def test_every_flaw_is_seen(flaw, said):
 
 
 @needs_espeak
+@pytest.mark.parametrize(("flaw", "clear"), [("", True), ("noisy", True), ("stirred", False), ("everybody's", False)])
+def test_two_clips_tell_whether_a_mouth_follows(flaw, clear):
+    """What tests/comfyui/test_talks.py asks of the bundled model."""
+    said = talks(2, 48, 64)
+    mouths = [talk.gauge.opening(Drawn(flaw, said).make(talk, talk.samples, (1, 1, 1), 0)) for talk in said]
+    truths = [talk.opening for talk in said]
+    assert follow(mouths, truths).is_clear == clear
+    assert not follow(mouths[::-1], truths).is_clear
+
+
+@needs_espeak
 def test_a_codec_that_shows_no_mouths_is_seen(said):
     class Grey(_Nothing):
         def decode(self, latents):
@@ -325,10 +336,10 @@ def test_what_cannot_be_measured_is_told(tmp_path, capsys, monkeypatch):
 
 @needs_espeak
 def test_the_engine_says_what_it_is_given():
-    (talk,) = talks(1, 24, 64)
+    talk = talks(1, 24, 64)[0].begun(CLIP_FRAMES)
     engine = open_engine(demo.MODEL, How(size=64, steps=1))
     film = engine.make(talk, talk.samples, (1, 1, 1), 5)
-    assert (film.shape, film.dtype) == ((24, 64, 64, 3), np.uint8)
+    assert (film.shape, film.dtype) == ((CLIP_FRAMES, 64, 64, 3), np.uint8)
     assert np.array_equal(engine.make(talk, talk.samples, (1, 1, 1), 5), film)
     for other in (
         engine.make(talk, talk.scrambled(), (1, 1, 1), 5),

@@ -164,6 +164,11 @@ class Following:
     own: Sequence[float]  # clip by clip
     others: Sequence[float]  # the same, as a mean over all others
 
+    @property
+    def is_clear(self) -> bool:
+        """Of a few clips, too: less than the marks ask for, but nothing that chance or a common habit gives."""
+        return _mean(self.own) > 0.5 and _mean(self.own) > _mean(self.others) + 0.4
+
 
 def follow(mouths: Sequence[Curve], truths: Sequence[Curve]) -> Following:
     table = [[correlation(mouth[HEARD], truth[HEARD]) for truth in truths] for mouth in mouths]

@@ -14,17 +14,15 @@ pytestmark = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything"
 )
 SOON = How(steps=6)
-APART = 0.4  # how much better a mouth goes with its own sound than with another's
 
 
 @pytest.mark.skipif("seeded" in note(), reason="the bundled model is seeded, not trained: nobody's mouth follows")
 def test_the_mouth_follows_the_sound(client, base):
-    """Judged as tests/test_evaluation.py shows that it can be: two talks, and each mouth against the other's truth."""
+    """Two talks, each mouth against the other's truth as well. tests/test_evaluation.py shows that it can fail."""
     said, nodes = talks(2, 48, SOON.size), Nodes(client, base, SOON)
     mouths = [talk.gauge.opening(nodes.make(talk, talk.samples, ALL, seed=42)) for talk in said]
     found = follow(mouths, [talk.opening for talk in said])
-    assert np.mean(found.own) > 0.5
-    assert np.mean(found.own) > np.mean(found.others) + APART
+    assert found.is_clear, found
 
 
 def test_the_nodes_make_what_the_engine_makes(client, base):
