@@ -329,6 +329,8 @@ def test_the_command_tells_by_its_exit_code(command, capsys, tmp_path):
 def test_what_cannot_be_measured_is_told(tmp_path, capsys, monkeypatch):
     assert demo.main(["--model", str(tmp_path)]) == 2
     assert "lacks net.safetensors" in capsys.readouterr().err
+    assert demo.main(["--clips", "1"]) == 2
+    assert "1 clips were asked for" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "demo.comfyui", None)
     with pytest.raises(EvaluationError, match="--engine"), open_nodes(demo.MODEL, How()):
         pass

@@ -42,16 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # small networks gain nothing from more, and round differently with them
     try:
         check(chosen.model)
+        plan, names = planned(chosen)
         voice.check()
-        return _measure(chosen)
+        return _measure(chosen, plan, names)
     except (CheckpointError, EvaluationError, LibraryError, SpeechError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def _measure(chosen: argparse.Namespace) -> int:
+def _measure(chosen: argparse.Namespace, plan: Plan, names: Sequence[str]) -> int:
     how = How(chosen.size, chosen.preset, chosen.steps, chosen.guidance)
-    plan, names = planned(chosen)
     codec = load_codec(chosen.model / VAE, dtype=torch.float32) if "ruler" in names else None
     print(_about(chosen.model, how, plan, chosen.engine), flush=True)
     with _maker(chosen.model, how, chosen.engine) as maker:
@@ -69,7 +69,10 @@ def _measure(chosen: argparse.Namespace) -> int:
 
 def planned(chosen: argparse.Namespace) -> tuple[Plan, Sequence[str]]:
     plan = QUICK if chosen.quick else Plan()
-    plan = replace(plan, clips=chosen.clips or plan.clips, seeds=tuple(chosen.seeds))
+    clips = plan.clips if chosen.clips is None else chosen.clips
+    if not 2 <= clips <= plan.people:
+        raise EvaluationError(f"{clips} clips were asked for; give 2, as controls are other clips, to {plan.people}.")
+    plan = replace(plan, clips=clips, seeds=tuple(chosen.seeds))
     return plan, chosen.only or (SOON if chosen.quick else tuple(FIGURES))
 
 
