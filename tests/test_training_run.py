@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -259,12 +260,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(ground, another_precisi
 
 
 def test_asked_to_stop_it_leaves_a_checkpoint(ground, monkeypatch):
-    """As a cluster does before it takes the machine away. The command tells that the run is not finished."""
-    told = table(ground, "stopped", save={"every": 100}, steps=5)
+    """As a cluster does before it takes the machine away, which asks all processes. The command tells that the run is
+    not finished."""
+    told = table(ground, "stopped", save={"every": 100}, steps=5, data={"workers": 1})
     make_step, made = trainer.make_step, []
 
     def step(run, coming):
         made.append(make_step(run, coming))
+        if len(made) == 1:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
         if len(made) == 3:
             signal.raise_signal(signal.SIGTERM)
         return made[-1]

@@ -203,9 +203,16 @@ def batches(run: Run, drawn: Samples, wanted: Iterable[list[int]], workers: int)
         collate_fn=collate,
         num_workers=workers,
         pin_memory=run.accelerator.device.type == "cuda",
+        worker_init_fn=_not_asked_to_stop,
     )
     send = library("accelerate.utils", "Training").send_to_device
     return (send(batch, run.accelerator.device, non_blocking=True) for batch in loader)
+
+
+def _not_asked_to_stop(worker: int) -> None:
+    """Whoever ends a job often signals all of its processes. Samples are needed until the step is made; the loader
+    ends its workers by itself."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 # ---- a step
