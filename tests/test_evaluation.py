@@ -20,7 +20,7 @@ from joyhallo.evaluation.mouths import Gauge
 from joyhallo.evaluation.talks import FAINTEST, loudness, portraits, talks
 from joyhallo.training.drawing import STILL, Pose, Sitter, look_of
 from joyhallo.training.sentences import words
-from joyhallo.training.synthesize import VOICES
+from joyhallo.training.speaking import VOICES
 
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so there is no synthetic speech"

@@ -19,7 +19,8 @@ from ..training.dataset import SAMPLES, Split
 from ..training.drawing import Pose, Sitter, look_of
 from ..training.models import Models
 from ..training.mouths import Motion
-from ..training.synthesize import PEAK, Job, Settings, drifting, poses, spoken
+from ..training.speaking import PEAK, drifting, monologue
+from ..training.synthesize import Job, Settings, poses
 from .figures import Curve, Film, Where
 from .mouths import Gauge, region
 
@@ -135,7 +136,8 @@ def _sitter(job: Job) -> Sitter:
 
 
 def _talk(job: Job) -> Talk:
-    said = spoken(job, job.dice("speech", job.number))
+    dice, chosen = job.dice("speech", job.number), job.settings
+    said = monologue(dice, job.split, chosen.frames, chosen.english)
     return Talk(job, _sitter(job), said.text, _as_loud_as_recorded(said.samples), said.motion)
 
 

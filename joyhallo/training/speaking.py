@@ -70,8 +70,7 @@ def monologue(dice: np.random.Generator, split: Split, frames: int, english: flo
 def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
     """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
     samples = samples.double()  # sums in another order then never reach the 16 bits that are kept
-    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
-    samples = samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20))
+    samples = drifting(samples, dice)
     if dice.random() < 0.3:
         samples = _in_a_room(samples, dice)
     if dice.random() < 0.5:
@@ -79,6 +78,12 @@ def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
         samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-dice.uniform(25, 45) / 20)
     level = PEAK * 10 ** (-dice.uniform(0, LOUDEST_CHANGE) / 20)
     return (samples * (level / samples.abs().max().clamp(min=1e-6))).float()
+
+
+def drifting(samples: Tensor, dice: np.random.Generator) -> Tensor:
+    """Louder and fainter by turns."""
+    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
+    return samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20))
 
 
 def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:

@@ -94,86 +94,11 @@ class Job:
 # ---- what happens in a clip
 
 
-<<<<<<< HEAD
 def scene(job: Job) -> Said:
     """What is said in a clip, as it was recorded."""
     dice, chosen = job.dice("speech", job.number), job.settings
     spoken = monologue(dice, job.split, chosen.frames, chosen.english)
     return replace(spoken, samples=recorded_sound(spoken.samples, dice))
-=======
-@dataclass(frozen=True)
-class Scene:
-    text: str
-    manner: Manner
-    samples: Tensor  # (n) at SAMPLE_RATE, as long as the pictures
-    motion: Motion
-
-
-def scene(job: Job) -> Scene:
-    dice = job.dice("speech", job.number)
-    clean = spoken(job, dice)
-    return replace(clean, samples=recorded_sound(clean.samples, dice))
-
-
-def spoken(job: Job, dice: np.random.Generator) -> Scene:
-    """With the sound as the voice makes it."""
-    frames = job.settings.frames
-    english = dice.random() < job.settings.english
-    name = (ENGLISH if english else MANDARIN) + str(dice.choice(VOICES[job.split]))
-    manner = Manner(
-        name,
-        int(dice.integers(*RATES[job.split], endpoint=True)),
-        int(dice.integers(*PITCHES[job.split], endpoint=True)),
-        int(dice.integers(35, 75)),
-    )
-    sentence = english_sentence if english else mandarin_sentence
-    lead = round(dice.uniform(0.05, 0.4) * SAMPLE_RATE)
-    pieces, phonemes, texts = [torch.zeros(lead)], list[Phoneme](), list[str]()
-    while (begun := sum(map(len, pieces))) < frames * SAMPLES:
-        texts.append(sentence(dice, job.split))
-        spoken = voice.speak(texts[-1], manner)
-        pieces.append(spoken.samples)
-        start = begun / SAMPLE_RATE
-        phonemes += [replace(each, start=each.start + start, stop=each.stop + start) for each in spoken.phonemes]
-    samples = torch.cat(pieces)[: frames * SAMPLES]
-    return Scene(" ".join(texts), manner, samples, motion(phonemes, frames))
-
-
-def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
-    samples = samples.double()  # sums in another order then never reach the 16 bits that are kept
-    samples = drifting(samples, dice)
-    if dice.random() < 0.3:
-        samples = _in_a_room(samples, dice)
-    if dice.random() < 0.5:
-        noise = torch.from_numpy(dice.standard_normal(len(samples)))
-        samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-dice.uniform(25, 45) / 20)
-    level = PEAK * 10 ** (-dice.uniform(0, LOUDEST_CHANGE) / 20)
-    return (samples * (level / samples.abs().max().clamp(min=1e-6))).float()
-
-
-def drifting(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
-    return samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20))
-
-
-def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """With an echo that dies away."""
-    length = round(dice.uniform(0.1, 0.3) * SAMPLE_RATE)
-    echo = torch.from_numpy(dice.standard_normal(length)) * torch.linspace(0, -6.9, length).exp()
-    echo = echo * (dice.uniform(0.1, 0.4) / echo.norm())
-    size = len(samples) + length
-    return samples + torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(echo, size), size)[: len(samples)]
-
-
-def wander(dice: np.random.Generator, count: int, step: float) -> NDArray[np.float64]:
-    """A smooth curve of about unit deviation that may turn every `step` places."""
-    knots = dice.standard_normal(int(count / step) + 2)
-    at = np.arange(count) / step
-    before = at.astype(int)
-    share = (at - before) ** 2 * (3 - 2 * (at - before))
-    return knots[before] * (1 - share) + knots[before + 1] * share
->>>>>>> evaluation
 
 
 def poses(motion: Motion, dice: np.random.Generator) -> list[Pose]:
