@@ -53,7 +53,7 @@ def write_speech(path: Path) -> None:
 
 def write_pictures(folder: Path) -> None:
     portrait.portrait().save(folder / "portrait.png", optimize=True)
-    portrait.mask(portrait.FACE).save(folder / "face_mask.png", optimize=True)
-    portrait.mask(portrait.LIPS).save(folder / "lip_mask.png", optimize=True)
+    portrait.mask(portrait.face_box()).save(folder / "face_mask.png", optimize=True)
+    portrait.mask(portrait.lip_box()).save(folder / "lip_mask.png", optimize=True)
     portrait.couple().save(folder / "couple.png", optimize=True)
     portrait.couple_masks().save(folder / "couple_masks.png", optimize=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from ..boxes import Box, Picture, Points
@@ -213,14 +214,22 @@ class Sitter:
 
     def picture(self, pose: Pose = STILL) -> Picture:
         """(size, size, 3)"""
+        return self._seated(self._room.copy(), pose).finished()
+
+    def figure(self, pose: Pose = STILL) -> NDArray[np.uint8]:
+        """(size, size, 4): the same without the wall, to be laid on something else."""
+        clear = Canvas(self.size, "RGBA")
+        self._dress(clear)
+        return np.asarray(self._seated(clear, pose).image.reduce(FINE))
+
+    def _seated(self, scene: Canvas, pose: Pose) -> Canvas:
         head = self._looking(pose.lids).copy()
         self._mouth(head, pose)
         moved = head.image.transform(
             head.image.size, Image.Transform.AFFINE, self._back(pose, head.scale), Image.Resampling.NEAREST
         )
-        scene = self._room.copy()
         scene.image.paste(moved, mask=moved.getchannel("A"))
-        return scene.finished()
+        return scene
 
     def mesh(self, pose: Pose = STILL) -> Points:
         """(478, 2): outline and lips where MediaPipe's mesh has them, eyes and nose where faces.MESH_MARKS looks."""
@@ -261,11 +270,15 @@ class Sitter:
 
     @cached_property
     def _room(self) -> Canvas:
-        look, canvas = self.look, Canvas(self.size, color=self.look.wall)
+        canvas = Canvas(self.size, color=self.look.wall)
+        self._dress(canvas)
+        return canvas
+
+    def _dress(self, canvas: Canvas) -> None:
+        look = self.look
         canvas.shape(SHOULDERS, look.shirt)
         canvas.shape(NECK, mix(look.skin, (96, 44, 30), 0.18))
         canvas.line(COLLAR, mix(look.shirt, (0, 0, 0), 0.25), 9)
-        return canvas
 
     @cached_property
     def _head(self) -> Canvas:
