@@ -15,7 +15,7 @@ from .comfyui import ROOT
 WORK = ROOT / "build" / "demo_model"
 DATASET, ENCODER, CODEC, RUNS = (WORK / name for name in ("dataset", "wav2vec2", "vae.safetensors", "runs"))
 PEOPLE = ("--people", "200", "--others", "20", "--clips", "4")
-DECODER_STEPS = "4000"
+DECODER_STEPS = "1500"
 SETTINGS = (f"data.folder={DATASET}", f"codec.path={CODEC}", f"output={RUNS}")
 
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from demo.bundle import FOLDER, note
+from demo.bundle import FOLDER
 from joyhallo.evaluation.acceptance import ALL, follow
 from joyhallo.evaluation.makers import How, Nodes, open_engine
 from joyhallo.evaluation.talks import talks
@@ -16,7 +16,6 @@ pytestmark = pytest.mark.skipif(
 SOON = How(steps=6)
 
 
-@pytest.mark.skipif("seeded" in note(), reason="the bundled model is seeded, not trained: nobody's mouth follows")
 def test_the_mouth_follows_the_sound(client, base):
     """Two talks, each mouth against the other's truth as well. tests/test_evaluation.py shows that it can fail."""
     said, nodes = talks(2, 48, SOON.size), Nodes(client, base, SOON)
