@@ -26,7 +26,7 @@ demo: $(VENV)/ready
 	$(RUN) -m demo
 
 demo-model: $(VENV)/ready
-	$(RUN) -m demo.bundle
+	$(RUN) -m demo.model
 
 $(VENV)/ready: pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -34,6 +34,7 @@ from joyhallo.sampling import Portrait, Settings, animate, chunk_starts
 from joyhallo.schedule import Schedule
 from joyhallo.speech import Speech, encode, load_encoder
 from joyhallo.steadiness import DriftMeter, Steadiness, drift_plot, face_outside_lips, outside_lips
+from joyhallo.training.drawing import Pose
 
 FADE = 4  # frames
 PLAIN, HOLD = Steadiness(), Steadiness(hold_colours=True)
@@ -62,7 +63,7 @@ NET["overlap of 4"] = Tools(Steadiness(overlap=4))
 
 
 def drawn_portrait(px: int) -> Portrait:
-    face, lips = (np.array(drawing.mask(box)) for box in (drawing.FACE, drawing.LIPS))
+    face, lips = (np.array(drawing.mask(box)) for box in (drawing.face_box(), drawing.lip_box()))
     wishes = Wishes(face_mask=face, lip_mask=lips, identity="neutral")
     return prepare(drawing.portrait(), wishes=wishes).at((px, px)).portrait
 
@@ -70,45 +71,31 @@ def drawn_portrait(px: int) -> Portrait:
 # ---- a chain of which the truth is known
 
 
-def drawn_film(portrait: Portrait, count: int) -> Tensor:
+def drawn_film(px: int, count: int) -> Tensor:
     """The head sways and leans as no chunk would know, the mouth opens and closes, the eyes blink."""
-    film = (portrait.picture / 2 + 0.5).expand(count, -1, -1, -1).clone()
-    moment = torch.arange(count) / FPS
-    _paint(film, drawing.LIPS, 0.15 + 0.6 * (2 * math.pi * 2.7 * moment).sin().abs(), (0.35, 0.1, 0.12))
-    for side in (-1, 1):
-        x = 256 + 48 * side
-        _paint(film, (x - 30, 232, x + 30, 274), (moment % 4.3 < 0.12).float(), (0.957, 0.804, 0.698))
-    return _moved(film, 0.012 * _sway(moment, 0), 0.012 * _sway(moment, 1), 0.02 * _sway(moment, 2))
+    sitter, film = drawing.sitter(size=px), torch.empty(count, 3, px, px)
+    for at, frame in enumerate(film):
+        frame.copy_(torch.from_numpy(sitter.picture(_pose(at / FPS))).permute(2, 0, 1) / 255)
+    return film
 
 
-def _sway(moment: Tensor, phase: float) -> Tensor:
-    return (2 * math.pi * moment / 3.1 + phase).sin() + (2 * math.pi * moment / 7.3 + 2 * phase).sin()
+def _pose(moment: float) -> Pose:
+    sways = (0.012 * _sway(moment, 0), 0.012 * _sway(moment, 1), 0.02 * _sway(moment, 2))
+    return Pose(abs(math.sin(2 * math.pi * 2.7 * moment)), 0.0, float(moment % 4.3 < 0.12), *sways)
 
 
-def _paint(film: Tensor, box: drawing.Box, height: Tensor, color: drawing.Color | tuple[float, ...]) -> None:
-    """An ellipse of a share of the box's height."""
-    px = film.shape[-1]
-    left, top, right, bottom = (value * px / drawing.SIDE for value in box)
-    y, x = torch.meshgrid(torch.arange(px) + 0.5, torch.arange(px) + 0.5, indexing="ij")
-    across = ((x - (left + right) / 2) / ((right - left) / 3)) ** 2
-    down = (y - (top + bottom) / 2) / ((bottom - top) / 2)
-    for frames, heights in zip(film.split(64), height.split(64), strict=True):
-        radius = (across + (down / heights[:, None, None].clamp(min=1e-3)) ** 2).sqrt()
-        inside = (6 * (1 - radius)).clamp(0, 1)[:, None]
-        frames += inside * (torch.tensor(color).view(1, 3, 1, 1) - frames)
+def _sway(moment: float, phase: float) -> float:
+    return math.sin(2 * math.pi * moment / 3.1 + phase) + math.sin(2 * math.pi * moment / 7.3 + 2 * phase)
 
 
-def _moved(film: Tensor, across: Tensor, down: Tensor, angle: Tensor) -> Tensor:
+def _moved(film: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """By shares of the picture, in its middle; the border stays where it is."""
     at = torch.linspace(-1, 1, film.shape[-1] + 1)[:-1] + 1 / film.shape[-1]
     y, x = torch.meshgrid(at, at, indexing="ij")
     inside = (1 - x**4) * (1 - y**4)
-    pieces = []
-    for frames, *motion in zip(film.split(64), across.split(64), down.split(64), angle.split(64), strict=True):
-        right, below, turn = (part[:, None, None] for part in motion)
-        places = torch.stack([x + inside * (2 * right - turn * y), y + inside * (2 * below + turn * x)], -1)
-        pieces.append(F.grid_sample(frames, places, padding_mode="border", align_corners=False))
-    return torch.cat(pieces)
+    right, below = across[:, None, None], down[:, None, None]
+    places = torch.stack([x + inside * 2 * right, y + inside * 2 * below], -1)
+    return F.grid_sample(film, places, padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -168,12 +155,12 @@ def _blurred(frames: Tensor, variance: float) -> Tensor:
 
 def _jumped(frames: Tensor, pixels: Tensor) -> Tensor:
     across, down = (pixels / frames.shape[-1]).expand(len(frames), 2).T
-    return _moved(frames, across, down, torch.zeros(len(frames)))
+    return _moved(frames, across, down)
 
 
 def known(px: int, seconds: float) -> tuple[dict, dict[str, DriftMeter]]:
     portrait = drawn_portrait(px)
-    film = drawn_film(portrait, round(seconds * FPS))
+    film = drawn_film(px, round(seconds * FPS))
     figures, meters = {}, {}
     for name, tools in {"truth": Tools(), "truth, colour hold": Tools(HOLD), **KNOWN}.items():
         errors = NO_ERRORS if name.startswith("truth") else Errors()

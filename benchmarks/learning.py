@@ -5,36 +5,35 @@
     python -m benchmarks.learning DATASET -o FOLDER --measure
 
 The first adds what training needs and a synthetic dataset lacks without models (features of the sound by mel bands,
-latents by patches), then trains; a run that was stopped goes on. `--measure` samples the validation split and prints,
-for each clip, how the generated mouth goes with the true one, and what another clip's sound makes of it: nothing.
+latents by patches), then trains; a run that was stopped goes on. `--measure` lets people speak who are in no
+dataset and prints the quick figures of joyhallo.evaluation, each beside a control that must miss its mark.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from joyhallo.checkpoint import load_checkpoint, load_codec
-from joyhallo.codec import PatchCodec
 from joyhallo.config import FPS, SAMPLE_RATE
-from joyhallo.masks import resized
-from joyhallo.sampling import Settings, animate
-from joyhallo.schedule import Schedule
+from joyhallo.evaluation.acceptance import FIGURES, QUICK, SOON, Takes, sheet
+from joyhallo.evaluation.demo import line
+from joyhallo.evaluation.makers import Engine, How
+from joyhallo.evaluation.talks import Talk, talks
+from joyhallo.likeness import by_colours
 from joyhallo.speech import surrounded
-from joyhallo.training import dataset
+from joyhallo.training import dataset, patches
 from joyhallo.training.__main__ import RECIPES
-from joyhallo.training.dataset import Clip, open_dataset
+from joyhallo.training.dataset import Clip
 from joyhallo.training.recipe import Recipe, read_recipe
 from joyhallo.training.trainer import train
 
@@ -60,14 +59,13 @@ def mel_bands(samples: Tensor, frames: int) -> Tensor:
 
 
 def complete(root: Path, evenness: float) -> None:
-    """Write features and latents of every clip, and a codec fitted to some of the frames."""
+    """Write a codec fitted to some of the frames, and what it and the mel bands make of every clip."""
     records = dataset.read_manifest(root)
     good = [record for record in records if record.status == "ok"]
     if (root / CODEC).exists() and all({"speech", "latents"} <= record.files.keys() for record in good):
         return
     clips = [Clip(root, record) for record in good]
-    seen = [clip.frames(range(0, clip.length, 10)) for clip in clips if clip.record.split == "train"]
-    codec = PatchCodec.fit(torch.cat(seen), CHANNELS, evenness)
+    codec = patches.fitted(root, CHANNELS, evenness)
     for clip in clips:
         folder = root / dataset.CLIPS / clip.id
         features = mel_bands(clip.recording.samples, clip.length)
@@ -77,7 +75,7 @@ def complete(root: Path, evenness: float) -> None:
         files = dataset.stored(root, clip.id, dataset.NAMES)
         dataset.write_record(root, replace(clip.record, files=files))
     dataset.write_manifest(root, [dataset.read_record(root, r.id) if r.status == "ok" else r for r in records])  # type: ignore[misc]
-    dataset.write_tensors(root / CODEC, **codec.tensors())
+    patches.write(root / CODEC, codec)
 
 
 # ---- training
@@ -96,76 +94,29 @@ def recipes(root: Path, output: Path, steps: list[int], changes: list[str]) -> l
 # ---- measuring
 
 
-def lips(clip: Clip) -> Tensor:
-    """(size, size): where to look"""
-    mask = resized(clip.masks.lip, (clip.size, clip.size))
-    return torch.from_numpy(mask) > 160
+def heard(samples: Tensor, reach: int) -> Tensor:
+    """What the network is given in the place of wav2vec2's features: (frames, reach, parts, bands)"""
+    frames = len(samples) // dataset.SAMPLES
+    features = mel_bands(samples, frames)
+    return surrounded(lambda start, stop: features[start:stop], frames, 0, frames, reach)
 
 
-def opening(clip: Clip, frames: Tensor) -> Tensor:
-    """How far the mouth of frames (n, 3, size, size) in 0..1 is open, as far as a line through the colours tells: from
-    the mean of the true frames in which it is shut to the mean of those in which it is open."""
-    truth, known = clip.frames(range(clip.length)) / 2 + 0.5, clip.mouth
-    assert known is not None
-    there = lips(clip)
-    shut, wide = (
-        truth[part][:, :, there].mean(0) for part in (known < known.quantile(0.25), known > known.quantile(0.75))
+def engine(path: Path, codec: Path, how: How) -> Engine:
+    model = load_checkpoint(path, dtype=torch.float32)
+    return Engine(
+        model,
+        load_codec(codec),
+        lambda samples: heard(samples, model.config.net.audio_window),
+        how,
+        lambda talk: by_colours(talk.portrait, talk.sitter.face()),
     )
-    way = (wide - shut).flatten()
-    return ((frames[:, :, there] - shut).flatten(1) @ way) / way.square().sum()
 
 
-def correlation(a: Tensor, b: Tensor) -> float:
-    return torch.corrcoef(torch.stack([a, b]))[0, 1].item()
-
-
-def partial(a: Tensor, b: Tensor, given: Tensor) -> float:
-    """What is left of the correlation when both are explained by `given` as far as they can be."""
-    ab, ac, bc = correlation(a, b), correlation(a, given), correlation(b, given)
-    return (ab - ac * bc) / math.sqrt((1 - ac**2) * (1 - bc**2))
-
-
-def loudness(clip: Clip, frames: int) -> Tensor:
-    samples = clip.recording.samples[: frames * SAMPLE_RATE // FPS]
-    return samples.unflatten(0, (frames, -1)).square().mean(1).add(1e-7).log()
-
-
-def said(model: Any, codec: Any, clip: Clip, by: Clip, frames: int, settings: Settings) -> Tensor:
-    """`clip` with the sound of `by`."""
-    speech = by.speech
-    windows = surrounded(lambda a, b: speech[a:b], by.length, 0, frames, model.config.net.audio_window).float()
-    chunks = animate(model.net, codec, Schedule(model.config.schedule), clip.portrait(0), windows, settings)
-    return torch.cat([chunk.frames for chunk in chunks])[:frames]
-
-
-def measure(
-    path: Path, root: Path, split: Any, count: int, frames: int, settings: Settings, sheet: Path | None
-) -> None:
-    model, codec = load_checkpoint(path, dtype=torch.float32), load_codec(root / CODEC)
-    clips = open_dataset(root, split).clips
-    clips = clips[:: max(1, len(clips) // count)][:count]
-    rows, figures = [], []
-    for index, clip in enumerate(clips):
-        truth, known = clip.frames(range(frames)) / 2 + 0.5, clip.mouth
-        assert known is not None
-        made = said(model, codec, clip, clip, frames, settings)
-        other = said(model, codec, clip, clips[(index + 1) % len(clips)], frames, settings)
-        mouth, level = opening(clip, made), loudness(clip, frames)
-        outside = ~lips(clip)
-        figures.append({
-            "r": correlation(mouth, known[:frames]),
-            "other sound": correlation(opening(clip, other), known[:frames]),
-            "given loudness": partial(mouth, known[:frames], level),
-            "loudness alone": correlation(level, known[:frames]),
-            "psnr outside lips": -10 * math.log10((made - truth)[:, :, outside].square().mean().item()),
-        })  # fmt: skip
-        print(clip.id, json.dumps({name: round(value, 2) for name, value in figures[-1].items()}), flush=True)
-        places = torch.linspace(0, frames - 1, 8).long()
-        rows += [torch.cat(list(truth[places]), 2), torch.cat(list(made[places]), 2)]
-    print("mean", json.dumps({name: round(sum(f[name] for f in figures) / len(figures), 3) for name in figures[0]}))
-    if sheet is not None:
-        picture = torch.cat(rows, 1).clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(picture).save(sheet)
+def measure(maker: Engine, said: list[Talk], picture: Path) -> None:
+    takes = Takes(maker, said, QUICK, maker.codec)
+    for name in SOON:
+        print(line(FIGURES[name](takes)), flush=True)
+    Image.fromarray(sheet(takes)).save(picture)
 
 
 def main() -> None:
@@ -176,19 +127,22 @@ def main() -> None:
     parser.add_argument("--evenness", type=float, default=1.0, help="of the codec's channels; the probe's were even")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--measure", metavar="STAGE", nargs="?", const="tiny2")
-    parser.add_argument("--split", default="validation")
-    parser.add_argument("--clips", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--seen", action="store_true", help="measure people and sentences of the training split")
+    parser.add_argument("--clips", type=int, default=QUICK.clips)
+    parser.add_argument("--frames", type=int, default=QUICK.frames)
     parser.add_argument("--sampling-steps", type=int, default=12)
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(1)
     complete(chosen.dataset, chosen.evenness)
     if chosen.measure:
-        settings = Settings(steps=chosen.sampling_steps, guidance=1.0, clip_frames=16)
         model = chosen.output / chosen.measure / "model.safetensors"
-        sheet = chosen.output / f"{chosen.measure}-{chosen.split}.png"
-        measure(model, chosen.dataset, chosen.split, chosen.clips, chosen.frames, settings, sheet)
+        facts = dataset.read_facts(chosen.dataset)["settings"]
+        how = How(facts["size"], steps=chosen.sampling_steps)
+        known = ("train", facts["seed"]) if chosen.seen else ()
+        said = talks(chosen.clips, chosen.frames, how.size, *known)
+        picture = chosen.output / f"{chosen.measure}-{'seen' if chosen.seen else 'unseen'}.png"
+        measure(engine(model, chosen.dataset / CODEC, how), said, picture)
         return
     for recipe in recipes(chosen.dataset, chosen.output, chosen.steps, chosen.changes):
         before = time.process_time()

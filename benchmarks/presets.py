@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from demo.bundle import net_weights
+from demo.seeded import net_weights
 from joyhallo.checkpoint import load_checkpoint, load_codec
 from joyhallo.config import FPS, LATENT_SCALE, ModelConfig, NetConfig
 from joyhallo.models.net import Net

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from . import portrait
+from joyhallo.boxes import Box
+from joyhallo.training.drawing import SIDE, Color, Sides
+
 from .comfyui import ROOT
-from .portrait import FACE, LIP, LIPS, SIDE, SKIN, Box, Canvas, Color
+from .portrait import couple, face_box, lip_box, mask, saying, sitter, speaking
 
 FOLDER = ROOT / "example_workflows"
 SIZE = (640, 480)
@@ -21,7 +23,6 @@ FINE = 2  # drawn this many times larger, for smooth edges
 
 NIGHT, PAPER = (30, 33, 40), (238, 241, 243)
 GOLD, ROSE, SKY, LEAF = (244, 190, 84), (226, 108, 130), (92, 170, 226), (122, 190, 128)
-MOUTH, TEETH = (92, 30, 36), (250, 246, 242)
 
 
 class Sheet:
@@ -38,7 +39,7 @@ class Sheet:
         ImageDraw.Draw(shape).rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), corner * FINE, 255)
         self.image.paste(picture.resize(size, Image.Resampling.LANCZOS), (round(left * FINE), round(top * FINE)), shape)
 
-    def box(self, box: Box, color: Color, width: float = 0, corner: float = 10) -> None:
+    def box(self, box: Sides, color: Color, width: float = 0, corner: float = 10) -> None:
         """Filled, or a frame of a width."""
         place, radius = [value * FINE for value in box], corner * FINE
         if width:
@@ -49,7 +50,7 @@ class Sheet:
     def line(self, points: Iterable[tuple[float, float]], color: Color, width: float) -> None:
         self.draw.line([(x * FINE, y * FINE) for x, y in points], color, round(width * FINE), joint="curve")
 
-    def sound(self, box: Box, color: Color, seed: int = 0, bars: int = 28) -> None:
+    def sound(self, box: Sides, color: Color, seed: int = 0, bars: int = 28) -> None:
         """Bars as loud as syllables."""
         left, top, right, bottom = box
         rng, middle, step = np.random.default_rng(seed), (top + bottom) / 2, (right - left) / bars
@@ -67,31 +68,8 @@ class Sheet:
         return self.image.resize(SIZE, Image.Resampling.LANCZOS)
 
 
-def speaking(wide: float, look: portrait.Look = portrait.USUAL) -> Image.Image:
-    """The drawn portrait with its mouth open: 0 is shut, 1 a large A."""
-    picture = portrait.portrait(look)
-    if wide <= 0:
-        return picture
-    mouth, where = Canvas(SKIN), Canvas(mode="L")
-    half, tall = 40 - 8 * wide, 8 + 20 * wide
-    where.ellipse((200, 322, 312, 392), 255)
-    mouth.ellipse((256 - half, 357 - tall, 256 + half, 357 + tall), LIP)
-    mouth.ellipse((256 - half + 8, 357 - tall + 7, 256 + half - 8, 357 + tall - 7), MOUTH)
-    mouth.ellipse((256 - half / 2, 357 - tall + 7, 256 + half / 2, 357 - tall + 7 + 5 * wide), TEETH)
-    picture.paste(mouth.finished(), mask=where.finished())
-    return picture
-
-
-def both(left: float, right: float) -> Image.Image:
-    picture = Image.new("RGB", (2 * SIDE, SIDE))
-    picture.paste(speaking(left))
-    picture.paste(speaking(right, portrait.ANOTHER).transpose(Image.Transpose.FLIP_LEFT_RIGHT), (SIDE, 0))
-    return picture
-
-
-def scaled(box: Box, left: float, top: float, scale: float) -> Box:
-    x, y, right, bottom = box
-    return left + x * scale, top + y * scale, left + right * scale, top + bottom * scale
+def scaled(box: Box, left: float, top: float, scale: float) -> Sides:
+    return left + box.left * scale, top + box.top * scale, left + box.right * scale, top + box.bottom * scale
 
 
 # ---- one for each workflow
@@ -104,7 +82,7 @@ def quick_start() -> Sheet:
     sheet.sound((28, 300, 228, 414), GOLD, bars=20)
     sheet.line([(252, 240), (300, 240)], PAPER, 6)
     sheet.triangle(306, 240, 26, PAPER)
-    sheet.paste(speaking(0.8), 346, 108, 266)
+    sheet.paste(speaking(0.45), 346, 108, 266)
     sheet.box((346, 108, 612, 374), GOLD, 4, corner=14)
     return sheet
 
@@ -112,7 +90,7 @@ def quick_start() -> Sheet:
 def long_video() -> Sheet:
     """Frame upon frame, and a curve that rests where nobody speaks."""
     sheet = Sheet()
-    for number, wide in enumerate((0, 0.5, 0.9, 0.3, 0.7, 0.2, 0, 0, 0.6, 0.9, 0.4, 0)):
+    for number, wide in enumerate((0, 0.3, 0.6, 0.2, 0.5, 0.15, 0, 0, 0.4, 0.6, 0.25, 0)):
         row, column = divmod(number, 6)
         sheet.paste(speaking(wide), 16 + 102 * column, 40 + 112 * row, 96, corner=6)
     for row in range(2):
@@ -131,16 +109,12 @@ def edit_masks() -> Sheet:
     """Where lips and face are, and a brush."""
     sheet, left, top, scale = Sheet(), 160, 20, 440 / SIDE
     picture = speaking(0)
-    tint = Image.new("L", picture.size)
-    draw = ImageDraw.Draw(tint)
-    draw.rectangle(FACE, 90)
-    picture.paste(GOLD, mask=tint.filter(ImageFilter.GaussianBlur(12)))
-    lips = Image.new("L", picture.size)
-    ImageDraw.Draw(lips).rounded_rectangle(LIPS, 26, 170)
-    picture.paste(SKY, mask=lips.filter(ImageFilter.GaussianBlur(6)))
+    for box, color, strength, blur in ((face_box(), GOLD, 0.35, 12), (lip_box(), SKY, 0.67, 6)):
+        region = mask(box).point(lambda value, strength=strength: value * strength)
+        picture.paste(color, mask=region.filter(ImageFilter.GaussianBlur(blur)))
     sheet.paste(picture, left, top, SIDE * scale)
-    sheet.box(scaled(LIPS, left, top, scale), PAPER, 4, corner=26)
-    end = scaled(LIPS, left, top, scale)
+    end = scaled(lip_box(), left, top, scale)
+    sheet.box(end, PAPER, 4, corner=26)
     sheet.line([(end[2] - 4, end[3] - 6), (end[2] + 90, end[3] + 62)], (120, 84, 58), 16)
     sheet.line([(end[2] - 8, end[3] - 10), (end[2] + 26, end[3] + 15)], SKY, 18)
     for place, color in enumerate((SKY, GOLD, (150, 110, 200))):
@@ -151,11 +125,11 @@ def edit_masks() -> Sheet:
 def paste_back() -> Sheet:
     """One square of a wide picture moves, the rest stays."""
     sheet, left, top, scale = Sheet(), 20, 90, 600 / (2 * SIDE)
-    still = ImageEnhance.Brightness(ImageEnhance.Color(both(0, 0)).enhance(0.35)).enhance(0.7)
-    window = (92, 66, 420, 394)
-    still.paste(both(0.8, 0).crop(window), window[:2])
+    still = ImageEnhance.Brightness(ImageEnhance.Color(couple()).enhance(0.4)).enhance(0.8)
+    window = (76, 92, 436, 452)
+    still.paste(couple(0.45).crop(window), window[:2])
     sheet.paste(still, left, top, 600)
-    sheet.box(scaled(window, left, top, scale), GOLD, 5, corner=4)
+    sheet.box(scaled(Box(*window), left, top, scale), GOLD, 5, corner=4)
     sheet.sound((40, 404, 600, 456), GOLD, bars=44)
     return sheet
 
@@ -163,7 +137,7 @@ def paste_back() -> Sheet:
 def two_speakers() -> Sheet:
     """Each has a voice of its own."""
     sheet = Sheet()
-    sheet.paste(both(0.8, 0), 20, 34, 600)
+    sheet.paste(couple(0.45), 20, 34, 600)
     sheet.sound((36, 350, 300, 444), GOLD, bars=22)
     sheet.line([(340, 397), (604, 397)], ROSE, 5)
     for left, color in ((20, GOLD), (320, ROSE)):
@@ -174,30 +148,27 @@ def two_speakers() -> Sheet:
 def upscale_and_background() -> Sheet:
     """From few pixels before a wall to many before a sky."""
     sheet, small = Sheet(), 40
-    coarse = speaking(0.6).resize((small, small), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    coarse = speaking(0.4).resize((small, small), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     sheet.paste(coarse, 36, 150, 180)
     sheet.line([(236, 240), (276, 240)], PAPER, 6)
     sheet.triangle(282, 240, 24, PAPER)
-    sheet.paste(before_a_sky(speaking(0.6)), 316, 92, 296)
+    sheet.paste(before_a_sky(0.4), 316, 92, 296)
     return sheet
 
 
-def before_a_sky(picture: Image.Image) -> Image.Image:
-    """The wall is what changes little from a portrait without a person."""
-    wall = Canvas()
-    portrait.wall(wall)
-    apart = np.abs(np.asarray(picture, int) - np.asarray(wall.finished(), int)).max(-1) > 10
-    person = Image.fromarray((apart * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.5))
-    ramp = Image.linear_gradient("L").resize(picture.size)
-    sky = Image.composite(Image.new("RGB", picture.size, (250, 214, 170)), Image.new("RGB", picture.size, SKY), ramp)
+def before_a_sky(opening: float) -> Image.Image:
+    figure = Image.fromarray(sitter().figure(saying(opening)))
+    ramp = Image.linear_gradient("L").resize(figure.size)
+    sky = Image.composite(Image.new("RGB", figure.size, (250, 214, 170)), Image.new("RGB", figure.size, SKY), ramp)
     ImageDraw.Draw(sky).ellipse((360, 60, 450, 150), (255, 244, 214))
-    return Image.composite(picture, sky, person)
+    sky.paste(figure, mask=figure)
+    return sky
 
 
 def hallo() -> Sheet:
     """Head, face and lips are heard apart."""
     sheet = Sheet()
-    sheet.paste(speaking(0.5), 26, 70, 340)
+    sheet.paste(speaking(0.35), 26, 70, 340)
     for row, (color, seed) in enumerate((((150, 110, 200), 1), (GOLD, 2), (SKY, 3))):
         top = 80 + 116 * row
         sheet.box((400, top, 612, top + 92), (46, 50, 60))
@@ -209,8 +180,8 @@ def demo() -> Sheet:
     """Masks drawn by hand, and a processor."""
     sheet, scale = Sheet(), 300 / SIDE
     sheet.paste(speaking(0), 26, 90, 300)
-    sheet.box(scaled(FACE, 26, 90, scale), PAPER, 4, corner=2)
-    sheet.box(scaled(LIPS, 26, 90, scale), SKY, 4, corner=2)
+    sheet.box(scaled(face_box(), 26, 90, scale), PAPER, 4, corner=2)
+    sheet.box(scaled(lip_box(), 26, 90, scale), SKY, 4, corner=2)
     for pin in range(6):
         at = 404 + 30 * pin
         sheet.box((at, 122, at + 12, 358), GOLD, corner=3)

@@ -7,17 +7,19 @@ from math import cos, pi, sin
 
 from PIL import Image, ImageDraw, ImageFont
 
+from joyhallo.training.drawing import FINE, SIDE, WHITE, Color
+
 from .comfyui import ROOT
-from .portrait import FINE, FLOOR, LIP, LIP_LINE, SHADE, SIDE, USUAL, WALL, WHITE, Canvas, Color, behind, eye, head
+from .portrait import saying, sitter
 
 ASSETS = ROOT / "assets"
 ICON, BANNER = 400, (1260, 540)  # a square of at most 400 pixels, and 21:9, as the registry asks
 
 TWICE = 2  # the banner is drawn this many times larger, for smooth edges
 
-DEEP, NIGHT, DAY, INSIDE = (15, 76, 92), (10, 34, 54), (255, 196, 87), (112, 34, 44)
+DEEP, NIGHT, DAY = (15, 76, 92), (10, 34, 54), (255, 196, 87)
 CENTRE, INNER, REACH, BARS, OPEN = (256, 250), 206, 46, 32, 5 / 6  # of the halo of sound; how much of it is drawn
-MOUTHS = (0.0, 0.4, 0.8)  # how far open in each picture of the strip
+MOUTHS = (0.0, 0.25, 0.55)  # how far open in each picture of the strip
 CARD, GAP, EDGE, TOP = 236, 20, 48, 78  # of these pictures, in pixels of the banner
 SOUND = 45  # bars
 LINES = (("JoyHallo", 92, 176), ("One portrait, one recording:", 27, 268), ("a video that speaks.", 27, 304))
@@ -33,10 +35,12 @@ def icon() -> Image.Image:
     """Someone who speaks, with a halo of sound; the corners are clear, so that it fits any page."""
     ground = ramp(DEEP, NIGHT, (SIDE * FINE, SIDE * FINE))
     halo(ground)
-    figure = speaker(0.75).image
-    ground.paste(figure, mask=figure)
-    ground.putalpha(rounded_corners(ground.size, 96 * FINE))
-    return ground.resize((ICON, ICON), Image.Resampling.LANCZOS)
+    picture = ground.resize((ICON, ICON), Image.Resampling.LANCZOS)
+    figure = Image.fromarray(sitter(size=ICON).figure(saying(0.4)))
+    picture.paste(figure, mask=figure)
+    corners = rounded_corners(ground.size, 96 * FINE)
+    picture.putalpha(corners.resize(picture.size, Image.Resampling.LANCZOS))
+    return picture
 
 
 def banner() -> Image.Image:
@@ -49,33 +53,6 @@ def banner() -> Image.Image:
 
 
 # ---- parts
-
-
-def speaker(openness: float) -> Canvas:
-    """The demo's portrait without its wall, its mouth between closed (0) and wide open (1)."""
-    canvas = Canvas(0, "RGBA")
-    behind(canvas, USUAL)
-    head(canvas, USUAL)
-    for side in (-1, 1):
-        eye(canvas, side, USUAL)
-    canvas.line([(246, 308), (256, 314), (266, 308)], SHADE, 6)
-    mouth(canvas, openness)
-    return canvas
-
-
-def mouth(canvas: Canvas, openness: float) -> None:
-    """The upper lip stays, the lower one goes down and the corners come in."""
-    narrow, low = 12 * openness, 356 + 24 * openness
-    left, right = 216 + narrow, 296 - narrow
-    upper = [(left, 350), (238, 341), (249, 337), (256, 340), (263, 337), (274, 341), (right, 350)]
-    canvas.shape([*upper, (280, low + 5), (256, low + 13), (232, low + 5)], LIP)
-    if openness:
-        canvas.shape(
-            [(left + 9, 352), (256, 349), (right - 9, 352), (274, low - 1), (256, low + 3), (238, low - 1)], INSIDE
-        )
-        canvas.shape([(left + 16, 353), (256, 350), (right - 16, 353), (270, 359), (256, 361), (242, 359)], WHITE)
-    else:
-        canvas.line([(left - 4, 347), (230, 351), (256, 355), (282, 351), (right + 4, 347)], LIP_LINE, 4)
 
 
 def halo(ground: Image.Image) -> None:
@@ -108,13 +85,9 @@ def strip(ground: Image.Image) -> None:
     """Frames of a video, and below them the sound that they follow."""
     side = CARD * TWICE
     corners = rounded_corners((side, side), 22 * TWICE)
-    for number, openness in enumerate(MOUTHS):
-        card = Canvas(WALL).image
-        card.paste(ramp(WALL, FLOOR, card.size))
-        figure = speaker(openness).image
-        card.paste(figure, mask=figure)
-        at = (EDGE + number * (CARD + GAP)) * TWICE, TOP * TWICE
-        ground.paste(card.resize((side, side), Image.Resampling.LANCZOS), at, corners)
+    for number, opening in enumerate(MOUTHS):
+        card = Image.fromarray(sitter(size=side).picture(saying(opening)))
+        ground.paste(card, ((EDGE + number * (CARD + GAP)) * TWICE, TOP * TWICE), corners)
     draw, width = ImageDraw.Draw(ground), len(MOUTHS) * (CARD + GAP) - GAP
     for number, loud in enumerate(loudness(SOUND)):
         x, reach = EDGE + 5 + number * (width - 10) / (SOUND - 1), 46 * loud * (0.35 + 0.65 * number / SOUND)

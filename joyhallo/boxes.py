@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,16 @@ def whole(size: Size) -> Box:
 def around(points: Points) -> Box:
     (left, top), (right, bottom) = points.min(0), points.max(0)
     return Box(float(left), float(top), float(right), float(bottom))
+
+
+def joint(boxes: Sequence[Box]) -> Box:
+    """What all of them span."""
+    return Box(
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+    )
 
 
 def covered(mask: NDArray[np.uint8]) -> Box | None:

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from .codec import AutoencoderCodec, PatchCodec
 from .config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
+from .libraries import brief
 from .models.net import Net
-from .ops import Ops, TorchOps
+from .ops import CastOps, Ops, TorchOps
 
 NETWORKS = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")
 EXPECTED = "one file with the five networks " + ", ".join(NETWORKS)
@@ -109,7 +110,7 @@ def load_codec(
         path = next((path / name for name in names if (path / name).exists()), path / names[0])
     state, _ = open_weights(path)
     if "patches.mean" in state:
-        return PatchCodec(**{key.removeprefix("patches."): tensor.to(device) for key, tensor in state.items()})
+        return patch_codec(path, state).to(device)
     if "decoder.conv_in.weight" not in state or "encoder.down_blocks.0.resnets.0.conv1.weight" not in state:
         look = looks_like(state)
         raise CheckpointError(
@@ -127,6 +128,17 @@ def load_codec(
         autoencoder: Any = AutoencoderKL.from_config(config)
     autoencoder.load_state_dict(state, strict=True, assign=True)
     return AutoencoderCodec(autoencoder.requires_grad_(False).eval())
+
+
+def patch_codec(path: Path, state: Mapping[str, Tensor], ops: Ops = CastOps) -> PatchCodec:
+    """From the tensors of a file."""
+    try:
+        return PatchCodec.of(state, ops)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path.name} looks like a codec of patches, but not all of its tensors fit ({brief(error)}). It is "
+            "damaged or of another version; download it again, or make it with python -m joyhallo.training.patches."
+        ) from error
 
 
 # ---- files
@@ -241,7 +253,7 @@ def looks_like(keys: Collection[str]) -> str:
         return "a Stable Diffusion checkpoint"
     if some(r"lora_|.*\.lora_"):
         return "a LoRA"
-    if some(r"first_stage_model\.|encoder\.(down|mid)|decoder\.(up|mid)"):
+    if some(r"first_stage_model\.|encoder\.(down|mid)|decoder\.(up|mid)|patches\."):
         return "an autoencoder (VAE), which belongs in the VAE's place"
     if some(r"(wav2vec2\.)?feature_extractor\.conv_layers"):
         return "a wav2vec2 speech encoder, which belongs in the audio encoder's place"

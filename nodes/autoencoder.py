@@ -9,10 +9,13 @@ from typing import Any
 
 import comfy.sd
 import comfy.utils
+import torch
 from torch import Tensor
 
-from ..joyhallo.checkpoint import CheckpointError, looks_like
+from ..joyhallo.checkpoint import CheckpointError, looks_like, patch_codec
+from ..joyhallo.codec import PatchCodec
 from ..joyhallo.config import LATENT_SCALE, ModelConfig
+from .comfy_adapter import Precision, comfy_ops
 
 # A convolution of each level, by the names of ComfyUI and of diffusers
 FIRST_BLOCK = (
@@ -21,7 +24,11 @@ FIRST_BLOCK = (
 )
 STABLE_DIFFUSION = [128, 256, 512, 512]
 
-EXPECTED = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
+STABLE = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
+PATCHES = "the VAE that was trained with the model: for demo, choose demo as the VAE too"
+
+FULL = Precision(torch.float32, torch.float32)
+ENCODING, DECODING = 3_000, 5_000  # bytes for each latent of a picture
 
 
 class ComfyCodec:
@@ -37,16 +44,20 @@ class ComfyCodec:
 
 def check_vae(vae: Any, config: ModelConfig) -> None:
     """Raise a ValueError if the model cannot work in the latents of this VAE."""
+    patches = config.codec.kind == "patches"
+    expected = PATCHES if patches else STABLE
     if not isinstance(vae, comfy.sd.VAE):
-        raise ValueError(f"The VAE is a {type(vae).__name__}; connect {EXPECTED}.")
+        raise ValueError(f"The VAE is a {type(vae).__name__}; connect {expected}.")
     vae.throw_exception_if_invalid()
     found = vae.latent_channels, vae.spacial_compression_encode(), vae.latent_dim
     taken = config.net.latent_channels, LATENT_SCALE, 2
     if found != taken:
         raise ValueError(
             f"This VAE has latents of {found[0]} channels at 1/{found[1]} of the size, {_of_what(found[2])}; the model "
-            f"takes {taken[0]} channels at 1/{taken[1]}, of pictures: connect {EXPECTED}."
+            f"takes {taken[0]} channels at 1/{taken[1]}, of pictures: connect {expected}."
         )
+    if isinstance(vae.first_stage_model, PatchCodec) != patches:
+        raise ValueError(f"This VAE has latents of another kind than the model was trained with: connect {expected}.")
 
 
 def _of_what(dimensions: int) -> str:
@@ -55,11 +66,30 @@ def _of_what(dimensions: int) -> str:
 
 def load_vae(path: Path) -> comfy.sd.VAE:
     state = comfy.utils.load_torch_file(str(path), safe_load=True)
+    if "patches.mean" in state:
+        return _of_patches(patch_codec(path, {key: tensor.float() for key, tensor in state.items()}, comfy_ops(FULL)))
     if "encoder.conv_in.weight" not in state or "decoder.conv_in.weight" not in state:
-        raise CheckpointError(f"{path.name} looks like {looks_like(state)}; expected was {EXPECTED}.")
+        raise CheckpointError(f"{path.name} looks like {looks_like(state)}; expected was {STABLE}.")
     vae = comfy.sd.VAE(sd=state, config=_sizes(state))
     vae.throw_exception_if_invalid()
     vae.latent_channels = _channels(state)  # which ComfyUI takes for granted where sizes are given
+    return vae
+
+
+def _of_patches(codec: PatchCodec) -> comfy.sd.VAE:
+    """ComfyUI makes VAEs of the files that it knows alone. So the least of these, which changes nothing, is given
+    another network, and told of it: all else that a version of ComfyUI expects of a VAE is as it made it.
+
+    It works in full precision whatever ComfyUI was started with, since it is next to no work.
+    """
+    vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.ones(())}, dtype=FULL.compute)
+    manager, vae.first_stage_model = vae.patcher, codec
+    vae.patcher = type(manager)(codec, load_device=manager.load_device, offload_device=manager.offload_device)
+    vae.latent_channels, vae.downscale_ratio, vae.upscale_ratio = codec.channels, LATENT_SCALE, LATENT_SCALE
+    vae.process_output = lambda pictures: pictures  # in 0..1 already
+    vae.memory_used_encode = lambda shape, dtype: ENCODING * shape[-1] * shape[-2] // LATENT_SCALE**2
+    vae.memory_used_decode = lambda shape, dtype: DECODING * shape[-1] * shape[-2]
+    vae.size = None  # that of the other network
     return vae
 
 

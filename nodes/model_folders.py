@@ -43,7 +43,7 @@ DAMAGED = "damaged"
 CONTENTS = {
     "checkpoint": rb'"(reference_unet|denoising_unet|audioproj)\.',
     "wav2vec2": rb'"(wav2vec2\.)?feature_(extractor|projection)\.',
-    "vae": rb'"(first_stage_model\.)?(encoder|decoder)\.conv_(in|out)\.',
+    "vae": rb'"((first_stage_model\.)?(encoder|decoder)\.conv_(in|out)|patches)\.',
 }
 
 

@@ -6,7 +6,6 @@ Nothing of them is trained. The face models are stand-ins that see the demo's dr
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import mesh
 import torch
 from safetensors.torch import save_file
 
-from demo.bundle import FOLDER, NET, net_weights, seeded
+from demo.seeded import NET, net_weights, seeded, write_autoencoder
 from joyhallo.config import SAMPLE_RATE, NetConfig
 
 # What a .pth cannot tell is as in the published ones: heads, groups, layers and channels of the speech encoder.
@@ -67,7 +66,7 @@ def _net(folder: Path, config: NetConfig) -> None:
 
 def _autoencoder(folder: Path) -> None:
     folder.mkdir(parents=True)
-    shutil.copy(FOLDER / "vae.safetensors", folder / "diffusion_pytorch_model.safetensors")
+    write_autoencoder(folder / "diffusion_pytorch_model.safetensors")
 
 
 def _encoders(chinese: Path, english: Path) -> None:

@@ -1,18 +1,17 @@
 import numpy as np
+import patchwork
+import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from safetensors.torch import save_file
+from patchwork import pictures
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from demo.bundle import AUTOENCODER, autoencoder_weights
-from joyhallo.checkpoint import load_codec
-from joyhallo.codec import PatchCodec
+from demo.seeded import AUTOENCODER, autoencoder_weights
+from joyhallo.checkpoint import CheckpointError, load_codec
+from joyhallo.codec import DecoderSizes, PatchCodec, PatchDecoder
 from joyhallo.config import CodecConfig
-
-
-def pictures(count: int, seed: int = 0) -> torch.Tensor:
-    """Smooth ones: noise enlarged."""
-    noise = torch.randn(count, 3, 6, 4, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.interpolate(noise, size=(48, 32), mode="bicubic").tanh()
 
 
 def blocks(pixels: torch.Tensor) -> np.ndarray:
@@ -49,6 +48,62 @@ def test_patches_in_a_file(tmp_path):
     loaded = load_codec(tmp_path / "codec.safetensors")
     assert isinstance(loaded, PatchCodec)
     torch.testing.assert_close(loaded.encode(pictures(2, seed=1)), codec.encode(pictures(2, seed=1)))
+
+
+def plainly(tensors: dict[str, torch.Tensor], latents: torch.Tensor) -> torch.Tensor:
+    """What a file's tensors make of latents (n, channels, height, width), without the codec: (n, 3, ...) in 0..1"""
+    n, c, height, width = latents.shape
+    columns = latents.numpy().transpose(0, 2, 3, 1).reshape(-1, c)
+    rough = columns @ tensors["patches.to_pixels"].numpy().T + tensors["patches.mean"].numpy()
+    rough = rough.reshape(n, height, width, 3, 8, 8).transpose(0, 3, 1, 4, 2, 5).reshape(n, 3, 8 * height, 8 * width)
+
+    def conv(x, name):
+        return F.conv2d(x, *(tensors[f"decoder.{name}.{part}"].float() for part in ("weight", "bias")), padding=1)
+
+    x = conv(latents, "enter")
+    for block in range(sum(key.endswith("first.bias") and "blocks" in key for key in tensors)):
+        x = x + conv(F.silu(conv(F.silu(x), f"blocks.{block}.first")), f"blocks.{block}.second")
+    x = F.pixel_shuffle(conv(F.silu(x), "enlarge"), 2)
+    x = x + conv(F.silu(conv(F.silu(x), "smooth.first")), "smooth.second")
+    fine = F.pixel_shuffle(conv(F.silu(x), "leave"), 4)
+    return ((torch.from_numpy(rough) + fine) / 2 + 0.5).clamp(0, 1)
+
+
+@pytest.mark.parametrize("sizes", [patchwork.SIZES, DecoderSizes(width=8, blocks=3, fine=4)])
+@pytest.mark.parametrize("shape", [(2, 16, 6, 4), (1, 16, 16, 24)])
+def test_a_decoder_in_a_file(tmp_path, sizes, shape):
+    path = patchwork.write(tmp_path / "codec.safetensors", sizes=sizes)
+    tensors, latents = load_file(path), torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    assert tensors["decoder.enter.weight"].dtype == torch.float16
+    codec = load_codec(path)
+    torch.testing.assert_close(codec.decode(latents), plainly(tensors, latents), rtol=0, atol=1e-5)
+    torch.testing.assert_close(codec.decode(latents.half()), codec.decode(latents), rtol=0, atol=0.01)
+    assert load_codec(path).tensors().keys() == tensors.keys()
+    assert all(torch.equal(codec.tensors()[key], tensors[key]) for key in tensors)
+
+
+def test_the_decoder_has_no_part_in_the_latents(tmp_path):
+    latents, same = (codec.encode(pictures(2)) for codec in (patchwork.codec(), patchwork.codec(sizes=None)))
+    assert torch.equal(latents, same)
+    apart = patchwork.codec().decode(latents) - patchwork.codec(sizes=None).decode(latents)
+    assert apart.abs().mean() > 0.1
+
+
+def test_the_usual_decoder_is_small():
+    decoder = PatchDecoder(16, DecoderSizes())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        assert decoder(torch.zeros(1, 16, 16, 16)).shape == (1, 3, 128, 128)
+    assert sum(parameter.numel() for parameter in decoder.parameters()) < 1e6
+    assert counter.get_total_flops() < 1e9
+
+
+@pytest.mark.parametrize("lost", ["patches.to_pixels", "decoder.enter.weight", "decoder.blocks.1.second.bias"])
+def test_a_file_that_lacks_something_is_named(tmp_path, lost):
+    tensors = load_file(patchwork.write(tmp_path / "codec.safetensors"))
+    del tensors[lost]
+    save_file(tensors, tmp_path / "damaged.safetensors")
+    with pytest.raises(CheckpointError, match=r"damaged.safetensors looks like a codec of patches.*not all.*fit"):
+        load_codec(tmp_path / "damaged.safetensors")
 
 
 def test_posterior_of_an_autoencoder(tmp_path):

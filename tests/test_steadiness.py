@@ -41,7 +41,7 @@ def close(a, b, atol=1e-5):
 @pytest.fixture(scope="module")
 def drawn() -> Portrait:
     """The demo's face, with the regions it is drawn with."""
-    face, lips = (np.array(drawing.mask(box)) for box in (drawing.FACE, drawing.LIPS))
+    face, lips = (np.array(drawing.mask(box)) for box in (drawing.face_box(), drawing.lip_box()))
     picture = pixels(np.array(drawing.portrait()), (PX, PX))
     locator = torch.from_numpy(face)[::4, ::4].expand(3, -1, -1) / 255
     return Portrait(picture, torch.zeros(512), locator, pyramid(soft_masks(face, lips), (PX, PX)))
@@ -70,13 +70,13 @@ def along(start: float, end: float, count: int = 16) -> torch.Tensor:
 
 def test_the_lips_have_no_weight_and_the_rest_has(drawn):
     weights = outside_lips(drawn)
-    left, top, right, bottom = (side // 4 for side in drawing.LIPS)
+    rows, columns = drawing.lip_box().scaled(PX / drawing.SIDE).inset(2).slices
     assert weights.shape == (PX, PX)
-    assert (weights[top + 2 : bottom - 2, left + 2 : right - 2] == 0).all()
+    assert (weights[rows, columns] == 0).all()
     assert weights[: PX // 3].mean() > 0.9
     face = face_outside_lips(drawn)
-    assert (face[top + 2 : bottom - 2, left + 2 : right - 2] == 0).all()
-    assert (face[:, : drawing.FACE[0] // 4 - 1] == 0).all()
+    assert (face[rows, columns] == 0).all()
+    assert (face[:, : int(drawing.face_box().left) // 4 - 1] == 0).all()
     assert face[60, 64] > 0.9
 
 

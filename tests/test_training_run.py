@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from filmed import film
 from safetensors.torch import load_file
 from shared import REPOSITORY
 
-from demo.bundle import AUTOENCODER, autoencoder_weights, save
+from demo.seeded import AUTOENCODER, autoencoder_weights, save
 from joyhallo import sampling
 from joyhallo.checkpoint import CheckpointError, load_checkpoint, load_codec, open_checkpoint
 from joyhallo.codec import PatchCodec
@@ -259,12 +260,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(ground, another_precisi
 
 
 def test_asked_to_stop_it_leaves_a_checkpoint(ground, monkeypatch):
-    """As a cluster does before it takes the machine away. The command tells that the run is not finished."""
-    told = table(ground, "stopped", save={"every": 100}, steps=5)
+    """As a cluster does before it takes the machine away, which asks all processes. The command tells that the run is
+    not finished."""
+    told = table(ground, "stopped", save={"every": 100}, steps=5, data={"workers": 1})
     make_step, made = trainer.make_step, []
 
     def step(run, coming):
         made.append(make_step(run, coming))
+        if len(made) == 1:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
         if len(made) == 3:
             signal.raise_signal(signal.SIGTERM)
         return made[-1]
@@ -463,6 +468,13 @@ def test_shares_of_what_is_dropped():
     assert found.keys() == expected.keys()
     for pattern, share in expected.items():
         assert found[pattern] / 4000 == pytest.approx(share, abs=0.025)
+
+
+def test_a_share_of_the_samples_is_nobodys(ground):
+    told = recipe(ground, "samples", drop={"identity": 0.4})
+    drawn = Samples(open_dataset(ground / "data").clips, told, NET, torch.zeros(2, 4, 8, 8))
+    nobody = sum(not drawn[number].identity.any() for number in range(200))
+    assert 0.3 < nobody / 200 < 0.5
 
 
 def test_choices_stay_within_a_clip():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from ..boxes import Box, Picture, Points
@@ -25,13 +26,13 @@ Point = tuple[float, float]
 Sides = tuple[float, float, float, float]
 Color = tuple[int, int, int]
 
-PUPIL, WHITE, TEETH = (24, 16, 14), (252, 250, 248), (244, 238, 230)
-INSIDE = (104, 10, 52)  # of a mouth; nothing else is of this red: hair is browner, lips are lighter
+PUPIL, WHITE = (24, 16, 14), (252, 250, 248)
+INSIDE = (88, 8, 42)  # of a mouth; nothing else is of this red: hair is browner, lips are lighter
 BLUSH, RED = (232, 120, 108), (196, 66, 78)
 
-CHEEK_TO_CHIN = [(256, 120), (318, 134), (354, 190), (358, 256), (344, 322), (312, 374), (256, 402)]
+CHEEK_TO_CHIN = [(256, 120), (318, 134), (354, 190), (360, 256), (348, 330), (316, 392), (256, 424)]
 SHOULDERS = [(256, 440), (372, 450), (446, 486), (474, 560), (38, 560), (66, 486), (140, 450)]
-NECK = [(212, 366), (300, 366), (306, 446), (256, 488), (206, 446)]
+NECK = [(208, 380), (304, 380), (308, 450), (256, 490), (204, 450)]
 COLLAR = [(200, 444), (222, 470), (256, 494), (290, 470), (312, 444)]
 HAIR_BEHIND: dict[str, list[Point]] = {
     "long": [(256, 62), (334, 74), (388, 140), (396, 250), (392, 350), (366, 420), (330, 438)],
@@ -52,9 +53,9 @@ HAIR_BEFORE: dict[str, list[Point]] = {
         *[(212, 148), (172, 172), (150, 230), (132, 254), (134, 160), (182, 96)],
     ],
 }
-MOUTH, EYES = 346, 254  # heights
+MOUTH, NOSE, EYES = 348, 288, 240  # heights
 FACE_HEIGHT = 250  # about which a face is longer or shorter
-KEPT = 6  # heads
+KEPT = 6  # heads, as the lids move
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,6 @@ class Look:
     behind: str = "long"  # one of HAIR_BEHIND
     before: str = "swept"  # one of HAIR_BEFORE
     mirrored: bool = False
-    bun: bool = False
-    glasses: bool = False
     width: float = 1.0  # of the face
     length: float = 1.0
     apart: float = 1.0  # the eyes
@@ -89,8 +88,6 @@ class Pose:
     opening: float = 0.0  # of the mouth, 0..1
     spread: float = 0.0  # of its corners: -1 rounded, 1 wide
     lids: float = 0.0  # 1: the eyes are shut
-    brows: float = 0.0  # raised, -1..1
-    gaze: float = 0.0  # -1..1
     x: float = 0.0  # of the head, in shares of the picture
     y: float = 0.0
     roll: float = 0.0  # radians, clockwise
@@ -113,14 +110,12 @@ def look_of(rng: np.random.Generator) -> Look:
         behind=str(rng.choice(list(HAIR_BEHIND))),
         before=str(rng.choice(list(HAIR_BEFORE))),
         mirrored=bool(rng.random() < 0.5),
-        bun=bool(rng.random() < 0.15),
-        glasses=bool(rng.random() < 0.15),
-        width=rng.uniform(0.9, 1.08),
-        length=rng.uniform(0.93, 1.06),
-        apart=rng.uniform(0.9, 1.1),
-        eye=rng.uniform(0.85, 1.15),
-        mouth=rng.uniform(0.85, 1.15),
-        lips=rng.uniform(0.75, 1.25),
+        width=rng.uniform(0.94, 1.04),
+        length=rng.uniform(0.97, 1.03),
+        apart=rng.uniform(0.94, 1.06),
+        eye=rng.uniform(0.9, 1.1),
+        mouth=rng.uniform(0.92, 1.08),
+        lips=rng.uniform(0.85, 1.15),
         red=rng.uniform(0.4, 0.8),
         nose=rng.uniform(0.85, 1.2),
         brow=rng.uniform(-1, 1),
@@ -215,29 +210,37 @@ class Sitter:
 
     def __init__(self, look: Look, size: int = 128):
         self.look, self.size = look, size
-        self._seen: dict[tuple[float, float, float], Canvas] = {}
+        self._seen: dict[float, Canvas] = {}
 
     def picture(self, pose: Pose = STILL) -> Picture:
         """(size, size, 3)"""
-        head = self._looking(pose.lids, pose.brows, pose.gaze).copy()
+        return self._seated(self._room.copy(), pose).finished()
+
+    def figure(self, pose: Pose = STILL) -> NDArray[np.uint8]:
+        """(size, size, 4): the same without the wall, to be laid on something else."""
+        clear = Canvas(self.size, "RGBA")
+        self._dress(clear)
+        return np.asarray(self._seated(clear, pose).image.reduce(FINE))
+
+    def _seated(self, scene: Canvas, pose: Pose) -> Canvas:
+        head = self._looking(pose.lids).copy()
         self._mouth(head, pose)
         moved = head.image.transform(
             head.image.size, Image.Transform.AFFINE, self._back(pose, head.scale), Image.Resampling.NEAREST
         )
-        scene = self._room.copy()
         scene.image.paste(moved, mask=moved.getchannel("A"))
-        return scene.finished()
+        return scene
 
     def mesh(self, pose: Pose = STILL) -> Points:
         """(478, 2): outline and lips where MediaPipe's mesh has them, eyes and nose where faces.MESH_MARKS looks."""
-        points = np.tile([MIDDLE, self._y(300)], (478, 1)).astype(float)
+        points = np.tile([MIDDLE, self._y(NOSE)], (478, 1)).astype(float)
         outline = both_sides([self._at(x, y) for x, y in CHEEK_TO_CHIN])
         points[list(OUTLINE)] = _resampled(outline, len(OUTLINE))
         mouth = self._lips(pose)
         points[list(LIPS)] = _resampled([*mouth.upper, *mouth.lower[::-1]], len(LIPS))
         for indices, x in (((33, 133), -48), ((362, 263), 48)):
             points[list(indices)] = MIDDLE + x * self.look.apart, self._y(EYES)
-        points[1] = MIDDLE, self._y(312)
+        points[1] = MIDDLE, self._y(NOSE + 12)
         points[61], points[291] = mouth.upper[0], mouth.upper[-1]
         cos, sin = math.cos(pose.roll), math.sin(pose.roll)
         turned = (points - PIVOT) @ np.array([[cos, sin], [-sin, cos]]) + PIVOT
@@ -257,40 +260,36 @@ class Sitter:
 
     # what is drawn once
 
-    def _looking(self, lids: float, brows: float, gaze: float) -> Canvas:
+    def _looking(self, lids: float) -> Canvas:
         """The head with its eyes, which mostly look as they did the frame before."""
-        key = lids, brows, gaze
-        if key not in self._seen:
+        if lids not in self._seen:
             head = self._head.copy()
-            self._eyes(head, Pose(lids=lids, brows=brows, gaze=gaze))
-            self._seen = {**dict(list(self._seen.items())[1 - KEPT :]), key: head}
-        return self._seen[key]
+            self._eyes(head, lids)
+            self._seen = {**dict(list(self._seen.items())[1 - KEPT :]), lids: head}
+        return self._seen[lids]
 
     @cached_property
     def _room(self) -> Canvas:
-        look, canvas = self.look, Canvas(self.size)
-        ramp = Image.linear_gradient("L").resize(canvas.image.size)
-        floor, wall = mix(look.wall, (88, 110, 122), 0.3), look.wall
-        canvas.image.paste(
-            Image.composite(Canvas(1, color=floor).image.resize(ramp.size), Image.new("RGB", ramp.size, wall), ramp)
-        )
+        canvas = Canvas(self.size, color=self.look.wall)
+        self._dress(canvas)
+        return canvas
+
+    def _dress(self, canvas: Canvas) -> None:
+        look = self.look
         canvas.shape(SHOULDERS, look.shirt)
         canvas.shape(NECK, mix(look.skin, (96, 44, 30), 0.18))
         canvas.line(COLLAR, mix(look.shirt, (0, 0, 0), 0.25), 9)
-        return canvas
 
     @cached_property
     def _head(self) -> Canvas:
         look, canvas = self.look, Canvas(self.size, "RGBA")
         shade, shine = mix(look.skin, (96, 44, 30), 0.18), mix(look.hair, (255, 235, 215), 0.14)
-        if look.bun:
-            canvas.ellipse((206, 22, 306, 110), mix(look.hair, (0, 0, 0), 0.15))
         canvas.shape(
             both_sides([self._wide(x, y) for x, y in HAIR_BEHIND[look.behind]]), mix(look.hair, (0, 0, 0), 0.12)
         )
-        canvas.shape([(x, y) for x, y in both_sides([(256, 366), (298, 366), (298, 420), (256, 440)])], shade)
+        canvas.shape([(x, y) for x, y in both_sides([(256, 380), (300, 380), (300, 436), (256, 452)])], shade)
         for side in (-1, 1):
-            x, y = self._at(256 + 106 * side, 264)
+            x, y = self._at(256 + 106 * side, 256)
             canvas.ellipse((x - 18, y - 32, x + 18, y + 32), shade)
         canvas.shape(both_sides([self._at(x, y) for x, y in CHEEK_TO_CHIN]), look.skin)
         self._blush(canvas)
@@ -302,49 +301,39 @@ class Sitter:
         hair.shape(before, 255)
         light.image = ImageChops.multiply(light.image, hair.image)
         canvas.tint(shine, light, blur=8)
-        x, y = MIDDLE, self._y(300) + 10 * (look.nose - 1)
+        x, y = MIDDLE, self._y(NOSE) + 10 * (look.nose - 1)
         canvas.line([(x - 10 * look.nose, y + 8), (x, y + 14 * look.nose), (x + 10 * look.nose, y + 8)], shade, 6)
         return canvas
 
     def _blush(self, canvas: Canvas) -> None:
         cheeks = Canvas(self.size, "L")
         for side in (-1, 1):
-            x, y = self._at(256 + 58 * side, 310)
+            x, y = self._at(256 + 62 * side, 300)
             cheeks.ellipse((x - 26, y - 18, x + 26, y + 18), 80)
         canvas.tint(mix(self.look.skin, BLUSH, 0.7), cheeks, blur=10)
 
     # what moves
 
-    def _eyes(self, canvas: Canvas, pose: Pose) -> None:
+    def _eyes(self, canvas: Canvas, lids: float) -> None:
         look = self.look
         line, brow = mix(look.hair, (20, 10, 10), 0.5), mix(look.hair, (60, 40, 34), 0.3)
         for side in (-1, 1):
             x, y, size = MIDDLE + 48 * look.apart * side, self._y(EYES), look.eye
-            wide, high = 25 * size, 16 * size * (1 - pose.lids)
-            lid = y + 4 * pose.lids
+            wide, high = 25 * size, 16 * size * (1 - lids)
+            lid = y + 4 * lids
             if high > 2:
                 canvas.ellipse((x - wide, lid - high, x + wide, lid + high), WHITE)
-                seen, pupil = min(15 * size, high), x + 6 * pose.gaze
-                canvas.ellipse((pupil - 15 * size, lid - seen, pupil + 15 * size, lid + seen), look.iris)
-                canvas.ellipse((pupil - 7, lid - min(8, seen), pupil + 7, lid + min(8, seen)), PUPIL)
+                seen = min(15 * size, high)
+                canvas.ellipse((x - 15 * size, lid - seen, x + 15 * size, lid + seen), look.iris)
+                canvas.ellipse((x - 7, lid - min(8, seen), x + 7, lid + min(8, seen)), PUPIL)
                 if high > 8:
-                    canvas.ellipse((pupil + 1, lid - 9, pupil + 7, lid - 3), WHITE)
-            edge = [(x - 28 * size, y + 2), (x - 15 * size, lid - high), (x, lid - high - 4 * (1 - pose.lids))]
+                    canvas.ellipse((x + 1, lid - 9, x + 7, lid - 3), WHITE)
+            edge = [(x - 28 * size, y + 2), (x - 15 * size, lid - high), (x, lid - high - 4 * (1 - lids))]
             canvas.line([*edge, (x + 15 * size, lid - high), (x + 28 * size, y + 2)], line, 6)
-            above = y - 36 - 6 * pose.brows
-            inner, outer = x - 26 * side, x + 32 * side
+            inner, outer, above = x - 26 * side, x + 32 * side, y - 36
             canvas.line(
                 [(inner, above + 2 * look.brow), (x + 4 * side, above - 9), (outer, above - 2 * look.brow)], brow, 8
             )
-            if look.glasses:
-                self._lens(canvas, x, y)
-
-    def _lens(self, canvas: Canvas, x: float, y: float) -> None:
-        corners = [value * canvas.scale for value in (x - 39, y - 27, x + 39, y + 30)]
-        frame = mix(self.look.hair, (30, 30, 36), 0.7)
-        canvas.draw.rounded_rectangle(corners, 20 * canvas.scale, outline=frame, width=max(1, round(5 * canvas.scale)))
-        if x > MIDDLE:
-            canvas.line([(MIDDLE - 10, y - 6), (MIDDLE, y - 9), (MIDDLE + 10, y - 6)], frame, 5)
 
     def _mouth(self, canvas: Canvas, pose: Pose) -> None:
         mouth = self._lips(pose)
@@ -352,37 +341,27 @@ class Sitter:
         canvas.shape([*mouth.upper, *mouth.lower[::-1]], lip)
         if mouth.gap > 1.5:
             canvas.shape([*mouth.inner_upper, *mouth.inner_lower[::-1]], INSIDE)
-            self._teeth(canvas, mouth)
         else:
             canvas.line(mouth.inner_upper, mix(lip, INSIDE, 0.4), 4)
 
-    def _teeth(self, canvas: Canvas, mouth: Mouth) -> None:
-        """Under the upper lip, a narrow strip."""
-        if mouth.gap < 8:
-            return
-        left, *middle, right = mouth.inner_upper
-        top = [(0.8 * x + 0.2 * MIDDLE, y + 0.5) for x, y in (left, *middle, right)]
-        below = [(x, y + min(6.0, 0.22 * mouth.gap)) for x, y in top[1:-1]]
-        canvas.shape([*top, *below[::-1]], TEETH)
-
     def _lips(self, pose: Pose) -> Mouth:
         look, rounding = self.look, max(0.0, -pose.spread)
-        half = 40 * look.mouth * (1 + 0.14 * max(0.0, pose.spread) - 0.34 * rounding - 0.06 * pose.opening)
-        gap = 46 * pose.opening
-        y = self._y(MOUTH) - 0.22 * gap
+        half = 48 * look.mouth * (1 + 0.14 * max(0.0, pose.spread) - 0.34 * rounding - 0.06 * pose.opening)
+        gap = 66 * pose.opening
+        y = self._y(MOUTH) - 0.34 * gap
         above, below = 9 * look.lips * (1 + 0.2 * rounding), 13 * look.lips * (1 + 0.2 * rounding)
         across = (-1.0, -0.66, -0.24, 0.0, 0.24, 0.66, 1.0)
-        corner = y + 0.45 * gap
+        corner, side = y + 0.45 * gap, y + 0.11 * gap
 
         def curve(heights: Sequence[float], narrow: float = 1.0) -> list[Point]:
             return [(MIDDLE + half * narrow * x, h) for x, h in zip(across, heights, strict=True)]
 
         return Mouth(
             gap,
-            curve((corner, y - 0.55 * above, y - above, y - 0.72 * above, y - above, y - 0.55 * above, corner)),
-            curve((corner, *_bow(y + gap + 0.75 * below, y + gap + below), corner)),
-            curve((corner, y + 1, y + 0.5, y + 1.5, y + 0.5, y + 1, corner), 0.86),
-            curve((corner, *_bow(y + 0.88 * gap + 1, y + gap + 1.5), corner), 0.86),
+            curve((corner, side - 0.55 * above, y - above, y - 0.72 * above, y - above, side - 0.55 * above, corner)),
+            curve((corner, *_bow(y + 0.84 * gap + 0.75 * below, y + gap + below), corner)),
+            curve((corner, side + 1, y + 0.5, y + 1.5, y + 0.5, side + 1, corner), 0.86),
+            curve((corner, *_bow(y + 0.82 * gap + 1, y + gap + 1.5), corner), 0.86),
         )
 
     # where things are
@@ -398,7 +377,7 @@ class Sitter:
         return MIDDLE + (x - MIDDLE) * self.look.width, y
 
 
-PIVOT = (MIDDLE, 420.0)  # the neck, about which the head rolls
+PIVOT = (MIDDLE, 440.0)  # the neck, about which the head rolls
 
 
 @dataclass(frozen=True)

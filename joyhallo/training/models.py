@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from .. import vocals
-from ..checkpoint import load_codec
+from ..checkpoint import load_codec, open_weights
 from ..faces import DETECTOR, RECOGNISER, FaceModels
-from ..fingerprint import sha256
+from ..fingerprint import of_tensors, sha256
 from ..libraries import LibraryError, brief
 from ..speech import Encoder, load_encoder
 
@@ -35,7 +35,7 @@ class Models:
     face_models: str | None = None  # InsightFace's folder
     landmarker: str | None = None  # MediaPipe's task file
     finders: str | None = None  # MODULE:FUNCTION, as faces.Finders, instead of these two
-    codec: str | None = None  # diffusers' folder or weights, or MODULE:FUNCTION
+    codec: str | None = None  # diffusers' folder or weights, a file of patches, or MODULE:FUNCTION
     separator: str | None = None  # of voice and music
 
     def digests(self) -> Mapping[str, str]:
@@ -89,9 +89,16 @@ def _digest(name: str, place: str) -> str:
     if not path.exists():
         raise LibraryError(f"There is no {place}, which was given for {name.replace('_', ' ')}.")
     if path.is_file():
-        return sha256(path)
+        return (_of_patches(path) if name == "codec" else None) or sha256(path)
     files = sorted(path.rglob("*"))
     if name == "face_models":
         files = [file for file in files if file.name in (DETECTOR, RECOGNISER)]
     listed = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in files if file.is_file())
     return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _of_patches(path: Path) -> str | None:
+    """Of all that latents follow from, if these are patches: their decoder may be trained while a dataset is in use."""
+    tensors, _ = open_weights(path, "an autoencoder or a file of patches.")
+    patches = {key: tensor for key, tensor in tensors.items() if key.startswith("patches.")}
+    return of_tensors(patches) if patches else None

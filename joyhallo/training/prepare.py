@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--face-models", metavar="FOLDER", help="InsightFace's, which tell whose face it is")
     models.add_argument("--landmarker", metavar="FILE", help="MediaPipe's face landmarker (.task)")
     models.add_argument("--finders", metavar="MODULE:FUNCTION", help="makes a faces.Finders, instead of these two")
-    models.add_argument("--codec", metavar="FOLDER", help="an autoencoder: what it makes of each frame is kept")
+    models.add_argument("--codec", metavar="PATH", help="autoencoder or patches: what it makes of frames is kept")
     models.add_argument("--separator", metavar="FILE", help="Kim_Vocal_2.onnx")
     ways = parser.add_argument_group("how")
     ways.add_argument("--identity", choices=("recognised", "colours", "neutral"), default=default.identity)

@@ -55,6 +55,7 @@ class Drop:
     audio: float = 0.0  # the audio tokens are zero
     start: float = 0.0  # nothing came before: see Recipe.start_frames
     everything: float = 0.0  # what guidance leaves its unconditional row: the frames before, and nothing else
+    identity: float = 0.0  # it is nobody's: the neutral identity of whoever has no recogniser
     reference_face: float = 0.0  # a reference picture is encoded with the face tokens of nobody
 
 

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
 
 def conditions(drop: Drop, draws: Sequence[float]) -> Conditions:
-    """draws: one for each of the first five shares, in their order."""
+    """draws: one for each of these shares, in their order."""
     shares = (drop.appearance, drop.reference, drop.audio, drop.start, drop.everything)
     appearance, reference, audio, _, everything = (draw < share for draw, share in zip(draws, shares, strict=True))
     return Conditions(
@@ -154,7 +154,7 @@ class Samples(TorchDataset):
         recipe, clip = self.recipe, self.clips[self.order(number)]
         generator = seeded(recipe.seed, self.purpose, number)
         choice = choose(recipe, self.config.audio_window // 2, clip.length, generator)
-        draws = torch.rand(5, generator=generator).tolist()
+        *draws, unnamed = torch.rand(6, generator=generator).tolist()
         drop = recipe.drop if self.purpose == "train" else Drop()
         started = draws[3] < drop.start
         given = conditions(drop, draws)
@@ -175,7 +175,7 @@ class Samples(TorchDataset):
             spread=torch.randn(len(indices), *shape, generator=generator),
             noise=noise + recipe.loss.noise_offset * offset,
             timestep=timestep,
-            identity=clip.identity.float(),
+            identity=clip.identity.float() * (unnamed >= drop.identity),
             known_faces=known,
             locator=clip.face_mask.expand(3, -1, -1),
             masks=pyramid(clip.masks, (clip.size, clip.size), self.config.levels),

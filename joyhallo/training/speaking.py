@@ -69,21 +69,27 @@ def monologue(dice: np.random.Generator, split: Split, frames: int, english: flo
 
 def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
     """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
-    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
-    samples = samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20)).float()
+    samples = samples.double()  # sums in another order then never reach the 16 bits that are kept
+    samples = drifting(samples, dice)
     if dice.random() < 0.3:
         samples = _in_a_room(samples, dice)
     if dice.random() < 0.5:
-        noise = torch.from_numpy(dice.standard_normal(len(samples))).float()
+        noise = torch.from_numpy(dice.standard_normal(len(samples)))
         samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-dice.uniform(25, 45) / 20)
     level = PEAK * 10 ** (-dice.uniform(0, LOUDEST_CHANGE) / 20)
-    return samples * (level / samples.abs().max().clamp(min=1e-6))
+    return (samples * (level / samples.abs().max().clamp(min=1e-6))).float()
+
+
+def drifting(samples: Tensor, dice: np.random.Generator) -> Tensor:
+    """Louder and fainter by turns."""
+    drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
+    return samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20))
 
 
 def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:
     """With an echo that dies away."""
     length = round(dice.uniform(0.1, 0.3) * SAMPLE_RATE)
-    echo = torch.from_numpy(dice.standard_normal(length)).float() * torch.linspace(0, -6.9, length).exp()
+    echo = torch.from_numpy(dice.standard_normal(length)) * torch.linspace(0, -6.9, length).exp()
     echo = echo * (dice.uniform(0.1, 0.4) / echo.norm())
     size = len(samples) + length
     return samples + torch.fft.irfft(torch.fft.rfft(samples, size) * torch.fft.rfft(echo, size), size)[: len(samples)]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import likeness, speech, vocals
 from ..audio import SILENCE
-from ..boxes import Box, Picture, Points, Size
+from ..boxes import Box, Picture, Points, Size, joint
 from ..config import FPS, NetConfig
 from ..download import amount
 from ..faces import OVERLAP, FaceError, Limits, check_face, face_of, turn
@@ -280,7 +280,7 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
     track = replace(track, meshes=track.meshes[:length])
     (size,) = sizes
     turned = _checked(track, size, clip.settings)
-    frame = frame_face(size, _joint(track.boxes), (clip.settings.size, clip.settings.size))
+    frame = frame_face(size, joint(track.boxes), (clip.settings.size, clip.settings.size))
     meshes = (in_window(mesh, frame) * (clip.settings.size / frame.seen[0]) for mesh in track.meshes)
     write_masks(clip.folder, *joint_masks(meshes, frame.size, clip.settings))
     write_film(clip.path("video"), _batches(clip.pictures(track.start, track.start + length), frame))
@@ -327,22 +327,13 @@ def _as_clause(error: FaceError) -> str:
 def joint_masks(meshes: Iterable[Points], size: Size, settings: Settings) -> tuple[Mask, SoftMasks]:
     """Where face and lips are in any frame: what the union of the frames' rectangles spans."""
     meshes = list(meshes)
-    face = drawn(_joint([face_rectangle(mesh, size, settings.expand) for mesh in meshes]), size)
-    lips = drawn(_joint([lip_rectangle(mesh, size, settings.lip_expand) for mesh in meshes]), size)
+    face = drawn(joint([face_rectangle(mesh, size, settings.expand) for mesh in meshes]), size)
+    lips = drawn(joint([lip_rectangle(mesh, size, settings.lip_expand) for mesh in meshes]), size)
     if face.all():
         raise Unfit("the face fills the frame, and what is around it cannot be seen")
     if not face.any() or not lips.any():
         raise Unfit("the face or its lips are less than a pixel")
     return face, soft_masks(face, lips)
-
-
-def _joint(boxes: Sequence[Box]) -> Box:
-    return Box(
-        min(box.left for box in boxes),
-        min(box.top for box in boxes),
-        max(box.right for box in boxes),
-        max(box.bottom for box in boxes),
-    )
 
 
 def _batches(pictures: Iterable[Picture], frame: Frame) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,9 +116,10 @@ def _clips(recipe: Recipe, config: ModelConfig, tell: bool) -> tuple[list[Clip],
     """Those of both splits. What cannot be used is known before the first step, with the reason."""
     if not recipe.data.folder:
         raise RecipeError("The recipe names no dataset; write one as data.folder, or give --set data.folder=FOLDER.")
-    dataset = open_dataset(recipe.data.folder)
+    needs = () if recipe.stage == "pictures" else ("speech",)
+    dataset = open_dataset(recipe.data.folder, needs=needs)
     clips, short = fitting(dataset.clips, recipe, config.net)
-    others, _ = fitting(open_dataset(recipe.data.folder, "validation").clips, recipe, config.net)
+    others, _ = fitting(open_dataset(recipe.data.folder, "validation", needs=needs).clips, recipe, config.net)
     problems = [*dataset.problems, *short]
     if tell:
         for problem in problems:
@@ -163,7 +165,7 @@ def _check_latents(clip: Clip, codec: Any, device: torch.device) -> None:
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     settings = recipe.optimizer
-    kind: Any = torch.optim.AdamW
+    kind: Any = partial(torch.optim.AdamW, fused=True)
     if settings.kind == "adamw8bit":
         otherwise = 'without it, take optimizer.kind = "adamw"'
         kind = library("bitsandbytes", "The optimizer adamw8bit", otherwise).optim.AdamW8bit
@@ -201,9 +203,16 @@ def batches(run: Run, drawn: Samples, wanted: Iterable[list[int]], workers: int)
         collate_fn=collate,
         num_workers=workers,
         pin_memory=run.accelerator.device.type == "cuda",
+        worker_init_fn=_not_asked_to_stop,
     )
     send = library("accelerate.utils", "Training").send_to_device
     return (send(batch, run.accelerator.device, non_blocking=True) for batch in loader)
+
+
+def _not_asked_to_stop(worker: int) -> None:
+    """Whoever ends a job often signals all of its processes. Samples are needed until the step is made; the loader
+    ends its workers by itself."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 # ---- a step

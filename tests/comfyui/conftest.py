@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from film import shorten
 from inside import load_pack
 
 from demo.__main__ import prepare
-from demo.bundle import FOLDER, NET, write_net
 from demo.comfyui import Client, Server, get_comfyui
+from demo.seeded import NET, write_autoencoder, write_encoder, write_net
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 
@@ -54,8 +53,8 @@ def base(tmp_path_factory) -> Path:
         folder.mkdir(parents=True)
     write_net(ours / "small.safetensors")
     write_net(ours / "small-hallo.safetensors", replace(NET, regional_audio=True))
-    shutil.copytree(FOLDER / "wav2vec2", ours / "small-wav2vec2")
-    shutil.copy(FOLDER / "vae.safetensors", vaes / "small.safetensors")
+    write_encoder(ours / "small-wav2vec2")
+    write_autoencoder(vaes / "small.safetensors")
     shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=0.6)
     return base
 

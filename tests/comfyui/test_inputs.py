@@ -176,7 +176,7 @@ def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from safetensors.torch import save_file
 
-    from demo.bundle import AUTOENCODER
+    from demo.seeded import AUTOENCODER
 
     wide = AutoencoderKL(**{**AUTOENCODER, "latent_channels": 16})
     save_file(wide.state_dict(), tmp_path / "wide.safetensors")

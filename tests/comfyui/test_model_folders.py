@@ -54,6 +54,7 @@ PRETRAINED = (
 KEYS = {
     "checkpoint": ("denoising_unet.conv_in.weight", "reference_unet.conv_in.weight", "audioproj.norm.bias"),
     "vae": ("decoder.conv_in.weight", "encoder.conv_in.weight", "post_quant_conv.bias"),
+    "patches": ("decoder.enter.weight", "patches.mean", "patches.to_latents", "patches.to_pixels"),
     "wav2vec2": ("encoder.layers.0.final_layer_norm.bias", "feature_projection.projection.weight"),
     "whisper": ("model.encoder.layers.0.fc1.weight", "model.decoder.layers.0.fc1.weight"),
     "unet": ("conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"),
@@ -211,7 +212,7 @@ def test_safetensors_are_told_by_what_they_hold(start, models):
     folders = start()
     ours = ["checkpoint.safetensors", "converted/net.safetensors", "older.safetensors"]
     assert folders.checkpoints() == [*ours, NET, "hallo/net.pth"]
-    assert folders.vaes() == ["vae.safetensors", VAE]
+    assert folders.vaes() == ["patches.safetensors", "vae.safetensors", VAE]
     assert folders.find("older.safetensors", "wav2vec2.safetensors", "none", "vae.safetensors") == folders.Files(
         models / "unet/older.safetensors",
         models / "joyhallo/wav2vec2.safetensors",

@@ -1,0 +1,35 @@
+"""The bundled model through the nodes: what it is for, at its shortest."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from demo.bundle import FOLDER, note
+from joyhallo.evaluation.acceptance import ALL, follow
+from joyhallo.evaluation.makers import How, Nodes, open_engine
+from joyhallo.evaluation.talks import talks
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything"
+)
+SOON = How(steps=6)
+
+
+@pytest.mark.skipif("seeded" in note(), reason="the bundled model is seeded, not trained: nobody's mouth follows")
+def test_the_mouth_follows_the_sound(client, base):
+    """Two talks, each mouth against the other's truth as well. tests/test_evaluation.py shows that it can fail."""
+    said, nodes = talks(2, 48, SOON.size), Nodes(client, base, SOON)
+    mouths = [talk.gauge.opening(nodes.make(talk, talk.samples, ALL, seed=42)) for talk in said]
+    found = follow(mouths, [talk.opening for talk in said])
+    assert found.is_clear, found
+
+
+def test_the_nodes_make_what_the_engine_makes(client, base):
+    (talk,) = talks(1, 24, 64)
+    how = How(size=64, steps=2, guidance=1.5)
+    made = Nodes(client, base, how).make(talk, talk.samples, (1.0, 1.0, 0.5), seed=7)
+    expected = open_engine(FOLDER, how).make(talk, talk.samples, (1.0, 1.0, 0.5), seed=7)
+    assert made.shape == expected.shape
+    assert np.abs(made.astype(int) - expected).max() <= 2  # levels of 255
+    assert np.std(made) > 10

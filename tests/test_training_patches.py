@@ -1,0 +1,195 @@
+"""Fitting patches and training their decoder, on clips of smooth noise."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from types import SimpleNamespace
+
+import clips
+import numpy as np
+import patchwork
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from joyhallo.checkpoint import load_codec
+from joyhallo.codec import DecoderSizes, PatchCodec
+from joyhallo.training import patches, steps
+from joyhallo.training.dataset import Clip, read_manifest, stored
+from joyhallo.training.models import Models
+from joyhallo.training.patches import Settings, main
+
+QUICK = Settings(steps=60, batch=4, warmup=5, save=20, sizes=DecoderSizes(width=16, blocks=1, fine=8))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return clips.write(tmp_path_factory.mktemp("patches"))
+
+
+@pytest.fixture
+def file(data, tmp_path):
+    path = tmp_path / "vae.safetensors"
+    assert main([str(data), "-o", str(path), "--channels", "4"]) == 0
+    return path
+
+
+def trained(file, data, settings=QUICK) -> PatchCodec:
+    codec, step = patches.read(file, 4)
+    return patches.train(file, data, codec, step, settings)
+
+
+def header(path) -> dict[str, str]:
+    with safe_open(path, "pt") as content:
+        return content.metadata()
+
+
+def test_patches_are_written_at_once_and_stay(data, file):
+    before = file.read_bytes()
+    assert load_file(file).keys() == {"patches.mean", "patches.to_latents", "patches.to_pixels"}
+    assert main([str(data), "-o", str(file), "--channels", "4", "--evenness", "1"]) == 0
+    assert file.read_bytes() == before
+
+
+def test_all_clips_of_the_split_are_looked_at_alike(data):
+    train = [Clip(data, record) for record in read_manifest(data) if record.split == "train"]
+    seen = patches.frames(train, 12)
+    expected = torch.cat([train[0].frames(range(0, 30, 5)), train[1].frames(range(0, 40, 7))])
+    torch.testing.assert_close(patches.pixels(seen), expected, rtol=0, atol=1e-6)
+    assert len(patches.frames(train, 1)) == 1
+
+
+def test_a_decoder_learns(data, file):
+    """Without noise and with it; and what is in the file is what was measured."""
+    held_out = patches.of_split(data, "validation", 8)
+    codec = trained(file, data)
+    figures = patches.measured(codec, held_out)
+    assert all(decoded > alone + 0.5 for alone, decoded in figures.values())
+    assert patches.measured(load_codec(file), held_out)[0.2] == pytest.approx(figures[0.2], abs=0.01)
+    assert not patches.beside(file).exists()
+
+
+def test_the_patches_are_not_touched(data, file):
+    before = load_file(file)
+    trained(file, data, replace(QUICK, steps=3))
+    after = load_file(file)
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert any(key.startswith("decoder.") for key in after)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_last_bit(data, file, tmp_path, monkeypatch):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(file.read_bytes())
+    settings = replace(QUICK, steps=8, save=3)
+    trained(other, data, settings)
+    example = patches.example
+
+    def stopping(*given):
+        if given[-1] == 5:
+            raise KeyboardInterrupt
+        return example(*given)
+
+    monkeypatch.setattr(patches, "example", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        trained(file, data, settings)
+    monkeypatch.setattr(patches, "example", example)
+    assert header(file) == {"steps": "3"}
+    trained(file, data, settings)
+    assert header(file) == {"steps": "8"}
+    assert file.read_bytes() == other.read_bytes()
+
+
+def test_a_finished_decoder_is_trained_on(data, file):
+    trained(file, data, replace(QUICK, steps=4))
+    before = load_file(file)
+    trained(file, data, replace(QUICK, steps=5))
+    after = load_file(file)
+    apart = max((after[key] - before[key]).abs().max().item() for key in before)
+    assert 0 < apart < 0.01
+    trained(file, data, replace(QUICK, steps=5))
+    assert all(torch.equal(load_file(file)[key], after[key]) for key in after)
+
+
+def test_before_it_is_trained_a_decoder_adds_nothing(data, file):
+    codec = load_codec(file)
+    assert isinstance(codec, PatchCodec)
+    seen = patches.of_split(data, "train", 4)
+    scales = patches.deviations(codec, seen)
+    begun = PatchCodec(codec.patches, patches.untrained(4, scales, QUICK))
+    latents = codec.encode(patches.pixels(seen))
+    assert torch.equal(begun.decode(latents), codec.decode(latents))
+    torch.testing.assert_close(scales[:, 0, 0], torch.from_numpy(latents.numpy().std((0, 2, 3))), rtol=0.01, atol=0)
+
+
+def test_examples_have_the_noise_that_they_say(data, file):
+    """By the residuals: of every strength up to the strongest, and the same again for the same step."""
+    codec, seen = load_codec(file), patches.of_split(data, "train", 70)
+    scales = patches.deviations(codec, seen)
+    settings = replace(QUICK, batch=64, noise=0.3)
+    noisy, originals = patches.example(codec, seen, scales, settings, 7)
+    strength = ((noisy - codec.encode(originals)) / scales).flatten(1).std(1)
+    assert strength.min() < 0.05
+    assert 0.25 < strength.max() < 0.35
+    assert torch.equal(noisy, patches.example(codec, seen, scales, settings, 7)[0])
+    assert not torch.equal(noisy, patches.example(codec, seen, scales, settings, 8)[0])
+
+
+def test_the_error_counts_pixels_and_edges():
+    made, originals = (patchwork.pictures(2, seed) for seed in (1, 2))
+    apart = (made - originals).double().numpy()
+    pixels = np.sqrt(apart**2 + patches.SOFT**2).mean()
+    edges = np.abs(np.diff(apart, axis=2)).mean() + np.abs(np.diff(apart, axis=3)).mean()
+    assert patches.error(made, originals, 0.5).item() == pytest.approx(pixels + 0.5 * edges, rel=1e-5)
+
+
+def test_decibels_are_of_all_pixels_together(data, file):
+    codec, seen = load_codec(file), patches.of_split(data, "validation", 40)
+    found = patches.measured(codec, seen)[0.0]
+    there = seen.numpy() / 255
+    made = np.concatenate([codec.decode(codec.encode(patches.pixels(some))).numpy() for some in seen.split(5)])
+    assert found == pytest.approx(2 * (10 * np.log10(1 / ((made - there) ** 2).mean()),), abs=1e-3)
+
+
+def test_what_cannot_be_used_is_named(data, file, tmp_path, capsys):
+    assert main([str(data), "-o", str(file), "--channels", "8"]) == 2
+    assert "holds patches of 4 channels; patches of 8 channels are expected" in capsys.readouterr().err
+    assert main([str(tmp_path), "-o", str(tmp_path / "new.safetensors")]) == 2
+    assert "is no dataset" in capsys.readouterr().err
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_the_command_trains_and_tells(data, file, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    assert main([str(data), "-o", str(file), "--channels", "4", "--steps", "2"]) == 0
+    assert header(file) == {"steps": "2"}
+    assert "step 2 of 2" in caplog.text
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert [line.split()[0] for line in lines[-4:]] == ["0.0", "0.1", "0.2", "0.3"]
+
+
+def test_latents_of_a_dataset_outlast_the_training_of_the_decoder(data, file, tmp_path):
+    before = Models(codec=str(file)).digests()
+    trained(file, data, replace(QUICK, steps=2))
+    assert Models(codec=str(file)).digests() == before
+    other = patchwork.write(tmp_path / "other.safetensors", 4)
+    assert Models(codec=str(other)).digests() != before
+
+
+def test_latents_are_kept_as_the_patches_make_them(data, file, tmp_path):
+    """Written as preparing and drawing clips write them."""
+    record = clips.add(tmp_path, "clip", 25, latents=False)
+    folder = tmp_path / "clips" / "clip"
+    job = SimpleNamespace(root=tmp_path)
+    clip = SimpleNamespace(job=job, models=Models(codec=str(file)), path=lambda name: folder / f"{name}.safetensors")
+    assert steps.write_latents(clip, record) == {"channels": 4}
+    kept = Clip(tmp_path, replace(record, files=stored(tmp_path, "clip", ("video", "latents"))))
+    found = kept.latents([3, 20])
+    assert found is not None
+    mean, logvar = found
+    tensors, seen = load_file(file), kept.frames([3, 20])
+    blocks = seen.numpy().reshape(2, 3, 8, 8, 8, 8).transpose(0, 2, 4, 1, 3, 5).reshape(2, 8, 8, 192)
+    expected = (blocks - tensors["patches.mean"].numpy()) @ tensors["patches.to_latents"].numpy().T
+    np.testing.assert_allclose(mean.numpy(), expected.transpose(0, 3, 1, 2), atol=5e-3)
+    assert logvar.max() < -20
