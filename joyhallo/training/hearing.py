@@ -35,6 +35,7 @@ from .probe import Heard, Probe, correlation, hear, partial_correlation
 from .recipe import Optimizer, rate
 from .speaking import monologue, recorded_sound
 from .steps import digest
+from .voice import ENGLISH, MANDARIN
 
 VERSION = 1  # of what is heard: to be raised when the same seed gives other weights
 NAME = "hearing"
@@ -115,6 +116,7 @@ class Take:
 
     samples: NDArray[np.float16]
     motion: Motion
+    voice: str = MANDARIN
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def takes(settings: Settings, split: Split, count: int, workers: int = 1) -> lis
     def take(number: int) -> Take:
         dice = settings.dice("take", split, number)
         said = monologue(dice, split, round(TAKE_SECONDS * FPS), settings.english, LONGEST_PAUSE)
-        return Take(said.samples.numpy().astype(np.float16), said.motion)
+        return Take(said.samples.numpy().astype(np.float16), said.motion, said.manner.voice)
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(take, range(count)))
@@ -266,19 +268,20 @@ def train(
 def figures(encoder: Encoder, spoken: Sequence[Take], others: Sequence[Take], settings: Settings) -> dict[str, Any]:
     """Words and voices that were not heard in training, as they are said and as they might be recorded."""
     spoken, others = spoken[:PROBED], others[:PROBED]
-    known = hear(
-        encoder,
-        [*map(_plain, spoken), *(_recorded(take, settings, "train", i) for i, take in enumerate(spoken))],
-        [take.motion for take in spoken] * 2,
-    )
-    probe, motions = Probe.fitted(known), [take.motion for take in others]
-    recorded = [_recorded(take, settings, "validation", i) for i, take in enumerate(others)]
-    plain, varied = (hear(encoder, some, motions) for some in ([*map(_plain, others)], recorded))
+    known = _heard(encoder, [*map(_plain, spoken), *_recorded(spoken, settings, "train")], [*spoken, *spoken])
+    probe = Probe.fitted(known)
+    plain = _heard(encoder, [*map(_plain, others)], others)
+    varied = _heard(encoder, _recorded(others, settings, "validation"), others)
+    by_language = {}
+    for name, voices in (("Mandarin", MANDARIN), ("English", ENGLISH)):
+        if some := [take for take in others if take.voice.startswith(voices)]:
+            by_language[name] = _agreement(probe, _heard(encoder, [*map(_plain, some)], some))
     dice = settings.dice("silence")
     still = [torch.zeros(4 * SAMPLE_RATE), *(room_tone(4 * SAMPLE_RATE, dice) for _ in range(SILENCES))]
-    silence = [probe(hear(encoder, [sound], []).features)[0].mean() for sound in still]
+    silence = [probe(_heard(encoder, [sound], []).features)[0].mean() for sound in still]
     return {
         "plain": _agreement(probe, plain),
+        **by_language,
         "varied gain, rooms, noise": _agreement(probe, varied),
         "opening in digital silence": float(silence[0]),
         "opening in room tone": float(np.mean(silence[1:])),
@@ -303,8 +306,12 @@ def _plain(take: Take) -> Tensor:
     return torch.from_numpy(take.samples.astype(np.float32))
 
 
-def _recorded(take: Take, settings: Settings, split: Split, number: int) -> Tensor:
-    return recorded_sound(_plain(take), settings.dice("recorded", split, number))
+def _recorded(some: Sequence[Take], settings: Settings, split: Split) -> list[Tensor]:
+    return [recorded_sound(_plain(take), settings.dice("recorded", split, number)) for number, take in enumerate(some)]
+
+
+def _heard(encoder: Encoder, sounds: Sequence[Tensor], some: Sequence[Take]) -> Heard:
+    return hear(encoder, sounds, [take.motion for take in some])
 
 
 # ---- what is written
