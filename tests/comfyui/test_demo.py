@@ -71,7 +71,8 @@ def test_the_smallest_film_is_a_chunk(client):
 
 
 def test_models_of_the_folder(client, server):
-    graph = Film(models={"checkpoint": "small-hallo.safetensors", "audio_encoder": "small-wav2vec2", "vae": "small.safetensors"})
+    small = {"checkpoint": "small-hallo.safetensors", "audio_encoder": "small-wav2vec2", "vae": "small.safetensors"}
+    graph = Film(models=small)
     run = client.run(graph)
     assert run.status == "success", run.message
     assert "small-hallo.safetensors is a Hallo checkpoint" in server.text()
