@@ -4,8 +4,7 @@
 
 Twice, with each tool off and on. `known` is a drawn face that sways and speaks: its true frames are known, and each of
 its chunks errs a little, from where the frames that it continues had come to: colours and contrast go astray, detail is
-lost, the head jumps at joints. `net` is the bundled small network, or the one of --checkpoint. With seeded weights its
-picture is noise, and how one chunk follows from another means nothing; the figures are still those of the real path.
+lost, the head jumps at joints. `net` is the bundled small network, of drawn people, or the one of --checkpoint.
 """
 
 from __future__ import annotations

@@ -22,13 +22,14 @@ class LoadJoyHalloModels(io.ComfyNode):
                     "checkpoint",
                     options=model_folders.checkpoints(),
                     tooltip="The network: net.pth of JoyHallo or Hallo, or a .safetensors made from it, in "
-                    "models/joyhallo or models/diffusion_models. demo comes with the nodes and is not trained: it "
-                    "shows noise, to try a workflow with.",
+                    "models/joyhallo or models/diffusion_models. demo comes with the nodes, to try a workflow with: a "
+                    "small model of drawn faces that knows nothing of photographs.",
                 ),
                 io.Combo.Input(
                     "audio_encoder",
                     options=model_folders.audio_encoders(),
-                    tooltip="What hears the speech: chinese-wav2vec2-base for JoyHallo, wav2vec2-base-960h for Hallo.",
+                    tooltip="What hears the speech: chinese-wav2vec2-base for JoyHallo, wav2vec2-base-960h for Hallo, "
+                    "demo for demo.",
                 ),
                 io.Combo.Input(
                     "face_models",
@@ -41,7 +42,7 @@ class LoadJoyHalloModels(io.ComfyNode):
                     "vae",
                     options=model_folders.vaes(),
                     tooltip="Turns what the network makes into pictures: sd-vae-ft-mse, or another VAE of Stable "
-                    "Diffusion 1.5.",
+                    "Diffusion 1.5; demo for demo.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",

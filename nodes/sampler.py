@@ -82,8 +82,8 @@ class JoyHalloSampler(io.ComfyNode):
                     min=MULTIPLE,
                     max=2048,
                     step=MULTIPLE,
-                    tooltip="Side of the square that is generated, a multiple of 64. The model was trained at 512; "
-                    "256 is a quick draft.",
+                    tooltip="Side of the square that is generated, a multiple of 64. JoyHallo and Hallo were trained "
+                    "at 512, of which 256 is a quick draft; demo was trained at 128.",
                 ),
                 io.Combo.Input(
                     "picture",

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import wave
+from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
-from safetensors.torch import load_file
 
-from demo import bundle
-from joyhallo.checkpoint import load_checkpoint
+from demo import bundle, model
+from joyhallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.models.net import Net
 from joyhallo.speech import load_encoder
+from joyhallo.training import recipe
+from joyhallo.training.start import sizes
 
 MODELS = ("net.safetensors", "vae.safetensors", "wav2vec2/model.safetensors")
 PICTURES = ("portrait.png", "face_mask.png", "lip_mask.png")
 COUPLE = ("couple.png", "couple_masks.png")
+RECIPES = Path(recipe.__file__).with_name("recipes")
 
 
 def test_the_pictures_are_those_that_are_made_anew(tmp_path):
@@ -37,9 +42,8 @@ def test_the_networks_fit_together():
     encoder = load_encoder(bundle.FOLDER / "wav2vec2").model.config
     assert (encoder.num_hidden_layers, encoder.hidden_size) == (config.audio_layers, config.audio_channels)
     assert config.levels == 4  # sizes are multiples of 64, as with the published model
-    codec = load_file(bundle.FOLDER / "vae.safetensors")
-    assert codec["decoder.conv_in.weight"].shape[1] == config.latent_channels
-    assert sum("downsample" in key and key.endswith("weight") for key in codec) == 3  # 8 pixels a latent
+    codec = load_codec(bundle.FOLDER / "vae.safetensors", dtype=torch.float32)
+    assert codec.encode(torch.zeros(1, 3, 64, 128)).shape == (1, config.latent_channels, 8, 16)
 
 
 def test_the_model_says_what_it_is():
@@ -74,6 +78,22 @@ def test_the_speech_is_one_voice_of_a_few_seconds():
     assert 2 <= len(samples) / 22050 <= 6
     assert 0.2 < np.abs(samples).max() < 1
     assert np.abs(samples[:2205]).max() < 0.5 < 30 * samples.std()
+
+
+def test_its_card_tells_how_it_is_made():
+    """Programs and recipes are those of now, so whoever changes one looks at the card again."""
+    card = " ".join((bundle.FOLDER / "README.md").read_text(encoding="utf-8").split())
+    people = dict(zip(model.PEOPLE[::2], model.PEOPLE[1::2], strict=True))
+    assert f"{people['--people']} people are drawn" in card
+    assert f"each says {people['--clips']} clips" in card
+    assert f"{people['--others']} other people" in card
+    assert f"{int(model.DECODER_STEPS):,} steps" in card
+    first, second = (recipe.read_recipe(RECIPES / f"{name}.toml") for name in ("tiny1", "tiny2"))
+    assert f"`tiny1` for {first.steps:,} steps of {first.data.batch} pictures" in card
+    assert f"`tiny2` for {second.steps:,} steps of {second.data.batch} clips of {second.data.frames} frames" in card
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in Net(sizes(first.net)).parameters())
+    assert f"{weights / 1e6:.1f} million weights" in card
 
 
 def test_installing_the_pack_stays_quick():
