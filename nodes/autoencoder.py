@@ -7,6 +7,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+import comfy.latent_formats
 import comfy.sd
 import comfy.utils
 import torch
@@ -58,6 +59,17 @@ def check_vae(vae: Any, config: ModelConfig) -> None:
         )
     if isinstance(vae.first_stage_model, PatchCodec) != patches:
         raise ValueError(f"This VAE has latents of another kind than the model was trained with: connect {expected}.")
+
+
+def latent_format(vae: comfy.sd.VAE) -> comfy.latent_formats.LatentFormat:
+    """What ComfyUI needs to know of latents to show them."""
+    stable, plain = comfy.latent_formats.SD15(), comfy.latent_formats.LatentFormat()
+    if isinstance(vae.first_stage_model, PatchCodec):
+        patches = vae.first_stage_model.patches
+        plain.latent_channels = vae.latent_channels
+        plain.latent_rgb_factors = patches.to_pixels.unflatten(0, (3, -1)).mean(1).T.tolist()
+        plain.latent_rgb_factors_bias = patches.mean.unflatten(0, (3, -1)).mean(1).tolist()
+    return stable if vae.latent_channels == stable.latent_channels else plain
 
 
 def _of_what(dimensions: int) -> str:

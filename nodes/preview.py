@@ -50,11 +50,15 @@ class Preview:
     last finished.
     """
 
-    def __init__(self, picture: Tensor, channels: int, device: torch.device, node: str | None = None):
+    def __init__(
+        self,
+        picture: Tensor,
+        latents: comfy.latent_formats.LatentFormat,
+        device: torch.device,
+        node: str | None = None,
+    ):
         """picture (3, height, width) in -1..1 is shown until there is more; node: where words are shown."""
-        latents = comfy.latent_formats.SD15()
-        known = channels == latents.latent_channels
-        self.previewer = latent_preview.get_previewer(device, latents) if known else None
+        self.previewer = latent_preview.get_previewer(device, latents)
         self.finished = picture[None] / 2 + 0.5
         self.node, self.pace, self.told = node, Pace(), False
         self.bar = comfy.utils.ProgressBar(1)  # the first step tells how many there are

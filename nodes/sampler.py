@@ -16,7 +16,7 @@ from ..joyhallo.presets import PRESETS
 from ..joyhallo.speech import Speech
 from ..joyhallo.steadiness import Steadiness
 from . import report
-from .autoencoder import check_vae
+from .autoencoder import check_vae, latent_format
 from .comfy_adapter import JoyHalloModel
 from .preview import Preview, shown
 from .sockets import Face, Model, Steady, chosen, expect, schema
@@ -186,9 +186,7 @@ class JoyHalloSampler(io.ComfyNode):
         )
         whole = chosen(PICTURES, picture, "picture")
         take = Take(model, vae, face, speech, settings, steadiness, whole, background, resume)
-        preview = Preview(
-            face.portrait.picture, model.config.net.latent_channels, model.device, cls.hidden and cls.hidden.unique_id
-        )
+        preview = Preview(face.portrait.picture, latent_format(vae), model.device, cls.hidden and cls.hidden.unique_id)
         report.begin_hashing(model)
         used = report.used(take, preset)
         log.info("Making a video:\n%s", used)

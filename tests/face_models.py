@@ -12,12 +12,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from demo.portrait import COUPLE
+
 STRIDES = (8, 16, 32)
 REACH = 5.0  # from the dot to each side of the box, in strides
 COLORS = {80: (255, 0, 0), 160: (0, 255, 0), 320: (0, 0, 255)}
-SKIN, ALIKE = (244, 205, 178), 45  # of the drawings, and how far a colour may be off
+ALIKE = 45  # how far a colour may be off the skin of a drawing
 RING = 15
-SHARE = 0.57  # of skin in a face, less that around it
+SHARE = 0.635  # of skin in a face, less that around it
 
 
 def write_models(
@@ -45,12 +47,15 @@ def detector(nose: float, drawings: bool = False) -> onnx.ModelProto:
     constant("flat", np.array([-1, 1], np.int64))
     constant("zero", np.zeros(1, np.float32))
     if drawings:
-        seen = constant("seen", (np.array(SKIN, np.float32).reshape(1, 3, 1, 1) - 127.5) / 128)
-        summed = constant("summed", np.full((1, 3, 1, 1), -128 / ALIKE, np.float32)), constant("one", np.float32([1]))
-        nodes.append(helper.make_node("Sub", ["input.1", seen], ["off"]))
-        nodes.append(helper.make_node("Abs", ["off"], ["apart"]))
-        nodes.append(helper.make_node("Conv", ["apart", *summed], ["alike"]))
-        nodes.append(helper.make_node("Relu", ["alike"], ["skin"]))
+        constant("one", np.float32([1]))
+        constant("summed", np.full((1, 3, 1, 1), -128 / ALIKE, np.float32))
+        for number, look in enumerate(COUPLE):
+            seen = constant(f"seen{number}", (np.array(look.skin, np.float32).reshape(1, 3, 1, 1) - 127.5) / 128)
+            nodes.append(helper.make_node("Sub", ["input.1", seen], [f"off{number}"]))
+            nodes.append(helper.make_node("Abs", [f"off{number}"], [f"apart{number}"]))
+            nodes.append(helper.make_node("Conv", [f"apart{number}", "summed", "one"], [f"alike{number}"]))
+            nodes.append(helper.make_node("Relu", [f"alike{number}"], [f"skin_of{number}"]))
+        nodes.append(helper.make_node("Sum", [f"skin_of{number}" for number in range(len(COUPLE))], ["skin"]))
         constant("ring", ring())
     for channel, stride in enumerate(STRIDES):
         mix = np.full((1, 3, 1, 1), -0.5, np.float32)

@@ -76,7 +76,9 @@ def recorded_face(pack, case):
 
 def test_the_nodes_give_the_originals_frames(pack, case, models, monkeypatch):
     nodes, size = pack.nodes, case.facts["px"]
-    loaded = nodes.load_models.LoadJoyHalloModels.execute("net.safetensors", "hearing", "none", "demo", "fp32", False)
+    loaded = nodes.load_models.LoadJoyHalloModels.execute(
+        "net.safetensors", "hearing", "none", "small.safetensors", "fp32", False
+    )
     model, encoder, _, vae = loaded.args
     image = case["image"].float()[None] / 255
     height, width = image.shape[1:3]
