@@ -54,7 +54,7 @@ def base(tmp_path_factory) -> Path:
     write_net(ours / "small.safetensors")
     write_net(ours / "small-hallo.safetensors", replace(NET, regional_audio=True))
     write_encoder(ours / "small-wav2vec2")
-    write_autoencoder(vaes / "small.safetensors")
+    write_autoencoder(vaes / "small-vae.safetensors")
     shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=0.6)
     return base
 

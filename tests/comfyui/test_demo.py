@@ -70,7 +70,7 @@ def test_the_smallest_film_is_a_chunk(client):
 
 
 def test_models_of_the_folder(client, server):
-    small = {"checkpoint": "small-hallo.safetensors", "audio_encoder": "small-wav2vec2", "vae": "small.safetensors"}
+    small = {"checkpoint": "small-hallo.safetensors", "audio_encoder": "small-wav2vec2", "vae": "small-vae.safetensors"}
     graph = Film(models=small)
     run = client.run(graph)
     assert run.status == "success", run.message

@@ -12,6 +12,7 @@ from loaded import filmed
 from safetensors.torch import load_file, save_file
 from shared import shared_folder
 
+from demo.seeded import write_autoencoder
 from joyhallo.checkpoint import header_entry
 from joyhallo.config import ModelConfig
 
@@ -36,6 +37,7 @@ def models(case, tmp_path, monkeypatch):
     save_file(net.state_dict(), tmp_path / "net.safetensors", {"joyhallo": header})
     with torch.device("meta"):
         hearing = Wav2Vec2Model(Wav2Vec2Config(**case.facts["wav2vec_config"]))
+    write_autoencoder(tmp_path / "vae.safetensors")  # in whose place the case's will be
     (tmp_path / "hearing").mkdir()
     weights = seeded.fill(hearing, "wav2vec.", case.salt).state_dict()
     save_file(weights, tmp_path / "hearing" / "model.safetensors")
@@ -77,7 +79,7 @@ def recorded_face(pack, case):
 def test_the_nodes_give_the_originals_frames(pack, case, models, monkeypatch):
     nodes, size = pack.nodes, case.facts["px"]
     loaded = nodes.load_models.LoadJoyHalloModels.execute(
-        "net.safetensors", "hearing", "none", "small.safetensors", "fp32", False
+        "net.safetensors", "hearing", "none", "vae.safetensors", "fp32", False
     )
     model, encoder, _, vae = loaded.args
     image = case["image"].float()[None] / 255

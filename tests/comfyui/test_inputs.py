@@ -173,17 +173,18 @@ def test_an_encoder_of_another_model_is_named(pack, film, heard, models):
 
 
 def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
+    """The bundled model takes those of patches: others have another number of channels, or are of another kind."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from safetensors.torch import save_file
 
     from demo.seeded import AUTOENCODER
 
-    wide = AutoencoderKL(**{**AUTOENCODER, "latent_channels": 16})
-    save_file(wide.state_dict(), tmp_path / "wide.safetensors")
-    vae = pack.nodes.autoencoder.load_vae(tmp_path / "wide.safetensors")
-    with pytest.raises(ValueError, match=r"latents of 16 channels.*takes 4 channels"):
-        film(vae=vae)
-    with pytest.raises(ValueError, match="The VAE is a str; connect a VAE of Stable Diffusion"):
+    for channels, message in ((4, "latents of 4 channels.*takes 16 channels"), (16, "latents of another kind")):
+        other = AutoencoderKL(**{**AUTOENCODER, "latent_channels": channels})
+        save_file(other.state_dict(), tmp_path / "other.safetensors")
+        with pytest.raises(ValueError, match=f"{message}.*choose demo as the VAE too"):
+            film(vae=pack.nodes.autoencoder.load_vae(tmp_path / "other.safetensors"))
+    with pytest.raises(ValueError, match="The VAE is a str; connect the VAE that was trained with the model"):
         film(vae="sd-vae-ft-mse")
 
 
