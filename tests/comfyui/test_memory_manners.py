@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from film import Film, shorten
 from loaded import Loaded
 
 from demo.__main__ import prepare
-from demo.bundle import FOLDER
 from demo.comfyui import ROOT, Client, Server
+from demo.seeded import write_autoencoder, write_encoder, write_net
 
 MB = 2**20
 WARM_UP, RUNS, SWAPS = 3, 15, 10
@@ -27,6 +26,7 @@ RUNS_ALLOWANCE, SWAPS_ALLOWANCE = 4 * MB, 8 * MB
 # Else each thread's riddled heap of its own grows for a while, and what is large stays in it when it is given back.
 ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000"}
 
+SMALL = {"audio_encoder": "small-wav2vec2", "vae": "small-vae.safetensors"}
 LEAK = "memory leak"  # ComfyUI's words for a network that outlives what owned it
 OPEN_TO_COMFYUI = ("output", "temp", "user", "comfyui.log")
 
@@ -39,7 +39,9 @@ def own_base(tmp_path_factory) -> Path:
     models = base / "models" / "joyhallo"
     models.mkdir(parents=True)
     for name in ("a", "b"):
-        shutil.copy(FOLDER / "net.safetensors", models / f"{name}.safetensors")
+        write_net(models / f"{name}.safetensors")
+    write_encoder(models / SMALL["audio_encoder"])
+    write_autoencoder(models / SMALL["vae"])
     for folder in ("home", "scratch", "custom_nodes"):
         (base / folder).mkdir(exist_ok=True)
     return base
@@ -86,7 +88,7 @@ def test_repeated_runs_need_no_more_memory(own_server):
 
 
 def test_checkpoints_that_take_turns_leave_none_of_them_behind(own_server):
-    turns = [{"checkpoint": f"{'ab'[turn % 2]}.safetensors"} for turn in range(WARM_UP + WINDOW + SWAPS)]
+    turns = [{**SMALL, "checkpoint": f"{'ab'[turn % 2]}.safetensors"} for turn in range(WARM_UP + WINDOW + SWAPS)]
     assert growth(own_server, [Film(models=models) for models in turns], SWAPS) < SWAPS_ALLOWANCE
     assert LEAK not in own_server.text()
 
