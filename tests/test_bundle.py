@@ -89,8 +89,9 @@ def test_its_card_tells_how_it_is_made():
     assert f"{people['--others']} other people" in card
     assert f"{int(model.DECODER_STEPS):,} steps" in card
     first, second = (recipe.read_recipe(RECIPES / f"{name}.toml") for name in ("tiny1", "tiny2"))
-    assert f"`tiny1` for {first.steps:,} steps of {first.data.batch} pictures" in card
-    assert f"`tiny2` for {second.steps:,} steps of {second.data.batch} clips of {second.data.frames} frames" in card
+    assert f"{first.steps:,} steps of {first.data.batch} pictures" in card
+    assert f"{second.steps:,} steps of {second.data.batch} clips" in card
+    assert f"clips of {second.data.frames} frames" in card
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in Net(sizes(first.net)).parameters())
     assert f"{weights / 1e6:.1f} million weights" in card
