@@ -12,12 +12,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from demo.portrait import COUPLE
+
 STRIDES = (8, 16, 32)
 REACH = 5.0  # from the dot to each side of the box, in strides
 COLORS = {80: (255, 0, 0), 160: (0, 255, 0), 320: (0, 0, 255)}
-SKIN, ALIKE = (244, 205, 178), 45  # of the drawings, and how far a colour may be off
+ALIKE = 45  # how far a colour may be off the skin of one of the drawings
 RING = 15
-SHARE = 0.57  # of skin in a face, less that around it
+SHARE = 0.54  # of skin in a face, less that around it
+LARGE = STRIDES[1:]  # at which faces of the drawings are looked for; at the smallest a forehead is like one
 
 
 def write_models(
@@ -45,11 +48,14 @@ def detector(nose: float, drawings: bool = False) -> onnx.ModelProto:
     constant("flat", np.array([-1, 1], np.int64))
     constant("zero", np.zeros(1, np.float32))
     if drawings:
-        seen = constant("seen", (np.array(SKIN, np.float32).reshape(1, 3, 1, 1) - 127.5) / 128)
         summed = constant("summed", np.full((1, 3, 1, 1), -128 / ALIKE, np.float32)), constant("one", np.float32([1]))
-        nodes.append(helper.make_node("Sub", ["input.1", seen], ["off"]))
-        nodes.append(helper.make_node("Abs", ["off"], ["apart"]))
-        nodes.append(helper.make_node("Conv", ["apart", *summed], ["alike"]))
+        for number, look in enumerate(COUPLE):
+            seen = constant(f"seen{number}", (np.array(look.skin, np.float32).reshape(1, 3, 1, 1) - 127.5) / 128)
+            nodes.append(helper.make_node("Sub", ["input.1", seen], [f"off{number}"]))
+            nodes.append(helper.make_node("Abs", [f"off{number}"], [f"apart{number}"]))
+            nodes.append(helper.make_node("Conv", [f"apart{number}", *summed], [f"alike{number}"]))
+        alike = [f"alike{number}" for number in range(len(COUPLE))]
+        nodes.append(helper.make_node("Max", alike, ["alike"]))
         nodes.append(helper.make_node("Relu", ["alike"], ["skin"]))
         constant("ring", ring())
     for channel, stride in enumerate(STRIDES):
@@ -64,7 +70,7 @@ def detector(nose: float, drawings: bool = False) -> onnx.ModelProto:
         scaled = constant(f"gain{stride}", np.float32(12)), constant(f"bias{stride}", np.float32(-21))
         nodes.append(helper.make_node("Mul", [f"mean{stride}", scaled[0]], [f"gained{stride}"]))
         nodes.append(helper.make_node("Add", [f"gained{stride}", scaled[1]], [f"logit{stride}"]))
-        if drawings:
+        if drawings and stride in LARGE:
             pooled = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
             nodes.append(helper.make_node("AveragePool", ["skin"], [f"skin{stride}"], **pooled))
             nodes.append(helper.make_node("Conv", [f"skin{stride}", "ring"], [f"share{stride}"], pads=[RING // 2] * 4))
@@ -72,7 +78,7 @@ def detector(nose: float, drawings: bool = False) -> onnx.ModelProto:
             nodes.append(helper.make_node("Mul", [f"share{stride}", steep[0]], [f"raised{stride}"]))
             nodes.append(helper.make_node("Add", [f"raised{stride}", steep[1]], [f"drawn{stride}"]))
             nodes.append(helper.make_node("Max", [f"logit{stride}", f"drawn{stride}"], [f"either{stride}"]))
-        found = f"either{stride}" if drawings else f"logit{stride}"
+        found = f"either{stride}" if drawings and stride in LARGE else f"logit{stride}"
         nodes.append(helper.make_node("Sigmoid", [found], [f"cell{stride}"]))
         nodes.append(helper.make_node("Reshape", [f"cell{stride}", "flat"], [f"cells{stride}"]))
         nodes.append(helper.make_node("Concat", [f"cells{stride}"] * 2, [f"anchors{stride}"], axis=1))
