@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from joyhallo import likeness
@@ -81,6 +82,18 @@ def test_smaller_pictures_show_the_same():
     large, small = someone(4, 512).picture(MOVED), someone(4, 128).picture(MOVED)
     shrunk = large.reshape(128, 4, 128, 4, 3).mean((1, 3))
     assert np.abs(shrunk - small).mean() < 2  # of 255
+
+
+def test_a_figure_before_its_wall_is_the_picture():
+    for number in range(3):
+        sitter = someone(number)
+        figure = Image.fromarray(sitter.figure(MOVED))
+        laid = Image.new("RGBA", figure.size, (*sitter.look.wall, 255))
+        laid.alpha_composite(figure)
+        assert np.abs(np.asarray(laid)[..., :3].astype(int) - sitter.picture(MOVED)).max() <= 2
+        covers = np.asarray(figure)[..., 3]
+        assert (covers[:8] == 0).all()
+        assert (covers[60:, 60:68] == 255).all()
 
 
 def test_edges_are_smooth():
