@@ -17,6 +17,7 @@ from filmed import film, green_box
 from shared import REPOSITORY
 from test_faces import astronaut
 
+from demo.seeded import write_autoencoder
 from joyhallo import likeness
 from joyhallo.boxes import Box
 from joyhallo.checkpoint import load_codec
@@ -29,7 +30,6 @@ from joyhallo.training.prepare import Shares, identify, prepare
 from joyhallo.training.steps import Settings
 
 ENCODER = str(REPOSITORY / "demo_model" / "wav2vec2")
-CODEC = str(REPOSITORY / "demo_model" / "vae.safetensors")
 MODELS = Models(encoder="filmed:ear", finders="filmed:green")
 SMALL = Settings(size=64, validation=0)
 IN_PROCESS = Shares(workers=0)
@@ -436,10 +436,12 @@ def test_latents_are_what_the_codec_makes_of_the_frames(dataset, mixed, tmp_path
     diffusers = pytest.importorskip("diffusers")
     shutil.copytree(dataset, tmp_path / "set")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("video.mp4")}
-    prepared(mixed, tmp_path / "set", replace(MODELS, codec=CODEC))
+    write_autoencoder(tmp_path / "vae.safetensors")
+    codec = str(tmp_path / "vae.safetensors")
+    prepared(mixed, tmp_path / "set", replace(MODELS, codec=codec))
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("video.mp4")}
     clip = open_dataset(tmp_path / "set").clips[0]
-    autoencoder = load_codec(CODEC, dtype=torch.float32).autoencoder
+    autoencoder = load_codec(codec, dtype=torch.float32).autoencoder
     assert isinstance(autoencoder, diffusers.AutoencoderKL)
     with torch.no_grad():
         posterior = autoencoder.encode(clip.frames([3, 30])).latent_dist

@@ -19,7 +19,7 @@ def demo(sound: str = "short.wav", **values: Any) -> Workflow:
     """values, by class of node: widgets by their place."""
     workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     node(workflow, "LoadAudio")["widgets_values"][0] = sound
-    change(workflow, "JoyHalloSampler", {3: 2, 4: 3.5, 8: 64, 9: "square"})  # steps, cfg, size, picture
+    change(workflow, "JoyHalloSampler", {3: 4, 4: 3.5, 8: 64, 9: "square"})  # steps, cfg, size, picture
     for kind, changes in values.items():
         change(workflow, kind, changes)
     return workflow
