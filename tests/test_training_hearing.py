@@ -14,7 +14,7 @@ from joyhallo.audio import Recording
 from joyhallo.speech import encode, load_encoder
 from joyhallo.training import espeak, hearing, mouths
 from joyhallo.training.hearing import Settings, Take
-from joyhallo.training.probe import Heard, Probe, partial_correlation
+from joyhallo.training.probe import Heard, Probe
 
 transformers = pytest.importorskip("transformers")
 
@@ -211,16 +211,6 @@ def test_the_probe_is_the_least_squares_solution_where_nothing_is_penalised(monk
     found, _ = Probe.fitted(Heard(features, opening, viseme, np.zeros((500, 2))))(features)
     x = np.column_stack([features, np.ones(500)])
     assert np.allclose(found, x @ np.linalg.lstsq(x, opening, rcond=None)[0], atol=1e-4)
-
-
-def test_partial_correlation_is_that_of_the_formula():
-    dice = np.random.default_rng(0)
-    given = dice.standard_normal(400)
-    a, b = given + dice.standard_normal(400), given + 0.5 * dice.standard_normal(400)
-    b += 0.3 * a
-    ab, ag, bg = (np.corrcoef(*pair)[0, 1] for pair in ((a, b), (a, given), (b, given)))
-    expected = (ab - ag * bg) / np.sqrt((1 - ag**2) * (1 - bg**2))
-    assert partial_correlation(a, b, given[:, None]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_who_merely_hears_loudness_is_found_out(hums):

@@ -15,21 +15,9 @@ from torch import Tensor
 
 from ..boxes import Picture
 from ..config import CLIP_FRAMES
+from ..curves import Curve, best_lag, correlation, lagged, partial
 from ..sampling import Codec
-from .figures import (
-    WHITE,
-    Curve,
-    Film,
-    best_lag,
-    correlation,
-    distances,
-    interval,
-    lagged,
-    nearest,
-    partial,
-    psnr,
-    steps,
-)
+from .figures import WHITE, Film, distances, interval, nearest, psnr, steps
 from .makers import Maker, as_film
 from .talks import Talk, loudness, portraits
 

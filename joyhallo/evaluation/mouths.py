@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..boxes import around
+from ..curves import Curve
 from ..masks import LIPS, Mask, drawn, expanded
 from ..training.drawing import INSIDE, STILL, Pose, Sitter
-from .figures import Curve, Film, Where
+from .figures import Film, Where
 
 NEAR = 40.0  # levels of 255: a colour this far from the inside of mouths counts 0.6, twice as far 0.14
 GROWN = 1.3  # the window, against what lips reach: heads sway

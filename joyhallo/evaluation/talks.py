@@ -14,6 +14,7 @@ from torch import Tensor
 from ..audio import levels
 from ..boxes import Picture
 from ..config import FPS
+from ..curves import Curve
 from ..masks import LIPS, OUTLINE, Mask
 from ..training.dataset import SAMPLES, Split
 from ..training.drawing import Pose, Sitter, look_of
@@ -21,7 +22,7 @@ from ..training.models import Models
 from ..training.mouths import Motion
 from ..training.speaking import PEAK, drifting, monologue
 from ..training.synthesize import Job, Settings, poses
-from .figures import Curve, Film, Where
+from .figures import Film, Where
 from .mouths import Gauge, region
 
 SEED = 88  # of people and sentences: not that of datasets, whose people of validation may have chosen a checkpoint

@@ -25,13 +25,14 @@ from torch.nn import functional as F
 
 from ..audio import levels
 from ..config import FPS, SAMPLE_RATE
+from ..curves import correlation, partial
 from ..libraries import LibraryError, library
 from ..speech import Encoder, layers_of
 from . import voice
 from .average import Average
 from .dataset import SAMPLES, Split, replacing, write_text
 from .mouths import VISEMES, Motion
-from .probe import Heard, Probe, correlation, hear, partial_correlation
+from .probe import Heard, Probe, hear
 from .recipe import Optimizer, rate
 from .speaking import monologue, recorded_sound
 from .steps import digest
@@ -296,7 +297,7 @@ def _agreement(probe: Probe, heard: Heard) -> dict[str, float]:
     opening, viseme = probe(heard.features)
     return {
         "correlation": correlation(opening, heard.opening),
-        "correlation given loudness": partial_correlation(opening, heard.opening, heard.loudness),
+        "correlation given loudness": partial(opening, heard.opening, heard.loudness),
         "correlation of loudness alone": correlation(heard.loudness[:, 1], heard.opening),
         "visemes": float((viseme == heard.viseme).mean()),
     }

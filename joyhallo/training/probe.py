@@ -1,4 +1,4 @@
-"""What a speech encoder's features tell of the mouth: a linear probe, and correlations to judge it by."""
+"""What a speech encoder's features tell of the mouth: a linear probe."""
 
 from __future__ import annotations
 
@@ -64,14 +64,3 @@ class Probe:
 
 def _with_one(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([x, np.ones(len(x))])
-
-
-def correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def partial_correlation(a: NDArray[np.float64], b: NDArray[np.float64], given: NDArray[np.float64]) -> float:
-    """Of what is left of both when a straight line of what is given is taken away."""
-    x = _with_one(given)
-    rest = [values - x @ np.linalg.lstsq(x, values, rcond=None)[0] for values in (a, b)]
-    return correlation(*rest)
