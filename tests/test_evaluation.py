@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.stats
 import torch
 
@@ -16,7 +17,7 @@ from joyhallo.config import CLIP_FRAMES
 from joyhallo.evaluation import demo, figures
 from joyhallo.evaluation.acceptance import FIGURES, Figure, Mark, Plan, Takes, follow, sheet, through
 from joyhallo.evaluation.makers import EvaluationError, How, open_engine, open_nodes
-from joyhallo.evaluation.mouths import Gauge
+from joyhallo.evaluation.mouths import Album, Gauge
 from joyhallo.evaluation.talks import FAINTEST, loudness, portraits, talks
 from joyhallo.training.drawing import STILL, Pose, Sitter, look_of
 from joyhallo.training.sentences import words
@@ -70,6 +71,19 @@ def test_a_mouth_is_as_open_as_it_is_drawn():
         assert np.abs(found - known).max() < 0.15
         moved = sitter.picture(Pose(opening=0.5, x=0.01, y=-0.01, lids=1.0))
         assert Gauge.of(sitter).opening(moved[None])[0] == pytest.approx(found[4], abs=0.06)
+
+
+def test_a_soft_and_greyish_mouth_is_as_open_as_it_was_drawn():
+    """The zero of colours moves with the softness of pictures; what a mouth looks most like does not."""
+    for number in range(6):
+        sitter, known = Sitter(look_of(np.random.default_rng(number)), 128), np.linspace(0, 1, 9)
+        film = np.stack([sitter.picture(Pose(opening=opening, spread=0.3)) for opening in known]).astype(float)
+        soft = scipy.ndimage.gaussian_filter(film, (0, 1.5, 1.5, 0)) * 0.7 + 50
+        album = Album.of(sitter)
+        for seen in (film, soft):
+            found = album.opening(seen.astype(np.uint8))
+            assert found[0] == 0
+            assert np.abs(found - known).max() <= 0.1
 
 
 @needs_espeak

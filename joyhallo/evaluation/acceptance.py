@@ -262,11 +262,11 @@ def _lag(takes: Takes) -> Figure:
 
 def _silence(takes: Takes) -> Figure:
     """Relative to the mean of what the same people say."""
-    gauges = [takes.talks[i].gauge for i in takes.few]
+    albums = [takes.talks[i].album for i in takes.few]
     rest = slice(STOP + CLOSING, None)
-    silent = [gauge.opening(takes.broken_off(i)[rest]).mean() for i, gauge in zip(takes.few, gauges, strict=True)]
-    begun = [gauge.opening(takes.spoken(i)[: takes.plan.begun]) for i, gauge in zip(takes.few, gauges, strict=True)]
-    speech = float(np.mean([mouth.mean() for mouth in begun]))
+    silent = [album.opening(takes.broken_off(i)[rest]).mean() for i, album in zip(takes.few, albums, strict=True)]
+    begun = [album.opening(takes.spoken(i)[: takes.plan.begun]) for i, album in zip(takes.few, albums, strict=True)]
+    speech = max(_mean([mouth.mean() for mouth in begun]), 1e-6)
     return Figure(
         "open in silence, against speech",
         _mean(silent) / speech,

@@ -1,7 +1,9 @@
-"""How far a drawn mouth is open in a picture, told by the colour within it.
+"""How far a drawn mouth is open in a picture, told by the colour within it, or by what it looks most like.
 
-The rule is fixed before anything is generated: pixels count by how near they are to the red inside of drawn mouths, and
-the person drawn with the mouth shut and wide open says what their count means.
+Both rules are fixed before anything is generated. By the first, pixels count by how near they are to the red inside of
+drawn mouths, and the person drawn with the mouth shut and wide open says what their count means: it tells of change,
+but its zero moves with the colours of soft lips. By the second, the mouth is beside drawn ones of the same person,
+whatever its brightness and contrast.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..boxes import around
 from ..curves import Curve
@@ -19,7 +22,9 @@ from .figures import Film, Where
 NEAR = 40.0  # levels of 255: a colour this far from the inside of mouths counts 0.6, twice as far 0.14
 GROWN = 1.3  # the window, against what lips reach: heads sway
 WIDEST = Pose(opening=1.0)
-SHAPES = tuple(Pose(opening=opening, spread=spread) for opening in (0.0, 1.0) for spread in (-1.0, 0.0, 1.0))
+SPREADS = (-1.0, 0.0, 1.0)
+SHAPES = tuple(Pose(opening=opening, spread=spread) for opening in (0.0, 1.0) for spread in SPREADS)
+OPENINGS = tuple(step / 20 for step in range(21))  # that a mouth is compared with
 
 
 def region(sitter: Sitter, points: tuple[int, ...], grown: float = 1.0) -> Mask:
@@ -52,3 +57,29 @@ class Gauge:
     def opening(self, film: Film) -> Curve:
         """(frames): 0 as shut as drawn, 1 as wide open as drawn."""
         return (redness(film, self.where) - self.shut) / (self.wide - self.shut)
+
+
+@dataclass(frozen=True)
+class Album:
+    """One person, drawn with the mouth ever wider open."""
+
+    where: Where
+    openings: Curve  # (pictures)
+    patterns: NDArray[np.float64]  # (pictures, numbers): each of mean 0 and length 1
+
+    @classmethod
+    def of(cls, sitter: Sitter) -> Album:
+        where = region(sitter, LIPS, GROWN) > 0
+        poses = [Pose(opening=opening, spread=spread) for opening in OPENINGS for spread in SPREADS]
+        pictures = np.stack([sitter.picture(pose) for pose in poses])
+        return cls(where, np.array([pose.opening for pose in poses]), _patterns(pictures, where))
+
+    def opening(self, film: Film) -> Curve:
+        """(frames): that of the picture which each looks most like"""
+        return self.openings[(_patterns(film, self.where) @ self.patterns.T).argmax(1)]
+
+
+def _patterns(film: Film, where: Where) -> NDArray[np.float64]:
+    numbers = film[:, where].reshape(len(film), -1).astype(float)
+    numbers -= numbers.mean(1, keepdims=True)
+    return numbers / np.linalg.norm(numbers, axis=1, keepdims=True).clip(1e-9)

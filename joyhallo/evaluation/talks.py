@@ -23,7 +23,7 @@ from ..training.mouths import Motion
 from ..training.speaking import PEAK, drifting, monologue
 from ..training.synthesize import Job, Settings, poses
 from .figures import Film, Where
-from .mouths import Gauge, region
+from .mouths import Album, Gauge, region
 
 SEED = 88  # of people and sentences: not that of datasets, whose people of validation may have chosen a checkpoint
 FAINTEST = -50.0  # dB of full scale: what is fainter is as good as silent
@@ -69,6 +69,10 @@ class Talk:
     @cached_property
     def gauge(self) -> Gauge:
         return Gauge.of(self.sitter)
+
+    @cached_property
+    def album(self) -> Album:
+        return Album.of(self.sitter)
 
     @cached_property
     def beside_lips(self) -> Where:
