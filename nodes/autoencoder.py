@@ -63,13 +63,19 @@ def check_vae(vae: Any, config: ModelConfig) -> None:
 
 def latent_format(vae: comfy.sd.VAE) -> comfy.latent_formats.LatentFormat:
     """What ComfyUI needs to know of latents to show them."""
-    stable, plain = comfy.latent_formats.SD15(), comfy.latent_formats.LatentFormat()
     if isinstance(vae.first_stage_model, PatchCodec):
-        patches = vae.first_stage_model.patches
-        plain.latent_channels = vae.latent_channels
-        plain.latent_rgb_factors = patches.to_pixels.unflatten(0, (3, -1)).mean(1).T.tolist()
-        plain.latent_rgb_factors_bias = patches.mean.unflatten(0, (3, -1)).mean(1).tolist()
-    return stable if vae.latent_channels == stable.latent_channels else plain
+        return _format_of_patches(vae.first_stage_model)
+    stable = comfy.latent_formats.SD15()
+    return stable if vae.latent_channels == stable.latent_channels else comfy.latent_formats.LatentFormat()
+
+
+def _format_of_patches(codec: PatchCodec) -> comfy.latent_formats.LatentFormat:
+    """The colour of a latent is the mean of its patch."""
+    shown = comfy.latent_formats.LatentFormat()
+    shown.latent_channels = codec.channels
+    shown.latent_rgb_factors = codec.patches.to_pixels.unflatten(0, (3, -1)).mean(1).T.tolist()
+    shown.latent_rgb_factors_bias = codec.patches.mean.unflatten(0, (3, -1)).mean(1).tolist()
+    return shown
 
 
 def _of_what(dimensions: int) -> str:

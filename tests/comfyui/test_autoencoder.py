@@ -100,6 +100,19 @@ def test_tiles_agree_where_they_do_not_meet(nodes, vae, codec):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("channels", [16, 4])
+def test_previews_show_the_mean_colour_of_each_patch(pack, channels, tmp_path):
+    """Also where latents have as many channels as Stable Diffusion's."""
+    path = patchwork.write(tmp_path / "linear.safetensors", channels, sizes=None)
+    shown = pack.nodes.autoencoder.latent_format(pack.nodes.autoencoder.load_vae(path))
+    given = latents(2, channels, 4, 6)
+    colours = torch.einsum("nchw,cr->nrhw", given, torch.tensor(shown.latent_rgb_factors))
+    colours += torch.tensor(shown.latent_rgb_factors_bias)[:, None, None]
+    linear = load_codec(path).patches.pixels(given)
+    torch.testing.assert_close(colours, torch.nn.functional.avg_pool2d(linear, 8), rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_it_is_loaded_and_let_go_by_comfyui(nodes, vae):
     import comfy.model_management as manager
 
