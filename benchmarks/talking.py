@@ -1,0 +1,215 @@
+"""What do the sampler's settings do to a mouth, and to the picture around it? Measured where the truth is known.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.talking
+    OMP_NUM_THREADS=1 python -m benchmarks.talking --only steps guidance --clips 4 --json
+
+The bundled small model lets drawn people speak whom it never met, each curve with one setting changed. Against the
+truth: the correlation of the mouth, what is left of it given loudness, how far it moves, and decibels of the face
+beside the lips and of what is around it. Without a truth: the step from frame to frame, the step at joints in usual
+steps, and how many levels even frames are from odd ones. `seconds` are a processor's for a second of video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from joyhallo import sampling
+from joyhallo.config import CLIP_FRAMES, FPS
+from joyhallo.curves import correlation, lagged, partial
+from joyhallo.evaluation.acceptance import ALL, HEARD
+from joyhallo.evaluation.demo import MODEL
+from joyhallo.evaluation.figures import Film, psnr, steps
+from joyhallo.evaluation.makers import Engine, How, open_engine
+from joyhallo.evaluation.talks import Talk, loudness, talks
+from joyhallo.likeness import by_colours
+from joyhallo.models.attention import Reading
+from joyhallo.presets import PRESETS
+from joyhallo.steadiness import Steadiness
+
+Row = dict[str, float]
+
+SEED = 42
+REACH = 5  # frames that a mouth may be early or late
+ANCHORS = 16  # chunks after which the portrait is continued again
+WINDOW = 20 * FPS  # frames of a long talk that are told of together
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of the usual settings."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    steady: Steadiness = Steadiness()  # noqa: RUF009
+    anchored: int = 0  # every so many chunks
+    recognised: bool = False  # whose face it is is told, as with a recogniser
+    within: Callable[[], AbstractContextManager] = nullcontext
+
+
+def weighted(**weights: float) -> Change:
+    """Of pose, expression and lip."""
+    usual = dict(zip(("pose", "expression", "lip"), ALL, strict=True))
+    return Change({"weights": tuple((usual | weights).values())})
+
+
+def presets() -> dict[str, Change]:
+    return {
+        name: Change({key: getattr(preset, key) for key in ("solver", "steps", "guidance_span", "reuse")})
+        for name, preset in PRESETS.items()
+    }
+
+
+# ---- the original's ways, otherwise
+
+
+def always_the_second() -> AbstractContextManager:
+    """All frames read the encoding of the portrait that knows whose face it is."""
+
+    def guided(chunk: Any, first: int) -> list[Reading]:
+        return [Reading(slice(first, first + chunk.frames), 1)]
+
+    return mock.patch.object(sampling, "_guided", guided)
+
+
+ORIGINALS: Mapping[str, Change] = {
+    "as the original": Change(recognised=True),
+    "one encoding of the portrait for all frames": Change(recognised=True, within=always_the_second),
+    "four motion frames": Change({"motion_frames": 4}, recognised=True),
+    "one motion frame": Change({"motion_frames": 1}, recognised=True),
+    "no motion frames": Change({"motion_frames": 0}, recognised=True),
+    "each chunk begun from the portrait": Change(anchored=1, recognised=True),
+}
+
+SWEEPS: Mapping[str, Mapping[str, Change]] = {
+    "steps": {str(count): Change({"steps": count}) for count in (1, 2, 3, 4, 6, 8, 12, 20)},
+    "presets": presets(),
+    "guidance": {f"{scale:g}": Change({"guidance": scale}) for scale in (1.0, 1.5, 2.0, 3.5, 5.0)},
+    "lip": {f"{weight:g}": weighted(lip=weight) for weight in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)},
+    "expression": {f"{weight:g}": weighted(expression=weight) for weight in (0.0, 1.0, 2.0)},
+    "pose": {f"{weight:g}": weighted(pose=weight) for weight in (0.0, 1.0, 2.0)},
+    "joints": {
+        "as it comes": Change(),
+        "overlap of 2": Change({"overlap": 2}),
+        "overlap of 4": Change({"overlap": 4}),
+        "fade over 4": Change(steady=Steadiness(fade=4)),
+    },
+    "originals": ORIGINALS,
+}
+LONG: Mapping[str, Change] = {
+    "as it comes": Change(),
+    "colour hold": Change(steady=Steadiness(hold_colours=True)),
+    "anchored every 10 s": Change(anchored=ANCHORS),
+    "hold, anchored": Change(steady=Steadiness(hold_colours=True), anchored=ANCHORS),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    engine: Engine
+    said: Sequence[Talk]
+    long: Talk
+
+    def film(self, talk: Talk, change: Change) -> Film:
+        settings = replace(self.engine.how.settings(ALL, SEED), **change.settings)
+        whose = (lambda talk: by_colours(talk.portrait, talk.sitter.face())) if change.recognised else None
+        engine = replace(self.engine, whose=whose)
+        chunks = math.ceil(talk.length / CLIP_FRAMES)
+        anchors = range(change.anchored, chunks, change.anchored) if change.anchored else ()
+        with change.within():
+            steady = change.steady.steady(engine.portrait(talk))
+            return engine.film(talk, talk.samples, settings, steady=steady, anchors=anchors)
+
+    def sweep(self, changes: Mapping[str, Change]) -> Iterator[tuple[str, Row]]:
+        for name, change in changes.items():
+            before = time.process_time()
+            films = [self.film(talk, change) for talk in self.said]
+            seconds = (time.process_time() - before) / sum(len(film) / FPS for film in films)
+            joint = CLIP_FRAMES - int(change.settings.get("overlap", 0))
+            rows = [told(talk, film, joint) for talk, film in zip(self.said, films, strict=True)]
+            yield name, mean(rows) | {"seconds": seconds}
+
+    def lag(self) -> Iterator[tuple[str, Row]]:
+        """How the mouth goes with the true one so many frames before: the peak, between frames too."""
+        pairs = [(talk.gauge.opening(self.film(talk, Change()))[HEARD], talk.opening[HEARD]) for talk in self.said]
+        curve = np.mean([lagged(mouth, truth, REACH) for mouth, truth in pairs], axis=0)
+        yield "mouth", {f"{late:+d}": float(value) for late, value in zip(range(-REACH, REACH + 1), curve, strict=True)}
+        at = int(curve[1:-1].argmax()) + 1
+        bend = curve[at - 1] - 2 * curve[at] + curve[at + 1]
+        yield "peak", {"frames late": at - REACH + 0.5 * float((curve[at - 1] - curve[at + 1]) / bend)}
+
+    def drift(self) -> Iterator[tuple[str, Row]]:
+        for name, change in LONG.items():
+            film, talk = self.film(self.long, change), self.long
+            for start in range(0, len(film), WINDOW):
+                part = slice(start, start + WINDOW)
+                row = told(talk, film[part], CLIP_FRAMES, part, offset=-start % CLIP_FRAMES)
+                yield f"{name}, from {start // FPS} s", row
+
+
+def told(talk: Talk, film: Film, joint: int, part: slice = slice(None), offset: int = 0) -> Row:
+    """Of the frames of a talk that a film shows. joint: frames from one to the next; offset: the first one's."""
+    heard = HEARD if part.start in (None, 0) else slice(None)
+    mouth, truth = talk.gauge.opening(film)[heard], talk.opening[part][heard]
+    drawn, change = talk.truth[part], steps(film, talk.beside_lips)
+    seams = np.arange(offset or joint, len(film), joint) - 1
+    still = film[:, talk.beside_lips].astype(float).mean((1, 2))
+    return {
+        "mouth": correlation(mouth, truth),
+        "given loudness": partial(mouth, truth, loudness(talk.samples)[part][heard]),
+        "moves": float(mouth.std() / truth.std()),
+        "face": psnr(film, drawn, talk.face),
+        "around": psnr(film, drawn, talk.around),
+        "step": float(change.mean()),
+        "joint": float(change[seams].mean() / np.median(np.delete(change, seams))) if len(seams) else math.nan,
+        "even, odd": float(abs(still[::2].mean() - still[1::2].mean())),
+    }
+
+
+def mean(rows: Sequence[Row]) -> Row:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    how, names = How(), ("lag", *SWEEPS, "drift")
+    parser.add_argument("--model", type=Path, default=MODEL, metavar="FOLDER", help="as demo_model/ is, the default")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=names, metavar="CURVE", help=f"of {', '.join(names)}"
+    )
+    parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--frames", type=int, default=64, help="of each clip")
+    parser.add_argument("--long", type=float, default=120, help="seconds of the long talk, for drift")
+    parser.add_argument("--steps", type=int, default=how.steps, help="where they are not what is changed")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    engine = open_engine(chosen.model, replace(how, steps=chosen.steps))
+    said = talks(chosen.clips, chosen.frames, how.size)
+    (long,) = talks(1, round(chosen.long * FPS), how.size)
+    bench = Bench(engine, said, long)
+    for curve in chosen.only:
+        rows = {"lag": bench.lag, "drift": bench.drift}.get(curve, lambda: bench.sweep(SWEEPS[curve]))  # noqa: B023
+        for name, row in rows():
+            print(
+                json.dumps({"curve": curve, "row": name, **row}) if chosen.json else readable(curve, name, row),
+                flush=True,
+            )
+
+
+def readable(curve: str, name: str, row: Row) -> str:
+    return f"{curve}: {name:<44}" + "  ".join(f"{key} {value:.2f}" for key, value in row.items())
+
+
+if __name__ == "__main__":
+    main()
