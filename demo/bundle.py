@@ -30,11 +30,11 @@ def note() -> str:
         return json.loads(file.metadata()[HEADER_ENTRY]).get("note", "")
 
 
-def write(net: Path, codec: Path, encoder: Path) -> None:
+def write(net: Path, codec: Path, encoder: Path, folder: Path = FOLDER) -> None:
     """All but the model card, from what training made."""
-    write_models(net, codec, encoder, FOLDER)
-    write_pictures(FOLDER)
-    write_speech(FOLDER / "speech.wav")
+    write_models(net, codec, encoder, folder)
+    write_pictures(folder)
+    write_speech(folder / "speech.wav")
 
 
 def write_models(net: Path, codec: Path, encoder: Path, folder: Path) -> None:

@@ -7,31 +7,42 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import bundle
 from .comfyui import ROOT
 
 WORK = ROOT / "build" / "demo_model"
-DATASET, ENCODER, CODEC, RUNS = (WORK / name for name in ("dataset", "wav2vec2", "vae.safetensors", "runs"))
-PEOPLE = ("--people", "200", "--others", "20", "--clips", "4")
-DECODER_STEPS = "1500"
-SETTINGS = (f"data.folder={DATASET}", f"codec.path={CODEC}", f"output={RUNS}")
 
 
-def main() -> None:
-    drawn = ("joyhallo.training.synthesize", "-o", DATASET, *PEOPLE)
-    run(*drawn)
-    run("joyhallo.training.hearing", "-o", ENCODER)
-    run("joyhallo.training.patches", DATASET, "-o", CODEC, "--steps", DECODER_STEPS)
-    run(*drawn, "--speech-encoder", ENCODER, "--codec", CODEC)
-    train("tiny1")
-    train("tiny2", f"start.weights={RUNS / 'tiny1' / 'model.safetensors'}")
-    bundle.write(RUNS / "tiny2" / "model.safetensors", CODEC, ENCODER)
+@dataclass(frozen=True)
+class Plan:
+    """How much there is of everything, as arguments of the commands."""
+
+    people: tuple[str, ...] = ("--people", "200", "--others", "20", "--clips", "4")
+    hearing: tuple[str, ...] = ()
+    decoder_steps: str = "1500"
+    training: tuple[str, ...] = ()  # name=value, beside what the recipes say
+
+
+def make(plan: Plan, work: Path = WORK, folder: Path = bundle.FOLDER) -> None:
+    dataset, encoder, codec, runs = (work / name for name in ("dataset", "wav2vec2", "vae.safetensors", "runs"))
+    drawn = ("joyhallo.training.synthesize", "-o", dataset, *plan.people)
+    if not codec.exists():  # later on the pictures are there, and drawing them alone would drop what was made of them
+        run(*drawn)
+    if not (encoder / "hearing.json").exists():  # written last
+        run("joyhallo.training.hearing", "-o", encoder, *plan.hearing)
+    run("joyhallo.training.patches", dataset, "-o", codec, "--steps", plan.decoder_steps)
+    run(*drawn, "--speech-encoder", encoder, "--codec", codec)
+    settings = (f"data.folder={dataset}", f"codec.path={codec}", f"output={runs}", *plan.training)
+    train("tiny1", *settings)
+    train("tiny2", *settings, f"start.weights={runs / 'tiny1' / 'model.safetensors'}")
+    bundle.write(runs / "tiny2" / "model.safetensors", codec, encoder, folder)
 
 
 def train(recipe: str, *settings: str) -> None:
-    run("joyhallo.training", recipe, *(word for setting in (*SETTINGS, *settings) for word in ("--set", setting)))
+    run("joyhallo.training", recipe, *(word for setting in settings for word in ("--set", setting)))
 
 
 def run(module: str, *arguments: str | Path) -> None:
@@ -40,4 +51,4 @@ def run(module: str, *arguments: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    make(Plan())

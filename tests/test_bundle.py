@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import wave
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,8 @@ from PIL import Image
 from demo import bundle, model, portrait
 from joyhallo.boxes import around
 from joyhallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.evaluation.makers import How, open_engine
+from joyhallo.evaluation.talks import talks
 from joyhallo.models.net import Net
 from joyhallo.speech import load_encoder
 from joyhallo.training import recipe
@@ -113,11 +117,12 @@ def test_the_speech_is_one_voice_of_a_few_seconds():
 def test_its_card_tells_how_it_is_made():
     """Programs and recipes are those of now, so whoever changes one looks at the card again."""
     card = " ".join((bundle.FOLDER / "README.md").read_text(encoding="utf-8").split())
-    people = dict(zip(model.PEOPLE[::2], model.PEOPLE[1::2], strict=True))
+    plan = model.Plan()
+    people = dict(zip(plan.people[::2], plan.people[1::2], strict=True))
     assert f"{people['--people']} people are drawn" in card
     assert f"each says {people['--clips']} clips" in card
     assert f"{people['--others']} other people" in card
-    assert f"{int(model.DECODER_STEPS):,} steps" in card
+    assert f"{int(plan.decoder_steps):,} steps" in card
     first, second = (recipe.read_recipe(RECIPES / f"{name}.toml") for name in ("tiny1", "tiny2"))
     assert f"{first.steps:,} steps of {first.data.batch} pictures" in card
     assert f"{second.steps:,} steps of {second.data.batch} clips" in card
@@ -125,6 +130,37 @@ def test_its_card_tells_how_it_is_made():
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in Net(sizes(first.net)).parameters())
     assert f"{weights / 1e6:.1f} million weights" in card
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything")
+def test_all_of_it_is_made_from_nothing_once(tmp_path, monkeypatch):
+    """By the real commands, in this process, next to nothing of each; asked again, they find that all is done."""
+    monkeypatch.setattr(model, "run", run_here)
+    plan = model.Plan(
+        people=("--people", "2", "--others", "1", "--clips", "1", "--size", "64", "--seconds", "1", "--workers", "0"),
+        hearing=("--hours", "0.004", "--steps", "1", "--batch", "2", "--seconds", "1", "--workers", "0"),
+        decoder_steps="1",
+        training=("steps=1", "data.batch=1", "data.workers=0"),
+    )
+    work, folder = tmp_path / "work", tmp_path / "bundle"
+    model.make(plan, work, folder)
+    made = times(work)
+    engine, (talk,) = open_engine(folder, How(size=64, steps=1)), talks(1, 24, 64)
+    assert engine.make(talk, talk.samples, (1, 1, 1), 42).shape == (24, 64, 64, 3)
+    model.make(plan, work, folder)
+    assert {path: time for path, time in times(work).items() if path in made} == made
+
+
+def times(work: Path) -> dict[Path, int]:
+    """When that was made which takes long."""
+    parts = ("dataset/clips/*/*", "wav2vec2/*", "vae.safetensors", "runs/*/checkpoints/*/*")
+    made = (path for part in parts for path in work.glob(part) if path.name != "record.json")
+    return {path: path.stat().st_mtime_ns for path in made}
+
+
+def run_here(module, *arguments):
+    command = importlib.import_module("joyhallo.training.__main__" if module == "joyhallo.training" else module)
+    assert command.main([str(argument) for argument in arguments]) == 0
 
 
 def test_installing_the_pack_stays_quick():
