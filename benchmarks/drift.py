@@ -237,7 +237,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120, help="of video")
-    parser.add_argument("--px", type=int, default=64, help="of the network's frames; the drawn film has twice as many")
+    parser.add_argument("--px", type=int, default=128, help="of the frames")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--checkpoint", type=Path, default=bundle.FOLDER / "net.safetensors")
     parser.add_argument("--vae", type=Path, default=bundle.FOLDER / "vae.safetensors")
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw the figures, as a PNG; two of them: -known, -net")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
-    runs = {"known": lambda: known(2 * arguments.px, arguments.seconds), "net": lambda: net(arguments)}
+    runs = {"known": lambda: known(arguments.px, arguments.seconds), "net": lambda: net(arguments)}
     figures: dict[str, dict] = {}
     for name, run in runs.items():
         if arguments.only in (None, name):

@@ -46,7 +46,7 @@ class How:
 
     size: int = 128
     preset: str = "exact"
-    steps: int = 8  # 0: the preset's
+    steps: int = 2  # 0: the preset's
     guidance: float = 1.0
 
     def settings(self, weights: Sequence[float], seed: int) -> Settings:

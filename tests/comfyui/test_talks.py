@@ -13,12 +13,12 @@ from joyhallo.evaluation.talks import talks
 pytestmark = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything"
 )
-SOON = How(steps=6)
+USUAL = How()
 
 
 def test_the_mouth_follows_the_sound(client, base):
     """Two talks, each mouth against the other's truth as well. tests/test_evaluation.py shows that it can fail."""
-    said, nodes = talks(2, 48, SOON.size), Nodes(client, base, SOON)
+    said, nodes = talks(2, 48, USUAL.size), Nodes(client, base, USUAL)
     mouths = [talk.gauge.opening(nodes.make(talk, talk.samples, ALL, seed=42)) for talk in said]
     found = follow(mouths, [talk.opening for talk in said])
     assert found.is_clear, found
