@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,6 +41,7 @@ from joyhallo.steadiness import Steadiness
 Row = dict[str, float]
 
 SEED = 42
+PLAIN = Steadiness()
 REACH = 5  # frames that a mouth may be early or late
 ANCHORS = 16  # chunks after which the portrait is continued again
 WINDOW = 20 * FPS  # frames of a long talk that are told of together
@@ -51,7 +52,7 @@ class Change:
     """Of the usual settings."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    steady: Steadiness = Steadiness()  # noqa: RUF009
+    steady: Steadiness = PLAIN
     anchored: int = 0  # every so many chunks
     recognised: bool = False  # whose face it is is told, as with a recogniser
     within: Callable[[], AbstractContextManager] = nullcontext
@@ -61,13 +62,6 @@ def weighted(**weights: float) -> Change:
     """Of pose, expression and lip."""
     usual = dict(zip(("pose", "expression", "lip"), ALL, strict=True))
     return Change({"weights": tuple((usual | weights).values())})
-
-
-def presets() -> dict[str, Change]:
-    return {
-        name: Change({key: getattr(preset, key) for key in ("solver", "steps", "guidance_span", "reuse")})
-        for name, preset in PRESETS.items()
-    }
 
 
 # ---- the original's ways, otherwise
@@ -93,7 +87,7 @@ ORIGINALS: Mapping[str, Change] = {
 
 SWEEPS: Mapping[str, Mapping[str, Change]] = {
     "steps": {str(count): Change({"steps": count}) for count in (1, 2, 3, 4, 6, 8, 12, 20)},
-    "presets": presets(),
+    "presets": {name: Change(asdict(preset)) for name, preset in PRESETS.items()},
     "guidance": {f"{scale:g}": Change({"guidance": scale}) for scale in (1.0, 1.5, 2.0, 3.5, 5.0)},
     "lip": {f"{weight:g}": weighted(lip=weight) for weight in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)},
     "expression": {f"{weight:g}": weighted(expression=weight) for weight in (0.0, 1.0, 2.0)},
