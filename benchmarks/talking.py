@@ -115,7 +115,7 @@ class Bench:
     long: Talk
 
     def film(self, talk: Talk, change: Change) -> Film:
-        settings = replace(self.engine.how.settings(ALL, SEED), **change.settings)
+        settings = replace(self.engine.how.settings(ALL, SEED), **{"weights": ALL, **change.settings})
         whose = (lambda talk: by_colours(talk.portrait, talk.sitter.face())) if change.recognised else None
         engine = replace(self.engine, whose=whose)
         chunks = math.ceil(talk.length / CLIP_FRAMES)

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(chosen: argparse.Namespace, plan: Plan, names: Sequence[str]) -> int:
-    how = How(chosen.size, chosen.preset, chosen.steps, chosen.guidance)
+    how = How(chosen.size, chosen.preset, chosen.steps, chosen.guidance, (1.0, 1.0, chosen.lip))
     codec = load_codec(chosen.model / VAE, dtype=torch.float32) if "ruler" in names else None
     print(_about(chosen.model, how, plan, chosen.engine), flush=True)
     with _maker(chosen.model, how, chosen.engine) as maker:
@@ -94,7 +94,7 @@ def _about(folder: Path, how: How, plan: Plan, engine: bool) -> str:
         f"{folder / NET} (SHA-256 {sha256(folder / NET)[:12]}){': ' + note if note else ''}",
         f"{plan.clips} clips of {plan.frames / FPS:g} s by as many drawn people, {plan.clips * plan.frames / FPS:g} s "
         f"in all; {how.size} pixels, {how.steps or PRESETS[how.preset].steps} steps, guidance {how.guidance:g}, "
-        f"{'the engine alone' if engine else 'through the nodes'}",
+        f"lip weight {how.usual[-1]:g}, {'the engine alone' if engine else 'through the nodes'}",
         "",
         f"{'':<36} {'found':>6}  {'95 %':<14} {'mark':<14} {'':<13}  control: what must miss the mark",
     ])  # fmt: skip
@@ -155,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", choices=list(PRESETS), default=how.preset)
     parser.add_argument("--steps", type=int, default=how.steps, help="0: the preset's (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=how.guidance, help="default: %(default)s")
+    parser.add_argument("--lip", type=float, default=how.usual[-1], help="the usual lip weight (default: %(default)s)")
     parser.add_argument("--size", type=int, default=how.size, help="pixels of each side (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), metavar="FIGURE", help=f"of {', '.join(FIGURES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, also clip by clip")

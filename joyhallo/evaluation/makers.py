@@ -48,14 +48,19 @@ class How:
     preset: str = "exact"
     steps: int = 2  # 0: the preset's
     guidance: float = 1.0
+    usual: tuple[float, float, float] = (1.0, 1.0, 1.5)  # weights of pose, expression and lip that count as 1
 
     def settings(self, weights: Sequence[float], seed: int) -> Settings:
+        weights = self.weights(weights)
         return PRESETS[self.preset].settings(self.steps, guidance=self.guidance, seed=seed, weights=weights)
+
+    def weights(self, shares: Sequence[float]) -> tuple[float, ...]:
+        return tuple(usual * share for usual, share in zip(self.usual, shares, strict=True))
 
 
 class Maker(Protocol):
     def make(self, talk: Talk, samples: Tensor, weights: Sequence[float], seed: int) -> Film:
-        """weights: of pose, expression and lip; as many frames as the samples last"""
+        """weights: of pose, expression and lip, in usual ones; as many frames as the samples last"""
         ...
 
 
@@ -171,7 +176,7 @@ class Nodes:
             preset=self.how.preset,
             steps=self.how.steps,
             cfg=self.how.guidance,
-            **{f"{region}_weight": weight for region, weight in zip(REGIONS, weights, strict=True)},
+            **{f"{region}_weight": weight for region, weight in zip(REGIONS, self.how.weights(weights), strict=True)},
             size=self.how.size,
             picture="square",
             resume=False,
