@@ -1,9 +1,9 @@
 """How far a drawn mouth is open in a picture, told by the colour within it, or by what it looks most like.
 
-Both rules are fixed before anything is generated. By the first, pixels count by how near they are to the red inside of
-drawn mouths, and the person drawn with the mouth shut and wide open says what their count means: it tells of change,
-but its zero moves with the colours of soft lips. By the second, the mouth is beside drawn ones of the same person,
-whatever its brightness and contrast.
+By colour, pixels count by how near they are to the red inside of drawn mouths, and the person drawn with the mouth shut
+and wide open says what their count means. This was settled before anything was generated, and it is what tells of
+change; but its zero moves with the colours of soft lips. So silence is measured the other way: the mouth is compared
+with drawn ones of the same person, whatever its brightness and contrast.
 """
 
 from __future__ import annotations
