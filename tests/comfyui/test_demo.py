@@ -36,7 +36,7 @@ def test_the_example_goes_through_all_nodes(example, client, server):
     run, _ = example
     assert not run.cached
     assert {node["class_type"] for node in client.history(run)["prompt"][2].values()} > set(NODES)
-    assert {value for _, value, total in run.progress if total == 5 * 8} >= set(range(1, 41))  # chunks and steps
+    assert {value for _, value, total in run.progress if total == 5 * 2} >= set(range(1, 11))  # chunks and steps
     assert run.previews
     assert note() in server.text()
     assert "Missing VAE keys" not in server.text()
