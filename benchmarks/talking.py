@@ -115,7 +115,7 @@ class Bench:
     long: Talk
 
     def film(self, talk: Talk, change: Change) -> Film:
-        settings = replace(self.engine.how.settings(ALL, SEED), **{"weights": ALL, **change.settings})
+        settings = replace(self.engine.how.settings(ALL, SEED), **change.settings)
         whose = (lambda talk: by_colours(talk.portrait, talk.sitter.face())) if change.recognised else None
         engine = replace(self.engine, whose=whose)
         chunks = math.ceil(talk.length / CLIP_FRAMES)
@@ -134,7 +134,7 @@ class Bench:
             yield name, mean(rows) | {"seconds": seconds}
 
     def lag(self) -> Iterator[tuple[str, Row]]:
-        """How the mouth goes with the true one so many frames before: the peak, between frames too."""
+        """How the mouth goes with the true one moved by so many frames, and where between frames the peak is."""
         pairs = [(talk.gauge.opening(self.film(talk, Change()))[HEARD], talk.opening[HEARD]) for talk in self.said]
         curve = np.mean([lagged(mouth, truth, REACH) for mouth, truth in pairs], axis=0)
         yield "mouth", {f"{late:+d}": float(value) for late, value in zip(range(-REACH, REACH + 1), curve, strict=True)}
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    engine = open_engine(chosen.model, replace(how, steps=chosen.steps))
+    engine = open_engine(chosen.model, replace(how, steps=chosen.steps, usual=ALL))
     said = talks(chosen.clips, chosen.frames, how.size)
     (long,) = talks(1, round(chosen.long * FPS), how.size)
     bench = Bench(engine, said, long)
