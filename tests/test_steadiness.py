@@ -49,7 +49,7 @@ def drawn() -> Portrait:
 
 @pytest.fixture(scope="module")
 def still(drawn) -> torch.Tensor:
-    """Its picture, with room to both sides of every channel; shaded, for contrast cannot be told by a flat wall."""
+    """Its picture, with room to both sides of every channel; shaded, as the walls behind people are."""
     return drawn.picture * 0.3 + torch.linspace(0.56, 0.44, PX)[:, None]
 
 
@@ -124,8 +124,15 @@ def test_the_correction_is_numpys_line_over_the_chunk(still):
         np.testing.assert_allclose(found[:, channel], held, atol=2e-5)
 
 
-def test_what_moves_is_no_change_of_colour(still):
+UNTOLD = "with little but a flat wall that shows the same, what is left tells nothing of contrast, which stays astray"
+
+
+@pytest.mark.parametrize(
+    "wall", ["shaded", pytest.param("flat", marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=UNTOLD))]
+)
+def test_what_moves_is_no_change_of_colour(still, drawn, wall):
     """A dark thing that crosses the picture: the means change, and nothing is to be corrected but what drifted."""
+    still = still if wall == "shaded" else drawn.picture * 0.3 + 0.5
     truth = repeated(still)
     for frame in range(16):
         truth[frame, :, 20:60, 4 * frame : 4 * frame + 40] = 0.05
