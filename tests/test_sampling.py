@@ -30,10 +30,10 @@ def close(a, b, atol=2e-5):
     torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
-def prepared(net, settings, portrait=None):
+def prepared(net, settings, portrait=None, dtype=torch.float32):
     portrait = portrait or small.portrait()
     latent = small.BlockCodec().encode(portrait.picture[None])
-    return Sampler(net, portrait, latent, settings, torch.device("cpu"), torch.float32), latent
+    return Sampler(net, portrait, latent, settings, torch.device("cpu"), dtype), latent
 
 
 # ---- the same result, however it is computed
@@ -101,14 +101,26 @@ def test_gradients_take_the_same_path(net):
     chunk = sampler.prepare_chunk(small.windows(4), 0, None)
     x = torch.randn(4, 4, 8, 8)
     expected = sampler.velocity(net.denoising_unet, x, 500, chunk)
-    x.requires_grad_(True)
-    found = sampler.velocity(net.denoising_unet, x, 500, chunk)
-    close(found, expected)
-    found.square().sum().backward()
-    step = torch.randn(4, 4, 8, 8)
-    moved = [sampler.velocity(net.denoising_unet, x.detach() + e * step, 500, chunk) for e in (1e-2, -1e-2)]
-    measured = (moved[0].square().sum() - moved[1].square().sum()) / 2e-2
-    torch.testing.assert_close((x.grad * step).sum(), measured, rtol=2e-2, atol=1e-2)
+    close(sampler.velocity(net.denoising_unet, x.requires_grad_(True), 500, chunk), expected)
+
+
+def test_gradients_are_the_slopes():
+    """Along any way. Measured in double precision against their length: a way may well lead along the hillside."""
+    net = small.net().double()
+    sampler, _ = prepared(net, QUICK, dtype=torch.float64)
+    chunk = sampler.prepare_chunk(small.windows(4).double(), 0, None)
+
+    def height(x):
+        return sampler.velocity(net.denoising_unet, x, 500, chunk).square().sum()
+
+    x = torch.randn(4, 4, 8, 8, dtype=torch.float64, requires_grad=True)
+    height(x).backward()
+    assert x.grad is not None
+    ways, reach = torch.randn(4, *x.shape, dtype=torch.float64), 1e-3
+    told = (ways * x.grad).sum((1, 2, 3, 4))
+    measured = torch.stack([height(x.detach() + reach * way) - height(x.detach() - reach * way) for way in ways])
+    slopes = measured.double() / (2 * reach)
+    close(told / x.grad.norm(), slopes / x.grad.norm(), atol=1e-3)
 
 
 # ---- the seed
