@@ -26,7 +26,7 @@ from .video import DISK_FULL
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what chunks of the same key look like: to be raised when the same inputs give other latents
+VERSION = 2  # of what chunks of the same key look like: to be raised when the same inputs give other latents
 ENDING = ".chunks"
 KEPT_DAYS, KEPT_BYTES = 14, 8 << 30
 DIGEST = hashlib.sha256().digest_size

@@ -149,15 +149,20 @@ class ColourHold:
 
 def _compared(cells: Tensor, reference: Tensor, shares: Tensor) -> tuple[Colours, Colours]:
     """Colours of the frames and of the reference, of each frame where it shows the same thing."""
-    same = shares.expand(len(cells), 1, -1, -1)
-    found, wanted = Colours.of(cells, same), Colours.of(reference, same)
-    for _ in range(PASSES):  # what moved spoils the first comparison, by which it is found
-        change = (found.evened(cells) - wanted.evened(reference)).abs().amax(1, keepdim=True)
-        left = (1 - change / MOVED).clamp(min=0) * shares
-        there = left.sum((2, 3), keepdim=True)
-        same = torch.where(there > LEAST_SAME, left / there.clamp(min=LEAST_SAME), shares)
+    mean = (reference * shares).sum((2, 3), keepdim=True)
+    apart, drift = (cells - reference).abs(), SHIFT + (GAINS[1] - 1) * (reference - mean).abs()
+    same = _where((apart < drift).all(1, keepdim=True) * shares, shares)  # what moved would spoil the first comparison
+    for _ in range(PASSES):
         found, wanted = Colours.of(cells, same), Colours.of(reference, same)
-    return found, wanted
+        change = (found.evened(cells) - wanted.evened(reference)).abs().amax(1, keepdim=True)
+        same = _where((1 - change / MOVED).clamp(min=0) * shares, shares)
+    return Colours.of(cells, same), Colours.of(reference, same)
+
+
+def _where(left: Tensor, shares: Tensor) -> Tensor:
+    """`left` of the shares, adding up to 1 in each frame; all of them where too little is left."""
+    there = left.sum((2, 3), keepdim=True)
+    return torch.where(there > LEAST_SAME, left / there.clamp(min=LEAST_SAME), shares)
 
 
 def _line(values: Tensor) -> Tensor:
