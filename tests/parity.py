@@ -33,7 +33,9 @@ from cases import KINDS, NOT_OURS, Case, Unsupported
 
 # Greatest difference allowed, by case and by name of the answer: the tolerances of the golden data's README.
 # Features passed on in half precision (`bank_fp16`) differ more: where two roundings disagree, so do the halves. The
-# original on one thread differs from itself on two by 3e-5 there, and by ten times less elsewhere.
+# original on one thread differs from itself on two by 3e-5 there, and by ten times less elsewhere. Noise levels follow
+# from MKL's square roots, which round differently on other processors: on one the original itself is 3e-7, and its betas
+# 3e-6, off what it was recorded with on another. That ours are its own to the last bit is tested against diffusers.
 TOLERANCES = [
     ("(hallo_)?(full_)?step_?.*", ".*_bank_fp16", 1e-4),
     ("sample_.*", ".*_bank_fp16", 5e-4),
@@ -54,7 +56,7 @@ TOLERANCES = [
     ("wav2vec.*", ".*", 2e-5),
     ("e2e.*", ".*latents.*", 5e-4),
     ("scheduler", ".*timesteps.*", 0.0),
-    ("scheduler", ".*alphas_cumprod|.*betas", 1e-7),
+    ("scheduler", ".*alphas_cumprod", 1e-6),
     ("scheduler", ".*", 1e-5),
 ]
 MUST_DIFFER = {".*_WRONG_.*": 0.1}  # answers of a known mistake, which must not be ours
