@@ -23,6 +23,8 @@ class Plan:
     people: tuple[str, ...] = ("--people", "200", "--others", "20", "--clips", "4")
     hearing: tuple[str, ...] = ()
     decoder_steps: str = "1500"
+    outcomes: tuple[str, ...] = ()
+    retouching_steps: str = "5000"  # of the decoder in all, the last of them on what the networks leave
     training: tuple[str, ...] = ()  # name=value, beside what the recipes say
 
 
@@ -38,7 +40,11 @@ def make(plan: Plan, work: Path = WORK, folder: Path = bundle.FOLDER) -> None:
     settings = (f"data.folder={dataset}", f"codec.path={codec}", f"output={runs}", *plan.training)
     train("tiny1", *settings)
     train("tiny2", *settings, f"start.weights={runs / 'tiny1' / 'model.safetensors'}")
-    bundle.write(runs / "tiny2" / "model.safetensors", codec, encoder, folder)
+    net, outcomes = runs / "tiny2" / "model.safetensors", work / "outcomes.safetensors"
+    if not outcomes.exists():
+        run("demo.outcomes", net, codec, encoder, "-o", outcomes, *plan.outcomes)
+    run("joyhallo.training.patches", dataset, "-o", codec, "--steps", plan.retouching_steps, "--outcomes", outcomes)
+    bundle.write(net, codec, encoder, folder)
 
 
 def train(recipe: str, *settings: str) -> None:

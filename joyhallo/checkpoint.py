@@ -23,6 +23,7 @@ from .ops import CastOps, Ops, TorchOps
 
 NETWORKS = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")
 EXPECTED = "one file with the five networks " + ", ".join(NETWORKS)
+CODEC = "a Stable Diffusion autoencoder in diffusers' layout, such as the folder sd-vae-ft-mse, or a codec of patches"
 ADVICE = "Choose net.pth of JoyHallo or Hallo, or the .safetensors that `python -m joyhallo.convert` made of it."
 HEADER_ENTRY = "joyhallo"  # in a safetensors header: what the shapes of the weights cannot tell, as JSON
 
@@ -108,15 +109,11 @@ def load_codec(
     if path.is_dir():
         names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
         path = next((path / name for name in names if (path / name).exists()), path / names[0])
-    state, _ = open_weights(path)
+    state, _ = open_weights(path, f"{CODEC}.")
     if "patches.mean" in state:
         return patch_codec(path, state).to(device)
     if "decoder.conv_in.weight" not in state or "encoder.down_blocks.0.resnets.0.conv1.weight" not in state:
-        look = looks_like(state)
-        raise CheckpointError(
-            f"{path.name} looks like {look}; expected was a Stable Diffusion autoencoder in diffusers' layout, such "
-            "as the folder sd-vae-ft-mse."
-        )
+        raise CheckpointError(f"{path.name} looks like {looks_like(state)}; expected was {CODEC}.")
     from diffusers.models.autoencoders.autoencoder_kl import (
         AutoencoderKL,
     )  # slow to import, and only scripts and training need it

@@ -34,8 +34,8 @@ from cases import KINDS, NOT_OURS, Case, Unsupported
 # Greatest difference allowed, by case and by name of the answer: the tolerances of the golden data's README.
 # Features passed on in half precision (`bank_fp16`) differ more: where two roundings disagree, so do the halves. The
 # original on one thread differs from itself on two by 3e-5 there, and by ten times less elsewhere. Noise levels follow
-# from MKL's square roots, which round differently on other processors: on one the original itself is 3e-7, and its betas
-# 3e-6, off what it was recorded with on another. That ours are its own to the last bit is tested against diffusers.
+# from square roots, which MKL rounds by the processor: on another one the original is 3e-7, and its betas are 3e-6, off
+# what was recorded. That ours are the same to the last bit is tested against diffusers.
 TOLERANCES = [
     ("(hallo_)?(full_)?step_?.*", ".*_bank_fp16", 1e-4),
     ("sample_.*", ".*_bank_fp16", 5e-4),

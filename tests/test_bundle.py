@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from demo import bundle, model, portrait
+from demo import bundle, model, outcomes, portrait
 from joyhallo.boxes import around
 from joyhallo.checkpoint import load_checkpoint, load_codec
-from joyhallo.evaluation.makers import How, open_engine
+from joyhallo.evaluation.makers import How, as_film, open_engine
 from joyhallo.evaluation.talks import talks
 from joyhallo.models.net import Net
 from joyhallo.speech import load_encoder
@@ -140,6 +140,8 @@ def test_all_of_it_is_made_from_nothing_once(tmp_path, monkeypatch):
         people=("--people", "2", "--others", "1", "--clips", "1", "--size", "64", "--seconds", "1", "--workers", "0"),
         hearing=("--hours", "0.004", "--steps", "1", "--batch", "2", "--seconds", "1", "--workers", "0"),
         decoder_steps="1",
+        outcomes=("--people", "2", "--frames", "24", "--size", "64"),
+        retouching_steps="2",
         training=("steps=1", "data.batch=1", "data.workers=0"),
     )
     work, folder = tmp_path / "work", tmp_path / "bundle"
@@ -149,6 +151,19 @@ def test_all_of_it_is_made_from_nothing_once(tmp_path, monkeypatch):
     assert engine.make(talk, talk.samples, (1, 1, 1), 42).shape == (24, 64, 64, 3)
     model.make(plan, work, folder)
     assert {path: time for path, time in times(work).items() if path in made} == made
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything")
+def test_outcomes_are_what_the_networks_leave_beside_what_was_drawn():
+    engine, (talk,) = open_engine(bundle.FOLDER, How(size=64, steps=1)), outcomes.said(64, 1, 24)
+    latents, pictures = outcomes.outcome(engine, talk, 7)
+    film = engine.make(talk, talk.samples, (1, 1, 1), 7)
+    assert np.abs(as_film(engine.codec.decode(latents.float()).movedim(1, -1)).astype(int) - film).max() <= 1  # halves
+    found, lips = pictures.movedim(1, -1).numpy(), talk.gauge.where
+    assert np.array_equal(found[:, lips], film[:, lips])
+    assert np.array_equal(found[:, ~lips], talk.truth[:, ~lips])
+    heard = {said.text for people in (talks(50, 80, 64), outcomes.said(64, 50, 80)) for said in people}
+    assert len(heard) == 100  # nobody who is measured says what was learnt from
 
 
 def times(work: Path) -> dict[Path, int]:

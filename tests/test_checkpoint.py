@@ -355,9 +355,11 @@ def test_old_spellings_of_weight_norm():
     assert list(renamed) == ["conv.parametrizations.weight.original0", "conv.parametrizations.weight.original1"]
 
 
-def test_something_else_in_the_codecs_place(checkpoint):
+def test_something_else_in_the_codecs_place(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match="expected was a Stable Diffusion autoencoder"):
         load_codec(checkpoint)
+    with pytest.raises(CheckpointError, match=r"There is no file .*Expected was a Stable Diffusion autoencoder"):
+        load_codec(tmp_path / "vae.safetensors")
 
 
 def _write(path: Path, content: bytes) -> Path:

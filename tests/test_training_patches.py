@@ -19,7 +19,7 @@ from joyhallo.codec import DecoderSizes, PatchCodec
 from joyhallo.training import patches, steps
 from joyhallo.training.dataset import Clip, read_manifest, stored
 from joyhallo.training.models import Models
-from joyhallo.training.patches import Settings, main
+from joyhallo.training.patches import Outcomes, Settings, main
 
 QUICK = Settings(steps=60, batch=4, warmup=5, save=20, sizes=DecoderSizes(width=16, blocks=1, fine=8))
 
@@ -142,6 +142,112 @@ def test_the_error_counts_pixels_and_edges():
     pixels = np.sqrt(apart**2 + patches.SOFT**2).mean()
     edges = np.abs(np.diff(apart, axis=2)).mean() + np.abs(np.diff(apart, axis=3)).mean()
     assert patches.error(made, originals, 0.5).item() == pytest.approx(pixels + 0.5 * edges, rel=1e-5)
+
+
+# ---- outcomes
+
+
+def wavering(file, strength: float, clips: int = 6, seed: int = 0) -> Outcomes:
+    """Still pictures of one clip each, whose latents come out one stronger and one fainter, in turn."""
+    codec, still = load_codec(file), patchwork.pictures(clips, seed, (64, 64))
+    turns = 1 + strength * torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None, None, None]
+    latents = codec.encode(still)[:, None] * turns
+    shown = (still[:, None].expand(-1, len(turns), -1, -1, -1) + 1).mul(127.5).round().byte()
+    return Outcomes(latents, shown)
+
+
+def test_outcomes_are_written_as_they_are(file, tmp_path):
+    made = wavering(file, 0.2)
+    made.write(tmp_path / "outcomes.safetensors")
+    found = Outcomes.read(tmp_path / "outcomes.safetensors", load_codec(file))
+    assert torch.equal(found.pictures, made.pictures)
+    assert torch.equal(found.latents, made.latents.half())
+
+
+def test_pairs_are_of_frames_that_follow_each_other():
+    clips, frames = torch.meshgrid(torch.arange(5), torch.arange(4), indexing="ij")
+    told = torch.stack([clips, frames], 2)[..., None, None]
+    outcomes = Outcomes(told.float(), told.repeat_interleave(3, 2)[:, :, :3].byte())
+    latents, pictures = outcomes.pairs(200, torch.Generator().manual_seed(0))
+    first, second = latents[..., 0, 0].chunk(2)
+    assert torch.equal(second, first + torch.tensor([0, 1]))
+    assert {tuple(pair) for pair in first.int().tolist()} == {(clip, at) for clip in range(5) for at in range(3)}
+    torch.testing.assert_close((pictures[:, 0, 0, 0] + 1) * 127.5, latents[:, 0, 0, 0])
+
+
+def test_unsteadiness_is_how_errors_change():
+    first, second = (patchwork.pictures(3, seed) for seed in (1, 2))
+    expected = np.abs(second.numpy() - first.numpy()).mean()
+    assert patches.unsteadiness(torch.cat([first, second])).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_decoder_learns_what_a_model_leaves(data, file):
+    """Of pictures that it was not shown: less wrong, and steadier the more that counts."""
+    outcomes, held_out = wavering(file, 0.3, 24), wavering(file, 0.3, 8, seed=1)
+    settings = replace(QUICK, steps=150, batch=8)
+
+    def told(codec: PatchCodec) -> tuple[float, float]:
+        made = codec.decode(held_out.latents.flatten(0, 1)).unflatten(0, (8, 4))
+        apart = made - held_out.pictures / 255
+        return apart.abs().mean().item(), apart.diff(dim=1).abs().mean().item()
+
+    codec, _ = patches.read(file, 4)
+    before = told(codec)
+    found = {}
+    for steady in (0.0, 4.0):
+        patches.write(file, codec)  # as it was
+        found[steady] = told(patches.train(file, data, codec, 0, replace(settings, steady=steady), outcomes))
+    assert found[0.0][0] < 0.8 * before[0]
+    assert found[4.0][1] < 0.9 * found[0.0][1] < 0.9 * before[1]
+
+
+def test_a_run_on_outcomes_that_was_stopped_goes_on_to_the_last_bit(data, file, tmp_path, monkeypatch):
+    other, outcomes = tmp_path / "other.safetensors", wavering(file, 0.2)
+    other.write_bytes(file.read_bytes())
+    settings = replace(QUICK, steps=6, save=2)
+    codec, _ = patches.read(file, 4)
+    patches.train(other, data, codec, 0, settings, outcomes)
+    unsteadiness = patches.unsteadiness
+    left = iter(range(3))
+
+    def stopping(apart):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return unsteadiness(apart)
+
+    monkeypatch.setattr(patches, "unsteadiness", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        patches.train(file, data, codec, 0, settings, outcomes)
+    monkeypatch.setattr(patches, "unsteadiness", unsteadiness)
+    codec, step = patches.read(file, 4)
+    assert step == 2
+    patches.train(file, data, codec, step, settings, outcomes)
+    assert file.read_bytes() == other.read_bytes()
+
+
+def test_outcomes_that_do_not_fit_are_named(data, file, tmp_path, capsys):
+    path, made = tmp_path / "outcomes.safetensors", wavering(file, 0.2)
+    command = [str(data), "-o", str(file), "--channels", "4", "--steps", "2", "--outcomes", str(path)]
+    assert main(command) == 2
+    assert "holds no outcomes" in capsys.readouterr().err
+    for wrong in (
+        Outcomes(made.latents[:, :, :3], made.pictures),
+        Outcomes(made.latents[:, :1], made.pictures[:, :1]),
+        Outcomes(made.latents, made.pictures[0]),
+    ):
+        wrong.write(path)
+        assert main(command) == 2
+        assert "expected were (clips, at least 2 frames, 4," in capsys.readouterr().err
+    path.write_bytes(file.read_bytes())
+    assert main(command) == 2
+    assert "holds no outcomes" in capsys.readouterr().err
+    assert header(file) == {"steps": "0"}
+    made.write(path)
+    assert main(command) == 0
+    assert header(file) == {"steps": "2"}
+
+
+# ---- figures
 
 
 def test_decibels_are_of_all_pixels_together(data, file):

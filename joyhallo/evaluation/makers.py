@@ -23,7 +23,7 @@ from ..footage import frames
 from ..libraries import library
 from ..portrait import Framing, Wishes, prepare
 from ..presets import PRESETS
-from ..sampling import Codec, Portrait, Settings, Windows, animate
+from ..sampling import Chunk, Codec, Portrait, Settings, Windows, animate
 from ..schedule import Schedule
 from ..speech import encode, load_encoder
 from ..training.dataset import SAMPLES
@@ -80,7 +80,11 @@ class Engine:
 
     def film(self, talk: Talk, samples: Tensor, settings: Settings, **further: Any) -> Film:
         """further: what else `animate` takes"""
-        chunks = animate(
+        chunks = self.chunks(talk, samples, settings, **further)
+        return np.concatenate([as_film(chunk.frames.movedim(1, -1)) for chunk in chunks])
+
+    def chunks(self, talk: Talk, samples: Tensor, settings: Settings, **further: Any) -> Iterator[Chunk]:
+        return animate(
             self.model.net,
             self.codec,
             Schedule(self.model.config.schedule),
@@ -90,7 +94,6 @@ class Engine:
             length=len(samples) // SAMPLES,
             **further,
         )
-        return np.concatenate([as_film(chunk.frames.movedim(1, -1)) for chunk in chunks])
 
     def portrait(self, talk: Talk) -> Portrait:
         face, lips = (torch.from_numpy(mask).float() / 255 for mask in (talk.face_mask, talk.lip_mask))
@@ -100,11 +103,15 @@ class Engine:
 
 
 def open_engine(folder: Path, how: How) -> Engine:
-    encoder = load_encoder(folder / ENCODER)
+    return open_parts(folder / NET, folder / VAE, folder / ENCODER, how)
+
+
+def open_parts(net: Path, codec: Path, encoder: Path, how: How) -> Engine:
+    heard = load_encoder(encoder)
     return Engine(
-        load_checkpoint(folder / NET, dtype=torch.float32),
-        load_codec(folder / VAE, dtype=torch.float32),
-        lambda samples: encode(encoder, Recording(samples)),
+        load_checkpoint(net, dtype=torch.float32),
+        load_codec(codec, dtype=torch.float32),
+        lambda samples: encode(heard, Recording(samples)),
         how,
     )
 

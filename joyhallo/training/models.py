@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import vocals
-from ..checkpoint import load_codec, open_weights
+from ..checkpoint import CODEC, load_codec, open_weights
 from ..faces import DETECTOR, RECOGNISER, FaceModels
 from ..fingerprint import of_tensors, sha256
 from ..libraries import LibraryError, brief
@@ -99,6 +99,6 @@ def _digest(name: str, place: str) -> str:
 
 def _of_patches(path: Path) -> str | None:
     """Of all that latents follow from, if these are patches: their decoder may be trained while a dataset is in use."""
-    tensors, _ = open_weights(path, "an autoencoder or a file of patches.")
+    tensors, _ = open_weights(path, f"{CODEC}.")
     patches = {key: tensor for key, tensor in tensors.items() if key.startswith("patches.")}
     return of_tensors(patches) if patches else None

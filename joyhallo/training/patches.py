@@ -2,9 +2,13 @@
 
     python -m joyhallo.training.patches DATASET -o FILE                 the patches, in seconds
     python -m joyhallo.training.patches DATASET -o FILE --steps 4000    the decoder too
+    python -m joyhallo.training.patches DATASET -o FILE --steps 5000 --outcomes OUTCOMES    and what a model leaves
 
-Patches are fitted when there is no FILE yet, and never change: the latents of a dataset stay right. So the second may
+Patches are fitted when there is no FILE yet, and never change: the latents of a dataset stay right. So the others may
 follow whenever it suits. Stopped, it goes on where it was; finished, it may be given more steps.
+
+At first the decoder sees latents of pictures, with noise. What a model leaves is wrong in ways of its own: outcomes are
+its latents, frame after frame, and the pictures that they mean (`Outcomes`).
 """
 
 from __future__ import annotations
@@ -14,16 +18,17 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from ..checkpoint import CheckpointError, load_codec
 from ..codec import DecoderSizes, PatchCodec, PatchDecoder, Residual
+from ..config import LATENT_SCALE
 from ..fingerprint import of_module
 from ..libraries import LibraryError, brief
 from ..video import VideoError
@@ -48,6 +53,8 @@ class Settings:
     warmup: int = 50
     noise: float = 0.3  # the strongest in the latents, in deviations of each channel
     edges: float = 0.2  # what differences of neighbouring pixels count beside the pixels themselves
+    steady: float = 2.0  # what differences from frame to frame count, with outcomes
+    fresh: float = 0.25  # share of a batch that is no outcome
     average: float = 0.998
     save: int = 200  # steps
     seed: int = 0
@@ -55,6 +62,44 @@ class Settings:
 
 
 # ---- pictures
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a model made, and should have made."""
+
+    latents: Tensor  # (clips, frames, channels, height/8, width/8)
+    pictures: Tensor  # (clips, frames, 3, height, width) in 0..255
+
+    def write(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            save_file({"latents": self.latents.half().contiguous(), "pictures": self.pictures.contiguous()}, temporary)
+
+    @classmethod
+    def read(cls, path: Path, codec: PatchCodec) -> Outcomes:
+        try:
+            found = cls(**load_file(path))
+        except (OSError, SafetensorError, TypeError) as error:
+            raise DatasetError(
+                f"{path} holds no outcomes ({brief(error)}); expected was a file with latents and pictures, as "
+                "python -m demo.outcomes writes it."
+            ) from error
+        made, shown = found.latents.shape, found.pictures.shape
+        clips, count, *picture = shown if len(shown) == 5 else (0, 0)
+        wanted = (clips, count, codec.channels, *(side // LATENT_SCALE for side in picture[1:]))
+        if made != wanted or count < 2:
+            raise DatasetError(
+                f"{path} has latents {tuple(made)} and pictures {tuple(shown)}; expected were (clips, at least 2 "
+                f"frames, {codec.channels}, height/8, width/8) and (clips, frames, 3, height, width)."
+            )
+        return found
+
+    def pairs(self, count: int, dice: Generator) -> tuple[Tensor, Tensor]:
+        """Latents and pictures in -1..1 of frames, and then of those that follow them."""
+        clips = torch.randint(len(self.latents), (count,), generator=dice).repeat(2)
+        first = torch.randint(self.latents.shape[1] - 1, (count,), generator=dice)
+        places = torch.cat([first, first + 1])
+        return self.latents[clips, places].float(), pixels(self.pictures[clips, places])
 
 
 def frames(clips: Sequence[Clip], most: int) -> Tensor:
@@ -184,7 +229,9 @@ def _restore(run: Run, path: Path) -> None:
     run.step, run.since = left["step"], left["since"]
 
 
-def train(path: Path, root: Path, codec: PatchCodec, step: int, settings: Settings) -> PatchCodec:
+def train(
+    path: Path, root: Path, codec: PatchCodec, step: int, settings: Settings, outcomes: Outcomes | None = None
+) -> PatchCodec:
     """Up to settings.steps; the file is written every so often."""
     seen = of_split(root, "train", LEARNT)
     scales = deviations(codec, seen)
@@ -192,8 +239,7 @@ def train(path: Path, root: Path, codec: PatchCodec, step: int, settings: Settin
     while run.step < settings.steps:
         for group in run.optimizer.param_groups:
             group["lr"] = rate(run, settings)
-        latents, originals = example(run.codec, seen, scales, settings, run.step)
-        loss = error(run.codec.pictures(latents), originals, settings.edges)
+        loss = loss_of(run, seen, scales, settings, outcomes)
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()
@@ -204,6 +250,23 @@ def train(path: Path, root: Path, codec: PatchCodec, step: int, settings: Settin
             log.info("step %d of %d  loss %.4f", run.step, settings.steps, loss.item())
     beside(path).unlink(missing_ok=True)
     return run.averaged
+
+
+def loss_of(run: Run, seen: Tensor, deviations: Tensor, settings: Settings, outcomes: Outcomes | None) -> Tensor:
+    if outcomes is None:
+        latents, originals = example(run.codec, seen, deviations, settings, run.step)
+        return error(run.codec.pictures(latents), originals, settings.edges)
+    fresh = round(settings.fresh * settings.batch)
+    latents, originals = example(run.codec, seen, deviations, replace(settings, batch=fresh), run.step)
+    left, meant = outcomes.pairs((settings.batch - fresh) // 2, seeded(settings.seed, "outcomes", run.step))
+    made, originals = run.codec.pictures(torch.cat([latents, left])), torch.cat([originals, meant])
+    return error(made, originals, settings.edges) + settings.steady * unsteadiness((made - originals)[fresh:])
+
+
+def unsteadiness(apart: Tensor) -> Tensor:
+    """apart: errors of frames, and then of those that follow them"""
+    first, second = apart.chunk(2)
+    return (second - first).abs().mean()
 
 
 def rate(run: Run, settings: Settings) -> float:
@@ -269,8 +332,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             codec, step = fitted(chosen.dataset, chosen.channels, chosen.evenness), 0
             write(chosen.output, codec)
+        outcomes = None if chosen.outcomes is None else Outcomes.read(chosen.outcomes, codec)
         if step < chosen.steps:
-            codec = train(chosen.output, chosen.dataset, codec, step, Settings(chosen.steps))
+            codec = train(chosen.output, chosen.dataset, codec, step, Settings(chosen.steps), outcomes)
         held_out = of_split(chosen.dataset, "validation", MEASURED)
     except (CheckpointError, DatasetError, LibraryError, VideoError, OSError) as error:
         print(error, file=sys.stderr)
@@ -294,6 +358,7 @@ def _parser() -> argparse.ArgumentParser:
     evenness = "0: channels are as strong as in the pictures, 1: all alike (default: %(default)s)"
     parser.add_argument("--evenness", type=float, default=0.5, help=evenness)
     parser.add_argument("--steps", type=int, default=0, help="that the decoder is trained for in all (default: none)")
+    parser.add_argument("--outcomes", type=Path, metavar="FILE", help="what a model left: latents and their pictures")
     return parser
 
 
