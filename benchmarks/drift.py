@@ -74,7 +74,7 @@ def drawn_film(px: int, count: int) -> Tensor:
     """The head sways and leans as no chunk would know, the mouth opens and closes, the eyes blink."""
     sitter, film = drawing.sitter(size=px), torch.empty(count, 3, px, px)
     for at, frame in enumerate(film):
-        frame.copy_(torch.from_numpy(sitter.picture(_pose(at / FPS))).permute(2, 0, 1) / 255)
+        frame.copy_(torch.tensor(sitter.picture(_pose(at / FPS))).permute(2, 0, 1) / 255)
     return film
 
 
