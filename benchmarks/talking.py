@@ -36,6 +36,8 @@ from joyhallo.evaluation.talks import Talk, loudness, talks
 from joyhallo.likeness import by_colours
 from joyhallo.models.attention import Reading
 from joyhallo.presets import PRESETS
+from joyhallo.schedule import Schedule
+from joyhallo.solvers import DDIM, SOLVERS, Method
 from joyhallo.steadiness import Steadiness
 
 Row = dict[str, float]
@@ -76,6 +78,11 @@ def always_the_second() -> AbstractContextManager:
     return mock.patch.object(sampling, "_guided", guided)
 
 
+def without_gaps() -> AbstractContextManager:
+    """Steps of DDIM end where the next ones begin."""
+    return mock.patch.dict(SOLVERS, ddim=Method(Schedule.chain, DDIM))
+
+
 ORIGINALS: Mapping[str, Change] = {
     "as the original": Change(recognised=True),
     "one encoding of the portrait for all frames": Change(recognised=True, within=always_the_second),
@@ -99,6 +106,12 @@ SWEEPS: Mapping[str, Mapping[str, Change]] = {
         "fade over 4": Change(steady=Steadiness(fade=4)),
     },
     "originals": ORIGINALS,
+    "strides": {
+        "6 steps": Change({"steps": 6}),
+        "6 steps, without gaps": Change({"steps": 6}, within=without_gaps),
+        "12 steps": Change({"steps": 12}),
+        "12 steps, without gaps": Change({"steps": 12}, within=without_gaps),
+    },
 }
 LONG: Mapping[str, Change] = {
     "as it comes": Change(),

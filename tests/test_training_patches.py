@@ -238,6 +238,9 @@ def test_outcomes_that_do_not_fit_are_named(data, file, tmp_path, capsys):
         wrong.write(path)
         assert main(command) == 2
         assert "expected were (clips, at least 2 frames, 4," in capsys.readouterr().err
+    Outcomes(made.latents[..., :4, :4], made.pictures[..., :32, :32]).write(path)
+    assert main(command) == 2
+    assert "32 pixels a side and the clips have 64" in capsys.readouterr().err
     path.write_bytes(file.read_bytes())
     assert main(command) == 2
     assert "holds no outcomes" in capsys.readouterr().err

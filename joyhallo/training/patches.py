@@ -18,7 +18,7 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -54,7 +54,7 @@ class Settings:
     noise: float = 0.3  # the strongest in the latents, in deviations of each channel
     edges: float = 0.2  # what differences of neighbouring pixels count beside the pixels themselves
     steady: float = 2.0  # what differences from frame to frame count, with outcomes
-    fresh: float = 0.25  # share of a batch that is no outcome
+    pairs: int = 4  # of frames among the outcomes, beside a batch
     average: float = 0.998
     save: int = 200  # steps
     seed: int = 0
@@ -234,6 +234,11 @@ def train(
 ) -> PatchCodec:
     """Up to settings.steps; the file is written every so often."""
     seen = of_split(root, "train", LEARNT)
+    if outcomes is not None and outcomes.pictures.shape[2:] != seen.shape[1:]:
+        raise DatasetError(
+            f"The outcomes are pictures of {outcomes.pictures.shape[-1]} pixels a side and the clips have "
+            f"{seen.shape[-1]}; one size is expected."
+        )
     scales = deviations(codec, seen)
     run = begin(path, codec, step, scales, settings)
     while run.step < settings.steps:
@@ -253,14 +258,13 @@ def train(
 
 
 def loss_of(run: Run, seen: Tensor, deviations: Tensor, settings: Settings, outcomes: Outcomes | None) -> Tensor:
+    latents, originals = example(run.codec, seen, deviations, settings, run.step)
     if outcomes is None:
-        latents, originals = example(run.codec, seen, deviations, settings, run.step)
         return error(run.codec.pictures(latents), originals, settings.edges)
-    fresh = round(settings.fresh * settings.batch)
-    latents, originals = example(run.codec, seen, deviations, replace(settings, batch=fresh), run.step)
-    left, meant = outcomes.pairs((settings.batch - fresh) // 2, seeded(settings.seed, "outcomes", run.step))
-    made, originals = run.codec.pictures(torch.cat([latents, left])), torch.cat([originals, meant])
-    return error(made, originals, settings.edges) + settings.steady * unsteadiness((made - originals)[fresh:])
+    left, meant = outcomes.pairs(settings.pairs, seeded(settings.seed, "outcomes", run.step))
+    latents, originals = torch.cat([latents, left]), torch.cat([originals, meant])
+    made = run.codec.pictures(latents)
+    return error(made, originals, settings.edges) + settings.steady * unsteadiness((made - originals)[-len(left) :])
 
 
 def unsteadiness(apart: Tensor) -> Tensor:
