@@ -123,6 +123,8 @@ def test_its_card_tells_how_it_is_made():
     assert f"each says {people['--clips']} clips" in card
     assert f"{people['--others']} other people" in card
     assert f"{int(plan.decoder_steps):,} steps" in card
+    assert f"{outcomes.PEOPLE} other drawn people" in card
+    assert f"up to step {int(plan.retouching_steps):,}" in card
     first, second = (recipe.read_recipe(RECIPES / f"{name}.toml") for name in ("tiny1", "tiny2"))
     assert f"{first.steps:,} steps of {first.data.batch} pictures" in card
     assert f"{second.steps:,} steps of {second.data.batch} clips" in card
