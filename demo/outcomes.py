@@ -18,7 +18,7 @@ import torch
 
 from joyhallo.checkpoint import CheckpointError
 from joyhallo.evaluation.acceptance import ALL
-from joyhallo.evaluation.makers import Engine, How, as_film, open_parts
+from joyhallo.evaluation.makers import Engine, How, filmed, open_parts
 from joyhallo.evaluation.talks import Talk, talks
 from joyhallo.libraries import LibraryError
 from joyhallo.training.patches import Outcomes
@@ -40,8 +40,7 @@ def outcome(engine: Engine, talk: Talk, seed: int) -> tuple[torch.Tensor, torch.
     """Latents (frames, channels, height/8, width/8) and pictures (frames, 3, height, width) in 0..255."""
     chunks = list(engine.chunks(talk, talk.samples, engine.how.settings(ALL, seed)))
     latents = torch.cat([chunk.latents for chunk in chunks])[: talk.length].half()
-    film = np.concatenate([as_film(chunk.frames.movedim(1, -1)) for chunk in chunks])
-    meant = np.where(talk.beside_lips[..., None], talk.truth, film)
+    meant = np.where(talk.beside_lips[..., None], talk.truth, filmed(chunks))
     return latents, torch.from_numpy(meant).movedim(-1, 1)
 
 

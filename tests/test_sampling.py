@@ -96,7 +96,7 @@ def test_half_precision_weights_with_full_precision_arithmetic():
 
 
 def test_gradients_take_the_same_path(net):
-    """With gradients on, nothing may be overwritten that the way back needs; the prediction stays the same."""
+    """With them on, the prediction stays the same."""
     sampler, _ = prepared(net, QUICK)
     chunk = sampler.prepare_chunk(small.windows(4), 0, None)
     x = torch.randn(4, 4, 8, 8)
@@ -105,7 +105,9 @@ def test_gradients_take_the_same_path(net):
 
 
 def test_gradients_are_the_slopes():
-    """Along any way. Measured in double precision against their length: a way may well lead along the hillside."""
+    """Nothing is overwritten that the way back needs. Slopes are measured in double precision, and against the
+    gradients' length, since a way may well lead along the hillside.
+    """
     net = small.net().double()
     sampler, _ = prepared(net, QUICK, dtype=torch.float64)
     chunk = sampler.prepare_chunk(small.windows(4).double(), 0, None)

@@ -124,7 +124,7 @@ def test_the_correction_is_numpys_line_over_the_chunk(still):
         np.testing.assert_allclose(found[:, channel], held, atol=2e-5)
 
 
-@pytest.mark.parametrize("thing", [(40, 40, 0.05), (90, 50, 0.1), (40, 40, 0.95)], ids=("dark", "large", "bright"))
+@pytest.mark.parametrize("thing", [(40, 40, 0.05), (90, 50, 0.1), (60, 40, 0.95)], ids=("dark", "large", "bright"))
 @pytest.mark.parametrize("wall", ["shaded", "flat"])
 def test_what_moves_is_no_change_of_colour(still, drawn, wall, thing):
     """Something crosses the picture: the means change, and nothing is to be corrected but what drifted."""
@@ -133,7 +133,7 @@ def test_what_moves_is_no_change_of_colour(still, drawn, wall, thing):
     for frame in range(16):
         truth[frame, :, 20 : 20 + height, 4 * frame : 4 * frame + width] = brightness
     assert (truth[0].mean((1, 2)) - truth[15].mean((1, 2))).abs().max() > 0.02
-    assert (truth.mean((2, 3)) - still.mean((1, 2))).abs().max() > 0.03
+    assert (truth.mean((2, 3)) - still.mean((1, 2))).abs().max() > 0.05
     hold = ColourHold(EVERYWHERE)
     hold(repeated(still))
     close(hold(truth), truth, atol=4e-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +80,7 @@ class Engine:
 
     def film(self, talk: Talk, samples: Tensor, settings: Settings, **further: Any) -> Film:
         """further: what else `animate` takes"""
-        chunks = self.chunks(talk, samples, settings, **further)
-        return np.concatenate([as_film(chunk.frames.movedim(1, -1)) for chunk in chunks])
+        return filmed(self.chunks(talk, samples, settings, **further))
 
     def chunks(self, talk: Talk, samples: Tensor, settings: Settings, **further: Any) -> Iterator[Chunk]:
         return animate(
@@ -114,6 +113,10 @@ def open_parts(net: Path, codec: Path, encoder: Path, how: How) -> Engine:
         lambda samples: encode(heard, Recording(samples)),
         how,
     )
+
+
+def filmed(chunks: Iterable[Chunk]) -> Film:
+    return np.concatenate([as_film(chunk.frames.movedim(1, -1)) for chunk in chunks])
 
 
 def as_film(pictures: Tensor) -> Film:

@@ -64,6 +64,29 @@ class Settings:
 # ---- pictures
 
 
+def frames(clips: Sequence[Clip], most: int) -> Tensor:
+    """(n, 3, size, size) in 0..255: as many of each clip, evenly spaced."""
+    if not clips:
+        raise DatasetError("The dataset has no clips of this kind; prepare or draw some.")
+    if len(sizes := {clip.size for clip in clips}) > 1:
+        raise DatasetError(f"The clips have {sorted(sizes)} pixels a side; clips of one size are expected.")
+    chosen = clips[:: math.ceil(len(clips) / most)]
+    each = most // len(chosen)
+    found = [clip.frames(range(0, clip.length, math.ceil(clip.length / each))) for clip in chosen]
+    return torch.cat([(some + 1).mul(127.5).round().byte() for some in found])
+
+
+def pixels(pictures: Tensor) -> Tensor:
+    return pictures.float() / 127.5 - 1
+
+
+def of_split(root: Path, split: Split, most: int) -> Tensor:
+    return frames(open_dataset(root, split, needs=()).clips, most)
+
+
+# ---- outcomes
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """What a model made, and should have made."""
@@ -85,9 +108,8 @@ class Outcomes:
                 "python -m demo.outcomes writes it."
             ) from error
         made, shown = found.latents.shape, found.pictures.shape
-        clips, count, *picture = shown if len(shown) == 5 else (0, 0)
-        wanted = (clips, count, codec.channels, *(side // LATENT_SCALE for side in picture[1:]))
-        if made != wanted or count < 2:
+        wanted = (*shown[:2], codec.channels, *(side // LATENT_SCALE for side in shown[3:]))
+        if len(shown) != 5 or shown[1] < 2 or made != wanted:
             raise DatasetError(
                 f"{path} has latents {tuple(made)} and pictures {tuple(shown)}; expected were (clips, at least 2 "
                 f"frames, {codec.channels}, height/8, width/8) and (clips, frames, 3, height, width)."
@@ -100,26 +122,6 @@ class Outcomes:
         first = torch.randint(self.latents.shape[1] - 1, (count,), generator=dice)
         places = torch.cat([first, first + 1])
         return self.latents[clips, places].float(), pixels(self.pictures[clips, places])
-
-
-def frames(clips: Sequence[Clip], most: int) -> Tensor:
-    """(n, 3, size, size) in 0..255: as many of each clip, evenly spaced."""
-    if not clips:
-        raise DatasetError("The dataset has no clips of this kind; prepare or draw some.")
-    if len(sizes := {clip.size for clip in clips}) > 1:
-        raise DatasetError(f"The clips have {sorted(sizes)} pixels a side; clips of one size are expected.")
-    chosen = clips[:: math.ceil(len(clips) / most)]
-    each = most // len(chosen)
-    found = [clip.frames(range(0, clip.length, math.ceil(clip.length / each))) for clip in chosen]
-    return torch.cat([(some + 1).mul(127.5).round().byte() for some in found])
-
-
-def pixels(pictures: Tensor) -> Tensor:
-    return pictures.float() / 127.5 - 1
-
-
-def of_split(root: Path, split: Split, most: int) -> Tensor:
-    return frames(open_dataset(root, split, needs=()).clips, most)
 
 
 # ---- the file
