@@ -2,9 +2,11 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.drift --plot drift.png --json
 
-Twice, with each tool off and on. `known` is a drawn face that sways and speaks: its true frames are known, and each of
+With each tool off and on. `known` is a drawn face that sways and speaks: its true frames are known, and each of
 its chunks errs a little, from where the frames that it continues had come to: colours and contrast go astray, detail is
 lost, the head jumps at joints. `net` is the bundled small network, of drawn people, or the one of --checkpoint.
+`crossed`: drawn people whose colours are off, while something crosses the picture, which is no drift; levels off the
+truth before and after the hold.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ from demo import portrait as drawing
 from joyhallo.audio import Recording, load
 from joyhallo.checkpoint import load_checkpoint, load_codec
 from joyhallo.config import CLIP_FRAMES, FPS, MOTION_FRAMES
+from joyhallo.evaluation.talks import talks
 from joyhallo.portrait import Wishes, prepare
 from joyhallo.sampling import Portrait, Settings, animate, chunk_starts
 from joyhallo.schedule import Schedule
 from joyhallo.speech import Speech, encode, load_encoder
-from joyhallo.steadiness import DriftMeter, Steadiness, drift_plot, face_outside_lips, outside_lips
+from joyhallo.steadiness import ColourHold, DriftMeter, Steadiness, drift_plot, face_outside_lips, outside_lips
 from joyhallo.training.drawing import Pose
 
 FADE = 4  # frames
@@ -170,6 +173,34 @@ def known(px: int, seconds: float) -> tuple[dict, dict[str, DriftMeter]]:
     return figures, meters
 
 
+# ---- what moves, which is no drift
+
+THINGS = {"nothing": (0, 0, 0.0), "dark": (40, 40, 0.05), "bright": (40, 40, 0.95), "large": (90, 50, 0.1)}
+TONES = ((1.0, 0.0), (0.9, 7.5), (1.1, -7.5), (0.85, 15.0), (1.2, -12.5))  # contrast, levels
+
+
+def crossed(px: int, people: int = 8) -> dict[str, dict[str, float]]:
+    """Things are as high and wide as on pictures of 128 pixels, and as bright."""
+    figures, everywhere = {}, torch.ones(px, px)
+    films = [torch.tensor(talk.moving).permute(0, 3, 1, 2) / 255 for talk in talks(people, 2 * FPS, px)]
+    for thing, (height, width, brightness) in THINGS.items():
+        for contrast, shift in TONES:
+            off, held = [], []
+            for film in films:
+                first, truth = (film * 0.7 + 0.15)[: 2 * CLIP_FRAMES].split(CLIP_FRAMES)  # with room for other tones
+                for at, frame in enumerate(truth):
+                    left = at * px // 32
+                    frame[:, px - height * px // 128 :, left : left + width * px // 128] = brightness
+                hold, mean = ColourHold(everywhere), first.mean((0, 2, 3))[:, None, None]
+                hold(first)
+                toned = (truth - mean) * contrast + mean + shift / 255
+                off.append(255 * float((toned - truth).abs().mean()))
+                held.append(255 * float((hold(toned) - truth).abs().mean()))
+            name = f"{thing}, contrast {contrast:g}, {shift:+g} levels"
+            figures[name] = {"off": float(np.mean(off)), "held": float(np.mean(held)), "worst_held": max(held)}
+    return figures
+
+
 # ---- a network's
 
 
@@ -243,16 +274,20 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, default=bundle.FOLDER / "vae.safetensors")
     parser.add_argument("--encoder", type=Path, default=bundle.FOLDER / "wav2vec2")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", choices=("known", "net"))
+    parser.add_argument("--only", choices=("known", "net", "crossed"))
     parser.add_argument("--plot", type=Path, help="where to draw the figures, as a PNG; two of them: -known, -net")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     arguments = parser.parse_args()
-    runs = {"known": lambda: known(arguments.px, arguments.seconds), "net": lambda: net(arguments)}
+    runs = {
+        "known": lambda: known(arguments.px, arguments.seconds),
+        "net": lambda: net(arguments),
+        "crossed": lambda: (crossed(arguments.px), {}),
+    }
     figures: dict[str, dict] = {}
     for name, run in runs.items():
         if arguments.only in (None, name):
             figures[name], meters = run()
-            if arguments.plot:
+            if arguments.plot and meters:
                 path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
                 Image.fromarray(drift_plot({n: meters[n] for n in PLOTTED if n in meters})).save(path)
     if arguments.json:

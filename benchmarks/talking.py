@@ -2,11 +2,14 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.talking
     OMP_NUM_THREADS=1 python -m benchmarks.talking --only steps guidance --clips 4 --json
+    OMP_NUM_THREADS=1 python -m benchmarks.talking --recordings VOICE.wav OTHER.wav
 
 The bundled small model lets drawn people speak whom it never met, each curve with one setting changed. Against the
 truth: the correlation of the mouth, what is left of it given loudness, how far it moves, and decibels of the face
 beside the lips and of what is around it. Without a truth: the step from frame to frame, the step at joints in usual
 steps, and how many levels even frames are from odd ones. `seconds` are a processor's for a second of video.
+
+Recordings have no truth: mouths are compared with the loudness of their own recording, and of the others.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from joyhallo import sampling
+from joyhallo.audio import prepare, read
 from joyhallo.config import CLIP_FRAMES, FPS
 from joyhallo.curves import correlation, lagged, partial
 from joyhallo.evaluation.acceptance import ALL, HEARD
@@ -36,9 +42,11 @@ from joyhallo.evaluation.talks import Talk, loudness, talks
 from joyhallo.likeness import by_colours
 from joyhallo.models.attention import Reading
 from joyhallo.presets import PRESETS
+from joyhallo.sampling import Sampler
 from joyhallo.schedule import Schedule
 from joyhallo.solvers import DDIM, SOLVERS, Method
 from joyhallo.steadiness import Steadiness
+from joyhallo.training.dataset import SAMPLES
 
 Row = dict[str, float]
 
@@ -47,6 +55,7 @@ PLAIN = Steadiness()
 REACH = 5  # frames that a mouth may be early or late
 ANCHORS = 16  # chunks after which the portrait is continued again
 WINDOW = 20 * FPS  # frames of a long talk that are told of together
+RECORDED = 10 * FPS  # frames at most that are made of a recording
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,20 @@ def without_gaps() -> AbstractContextManager:
     return mock.patch.dict(SOLVERS, ddim=Method(Schedule.chain, DDIM))
 
 
+def rescaled(share: float = 0.7) -> AbstractContextManager:
+    """What guidance makes has, for its share, the spread of the conditional row: arXiv 2305.08891."""
+    guide = Sampler.guide
+
+    def spread(velocity: Tensor) -> Tensor:
+        return velocity.std(tuple(range(1, velocity.ndim)), keepdim=True)
+
+    def rescaling(sampler: Sampler, rows: list[Tensor]) -> Tensor:
+        guided = guide(sampler, rows)
+        return guided * (1 - share + share * spread(rows[-1]) / spread(guided))
+
+    return mock.patch.object(Sampler, "guide", rescaling)
+
+
 ORIGINALS: Mapping[str, Change] = {
     "as the original": Change(recognised=True),
     "one encoding of the portrait for all frames": Change(recognised=True, within=always_the_second),
@@ -96,6 +119,7 @@ SWEEPS: Mapping[str, Mapping[str, Change]] = {
     "steps": {str(count): Change({"steps": count}) for count in (1, 2, 3, 4, 6, 8, 12, 20)},
     "presets": {name: Change(asdict(preset)) for name, preset in PRESETS.items()},
     "guidance": {f"{scale:g}": Change({"guidance": scale}) for scale in (1.0, 1.5, 2.0, 3.5, 5.0)},
+    "rescaled": {f"{scale:g}": Change({"guidance": scale}, within=rescaled) for scale in (1.5, 2.0, 3.5)},
     "lip": {f"{weight:g}": weighted(lip=weight) for weight in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)},
     "expression": {f"{weight:g}": weighted(expression=weight) for weight in (0.0, 1.0, 2.0)},
     "pose": {f"{weight:g}": weighted(pose=weight) for weight in (0.0, 1.0, 2.0)},
@@ -155,6 +179,19 @@ class Bench:
         bend = curve[at - 1] - 2 * curve[at] + curve[at + 1]
         yield "peak", {"frames late": at - REACH + 0.5 * float((curve[at - 1] - curve[at + 1]) / bend)}
 
+    def heard(self, recordings: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+        """How mouths go with the loudness of recordings, each by one of the people: its own, and the others'."""
+        loud, mouths = [], []
+        for path, talk in zip(recordings, cycle(self.said)):
+            samples = prepare(*read(path)).samples
+            samples = samples[: min(len(samples) // SAMPLES, RECORDED) * SAMPLES]
+            mouths.append(talk.gauge.opening(self.film(replace(talk, samples=samples), Change())))
+            loud.append(loudness(samples)[:, 0])
+        count = min(map(len, mouths))
+        for at, (path, mouth) in enumerate(zip(recordings, mouths, strict=True)):
+            told = [correlation(mouth[:count][HEARD], other[:count][HEARD]) for other in loud]
+            yield path.name, {"its loudness": told.pop(at), **{f"another's, {i}": r for i, r in enumerate(told, 1)}}
+
     def drift(self) -> Iterator[tuple[str, Row]]:
         for name, change in LONG.items():
             film, talk = self.film(self.long, change), self.long
@@ -198,6 +235,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=64, help="of each clip")
     parser.add_argument("--long", type=float, default=120, help="seconds of the long talk, for drift")
     parser.add_argument("--steps", type=int, default=how.steps, help="where they are not what is changed")
+    parser.add_argument("--recordings", type=Path, nargs="+", metavar="FILE", help="of voices, instead of the curves")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -205,8 +243,9 @@ def main() -> None:
     said = talks(chosen.clips, chosen.frames, how.size)
     (long,) = talks(1, round(chosen.long * FPS), how.size)
     bench = Bench(engine, said, long)
-    for curve in chosen.only:
-        rows = {"lag": bench.lag, "drift": bench.drift}.get(curve, lambda: bench.sweep(SWEEPS[curve]))  # noqa: B023
+    for curve in ("heard",) if chosen.recordings else chosen.only:
+        special = {"lag": bench.lag, "drift": bench.drift, "heard": lambda: bench.heard(chosen.recordings)}
+        rows = special.get(curve, lambda: bench.sweep(SWEEPS[curve]))  # noqa: B023
         for name, row in rows():
             print(
                 json.dumps({"curve": curve, "row": name, **row}) if chosen.json else readable(curve, name, row),
