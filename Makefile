@@ -23,15 +23,15 @@ bench: $(VENV)/ready
 	$(RUN) -m benchmarks.denoise --px 256 --frames 16 --json
 
 demo: $(VENV)/ready
-	$(RUN) -m demo
+	$(RUN) -m tools.demo
 
 demo-model: $(VENV)/ready
-	$(RUN) -m demo.model
+	$(RUN) -m tools.demo_model.model
 
 $(VENV)/ready: pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet torch -c tests/constraints.txt
 	$(RUN) -m pip install --quiet -e ".[scripts,comfyui,test]" -c tests/constraints.txt
 	$(RUN) -m pip install --quiet --no-deps torchvision torchaudio spandrel -c tests/constraints.txt
-	$(RUN) -m demo.environment
+	$(RUN) -m tools.comfyui.environment
 	touch $@

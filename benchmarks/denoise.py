@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from joyhallo.config import LATENT_SCALE, NetConfig
-from joyhallo.models.net import Net
+from joyhallo.methods.hallo.networks.net import Net
+from joyhallo.methods.hallo.sampling import Portrait, Sampler, Settings
 from joyhallo.ops import CastOps, TorchOps
-from joyhallo.sampling import Portrait, Sampler, Settings
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -25,18 +25,25 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from demo import bundle
-from demo import portrait as drawing
-from joyhallo.audio import Recording, load
-from joyhallo.checkpoint import load_checkpoint, load_codec
 from joyhallo.config import CLIP_FRAMES, FPS, MOTION_FRAMES
-from joyhallo.evaluation.talks import talks
-from joyhallo.portrait import Wishes, prepare
-from joyhallo.sampling import Portrait, Settings, animate, chunk_starts
-from joyhallo.schedule import Schedule
-from joyhallo.speech import Speech, encode, load_encoder
-from joyhallo.steadiness import ColourHold, DriftMeter, Steadiness, drift_plot, face_outside_lips, outside_lips
-from joyhallo.training.drawing import Pose
+from joyhallo.diffusion.schedule import Schedule
+from joyhallo.drawn.drawing import Pose
+from joyhallo.evaluation.drawn.talks import talks
+from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.portrait import Wishes, prepare
+from joyhallo.methods.hallo.sampling import Portrait, Settings, animate, chunk_starts
+from joyhallo.methods.hallo.steadiness import (
+    ColourHold,
+    DriftMeter,
+    Steadiness,
+    drift_plot,
+    face_outside_lips,
+    outside_lips,
+)
+from joyhallo.sound.audio import Recording, load
+from joyhallo.sound.wav2vec2 import Speech, encode, load_encoder
+from tools.demo_model import bundle
+from tools.pictures import portrait as drawing
 
 FADE = 4  # frames
 PLAIN, HOLD = Steadiness(), Steadiness(hold_colours=True)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from demo.comfyui import ROOT, get_comfyui
+from tools.comfyui.server import ROOT, get_comfyui
 
 STARTED = "the pack starts here"
 CODE = f"""

@@ -1,6 +1,6 @@
 """Does training learn? Both stages from nothing, on drawn people, against the probe that the recipes come from.
 
-    python -m joyhallo.training.synthesize -o DATASET --people 32 --others 4 --clips 3
+    python -m joyhallo.drawn.synthesize -o DATASET --people 32 --others 4 --clips 3
     python -m benchmarks.learning DATASET -o FOLDER --steps 1080 460
     python -m benchmarks.learning DATASET -o FOLDER --measure
 
@@ -23,19 +23,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from joyhallo.checkpoint import load_checkpoint, load_codec
 from joyhallo.config import FPS, SAMPLE_RATE
-from joyhallo.evaluation.acceptance import FIGURES, QUICK, SOON, Takes, sheet
-from joyhallo.evaluation.demo import line
-from joyhallo.evaluation.makers import Engine, How
-from joyhallo.evaluation.talks import Talk, talks
-from joyhallo.likeness import by_colours
-from joyhallo.speech import surrounded
-from joyhallo.training import dataset, patches
+from joyhallo.data import dataset
+from joyhallo.data.dataset import Clip
+from joyhallo.evaluation.drawn.acceptance import FIGURES, QUICK, SOON, Takes, sheet
+from joyhallo.evaluation.drawn.makers import Engine, How
+from joyhallo.evaluation.drawn.talks import Talk, talks
+from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.likeness import by_colours
+from joyhallo.sound.wav2vec2 import surrounded
 from joyhallo.training.__main__ import RECIPES
-from joyhallo.training.dataset import Clip
 from joyhallo.training.recipe import Recipe, read_recipe
+from joyhallo.training.small import patches
 from joyhallo.training.trainer import train
+from tools.demo_model.evaluate import line
 
 BANDS, PARTS, CHANNELS = 32, 4, 16
 CODEC = "patches.safetensors"

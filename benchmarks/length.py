@@ -17,10 +17,10 @@ import time
 import wave
 from pathlib import Path
 
-from demo.__main__ import prepare
-from demo.bundle import FOLDER
-from demo.comfyui import Client, Server
-from demo.workflow import Graph
+from tools.comfyui.server import Client, Server
+from tools.comfyui.workflow import Graph
+from tools.demo import prepare
+from tools.demo_model.bundle import FOLDER
 
 RATE = 16_000
 MEGABYTE = 1 << 20

@@ -4,7 +4,7 @@
 
 Every tensor is followed from its making to its end while the networks run on the meta device, so no memory is needed
 to ask. Attention is counted as the fused kernels have it: without the table of scores. The largest sum is compared with
-what `joyhallo.memory` tells ComfyUI to keep free.
+what `joyhallo.methods.hallo.memory` tells ComfyUI to keep free.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from joyhallo.checkpoint import NETWORKS
 from joyhallo.config import LATENT_SCALE, NetConfig
-from joyhallo.memory import working_memory
-from joyhallo.models.net import Net
+from joyhallo.diffusion.schedule import Schedule
+from joyhallo.methods.hallo.checkpoint import NETWORKS
+from joyhallo.methods.hallo.memory import working_memory
+from joyhallo.methods.hallo.networks.net import Net
+from joyhallo.methods.hallo.sampling import Sampler, Settings
 from joyhallo.ops import TorchOps
-from joyhallo.sampling import Sampler, Settings
-from joyhallo.schedule import Schedule
 
 from .denoise import DTYPES, random_inputs
 

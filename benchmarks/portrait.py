@@ -38,7 +38,7 @@ def import_seconds(module: str, repeat: int = 3) -> float:
 
 
 def stand_ins(folder: Path) -> Path:
-    sys.path.insert(0, str(REPOSITORY / "tests"))
+    sys.path.insert(0, str(REPOSITORY / "tests" / "helpers"))
     from face_models import write_models
 
     return write_models(folder)
@@ -46,7 +46,7 @@ def stand_ins(folder: Path) -> Path:
 
 def dotted(side: int) -> tuple[np.ndarray, np.ndarray]:
     """A picture in which the stand-in sees a face, and the face's mesh."""
-    from joyhallo.masks import LIPS
+    from joyhallo.faces.regions import LIPS
 
     picture = np.random.default_rng(0).integers(100, 140, (side, side, 1), dtype=np.uint8).repeat(3, 2)
     center, half = side // 2, side // 32
@@ -59,10 +59,10 @@ def dotted(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measure(arguments: argparse.Namespace, models: Path) -> dict[str, float]:
     """In this process, which must be fresh: the first preparation loads libraries and models."""
-    from joyhallo.faces import FaceMesh, InsightFace
-    from joyhallo.framing import paste
-    from joyhallo.overlay import overlay
-    from joyhallo.portrait import Finders, Wishes, prepare
+    from joyhallo.faces.crops import paste
+    from joyhallo.faces.find import FaceMesh, InsightFace
+    from joyhallo.methods.hallo.overlay import overlay
+    from joyhallo.methods.hallo.portrait import Finders, Wishes, prepare
 
     picture, mesh = dotted(arguments.side)
     image = Image.open(arguments.picture) if arguments.picture else picture

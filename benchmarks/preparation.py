@@ -24,15 +24,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from joyhallo.boxes import Box, Picture, Points
-from joyhallo.faces import FaceError, Finders, outline_box
-from joyhallo.training import prepare as preparing
-from joyhallo.training import synthesize as drawing
-from joyhallo.training.dataset import Record
-from joyhallo.training.drawing import Pose, Sitter, look_of
-from joyhallo.training.models import Models
-from joyhallo.training.prepare import Shares
-from joyhallo.video import write
+from joyhallo.data import prepare as preparing
+from joyhallo.data.dataset import Record
+from joyhallo.data.models import Models
+from joyhallo.data.prepare import Shares
+from joyhallo.drawn import synthesize as drawing
+from joyhallo.drawn.drawing import Pose, Sitter, look_of
+from joyhallo.faces.boxes import Box, Picture, Points
+from joyhallo.faces.find import FaceError, Finders, outline_box
+from joyhallo.film.write import write
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODELS = REPOSITORY / "demo_model"

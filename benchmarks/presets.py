@@ -24,13 +24,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from demo.seeded import net_weights
-from joyhallo.checkpoint import load_checkpoint, load_codec
 from joyhallo.config import FPS, LATENT_SCALE, ModelConfig, NetConfig
-from joyhallo.models.net import Net
-from joyhallo.presets import PRESETS
-from joyhallo.sampling import Codec, Sampler, Settings, Stage, animate, stages
-from joyhallo.schedule import Schedule
+from joyhallo.diffusion.schedule import Schedule
+from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.networks.net import Net
+from joyhallo.methods.hallo.presets import PRESETS
+from joyhallo.methods.hallo.sampling import Codec, Sampler, Settings, Stage, animate, stages
+from tools.demo_model.seeded import net_weights
 
 from .denoise import random_inputs
 

@@ -31,7 +31,7 @@ def megabytes() -> float:
 def cheap_encoder(width: int):
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    from joyhallo.speech import wrap_encoder
+    from joyhallo.sound.wav2vec2 import wrap_encoder
 
     sizes = {"hidden_size": width, "num_attention_heads": width // 64 or 1, "intermediate_size": 4 * width}
     narrow = {"conv_dim": [width] * 7, "num_conv_pos_embedding_groups": 8} if width < 512 else {}
@@ -47,8 +47,8 @@ def signal(minutes: float, rate: int, channels: int) -> torch.Tensor:
 
 
 def features(minutes: float, width: int) -> dict:
-    from joyhallo.audio import Recording
-    from joyhallo.speech import encode
+    from joyhallo.sound.audio import Recording
+    from joyhallo.sound.wav2vec2 import encode
 
     encoder = cheap_encoder(width)
     encode(encoder, Recording(signal(0.05, 16_000, 1)[0]))  # warms up
@@ -67,7 +67,7 @@ def features(minutes: float, width: int) -> dict:
 
 
 def separation(minutes: float, _: int) -> dict:
-    from joyhallo.vocals import Separator, isolated
+    from joyhallo.sound.vocals import Separator, isolated
 
     separator = Separator("nothing", lambda spectrum: spectrum)
     isolated(separator, signal(0.05, 44_100, 2), 44_100)

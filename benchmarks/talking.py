@@ -30,23 +30,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from joyhallo import sampling
-from joyhallo.audio import prepare, read
 from joyhallo.config import CLIP_FRAMES, FPS
-from joyhallo.curves import correlation, lagged, partial
-from joyhallo.evaluation.acceptance import ALL, HEARD
-from joyhallo.evaluation.demo import MODEL
+from joyhallo.data.dataset import SAMPLES
+from joyhallo.diffusion.schedule import Schedule
+from joyhallo.diffusion.solvers import DDIM, SOLVERS, Method
+from joyhallo.evaluation.curves import correlation, lagged, partial
+from joyhallo.evaluation.drawn.acceptance import ALL, HEARD
+from joyhallo.evaluation.drawn.makers import Engine, How, open_engine
+from joyhallo.evaluation.drawn.talks import Talk, loudness, talks
 from joyhallo.evaluation.figures import Film, psnr, steps
-from joyhallo.evaluation.makers import Engine, How, open_engine
-from joyhallo.evaluation.talks import Talk, loudness, talks
-from joyhallo.likeness import by_colours
-from joyhallo.models.attention import Reading
-from joyhallo.presets import PRESETS
-from joyhallo.sampling import Sampler
-from joyhallo.schedule import Schedule
-from joyhallo.solvers import DDIM, SOLVERS, Method
-from joyhallo.steadiness import Steadiness
-from joyhallo.training.dataset import SAMPLES
+from joyhallo.methods.hallo import sampling
+from joyhallo.methods.hallo.likeness import by_colours
+from joyhallo.methods.hallo.networks.attention import Reading
+from joyhallo.methods.hallo.presets import PRESETS
+from joyhallo.methods.hallo.sampling import Sampler
+from joyhallo.methods.hallo.steadiness import Steadiness
+from joyhallo.sound.audio import prepare, read
+from tools.demo_model.evaluate import MODEL
 
 Row = dict[str, float]
 

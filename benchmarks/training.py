@@ -23,17 +23,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from joyhallo.codec import AutoencoderCodec
-from joyhallo.schedule import Schedule
+from joyhallo.data.dataset import open_dataset
+from joyhallo.diffusion.codec import AutoencoderCodec
+from joyhallo.diffusion.schedule import Schedule
 from joyhallo.training.__main__ import RECIPES
-from joyhallo.training.dataset import open_dataset
 from joyhallo.training.recipe import Recipe, read_recipe
 from joyhallo.training.samples import Samples, collate
 from joyhallo.training.stage import Stage, encoded
 from joyhallo.training.start import fresh, select, sizes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path.insert(0, str(REPOSITORY / "tests" / "helpers"))
 import clips  # noqa: E402
 from plain_training import PlainNet  # noqa: E402
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from joyhallo.video import FORMATS, LAYOUTS, write
+from joyhallo.film.write import FORMATS, LAYOUTS, write
 
 FPS, RATE, BATCH = 25, 44_100, 8
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from .checkpoint import HEADER_ENTRY, CheckpointError, header_entry, model_config, never_run, open_weights
+from .methods.hallo.checkpoint import HEADER_ENTRY, CheckpointError, header_entry, model_config, never_run, open_weights
 
 log = logging.getLogger(__name__)
 

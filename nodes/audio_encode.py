@@ -9,11 +9,11 @@ import comfy.utils
 from comfy_api.latest import io
 from torch import nn
 
-from ..joyhallo.audio import AudioError, as_channels, checked_rate
 from ..joyhallo.config import SAMPLE_RATE
-from ..joyhallo.loudness import levelled
-from ..joyhallo.speech import Encoder, SpeechError, encode, wrap_encoder
-from ..joyhallo.vocals import hear
+from ..joyhallo.sound.audio import AudioError, as_channels, checked_rate
+from ..joyhallo.sound.loudness import levelled
+from ..joyhallo.sound.vocals import hear
+from ..joyhallo.sound.wav2vec2 import Encoder, SpeechError, encode, wrap_encoder
 from .model_folders import separator
 from .sockets import Speech, chosen, schema
 

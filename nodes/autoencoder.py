@@ -13,9 +13,9 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ..joyhallo.checkpoint import CheckpointError, looks_like, patch_codec
-from ..joyhallo.codec import PatchCodec
 from ..joyhallo.config import LATENT_SCALE, ModelConfig
+from ..joyhallo.diffusion.codec import PatchCodec
+from ..joyhallo.methods.hallo.checkpoint import CheckpointError, looks_like, patch_codec
 from .comfy_adapter import Precision, comfy_ops
 
 # A convolution of each level, by the names of ComfyUI and of diffusers

@@ -15,13 +15,13 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor, nn
 
-from ..joyhallo.checkpoint import NETWORKS, open_checkpoint
 from ..joyhallo.config import ModelConfig
-from ..joyhallo.fingerprint import of_module
-from ..joyhallo.memory import working_memory
-from ..joyhallo.models.net import Net
+from ..joyhallo.files.fingerprint import of_module
+from ..joyhallo.methods.hallo.checkpoint import NETWORKS, open_checkpoint
+from ..joyhallo.methods.hallo.memory import working_memory
+from ..joyhallo.methods.hallo.networks.net import Net
+from ..joyhallo.methods.hallo.sampling import Settings
 from ..joyhallo.ops import Ops
-from ..joyhallo.sampling import Settings
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..joyhallo.boxes import Box, Picture
-from ..joyhallo.faces import Choice, FaceModels, Undecided
-from ..joyhallo.framing import as_picture
-from ..joyhallo.masks import FACE_EXPAND, LIP_EXPAND, Mask
-from ..joyhallo.overlay import numbered, overlay
-from ..joyhallo.portrait import Framing, Wishes, prepare
+from ..joyhallo.faces.boxes import Box, Picture
+from ..joyhallo.faces.crops import as_picture
+from ..joyhallo.faces.find import Choice, FaceModels, Undecided
+from ..joyhallo.faces.regions import FACE_EXPAND, LIP_EXPAND, Mask
+from ..joyhallo.methods.hallo.overlay import numbered, overlay
+from ..joyhallo.methods.hallo.portrait import Framing, Wishes, prepare
 from .preview import page, shown
 from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..joyhallo.faces import FaceModels
+from ..joyhallo.faces.find import FaceModels
 from . import model_folders
 from .autoencoder import load_vae
 from .comfy_adapter import AUTO, WEIGHTS, load_model

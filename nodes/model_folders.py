@@ -19,10 +19,10 @@ from pathlib import Path, PureWindowsPath
 
 import folder_paths
 
-from ..joyhallo.download import PUBLISHED, Published, amount, fetch
-from ..joyhallo.faces import DETECTOR, RECOGNISER
-from ..joyhallo.speech import WEIGHTS
-from ..joyhallo.vocals import FILE
+from ..joyhallo.faces.find import DETECTOR, RECOGNISER
+from ..joyhallo.files.download import PUBLISHED, Published, amount, fetch
+from ..joyhallo.sound.vocals import FILE
+from ..joyhallo.sound.wav2vec2 import WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def vaes() -> list[str]:
 def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, download: bool = False) -> Files:
     """The paths of all that was chosen, or one FileNotFoundError that tells of everything that is missing.
 
-    With `download`, published files that are missing are fetched first; see `joyhallo.download.fetch`.
+    With `download`, published files that are missing are fetched first; see `joyhallo.files.download.fetch`.
     """
     chosen = {CHECKPOINT: checkpoint, ENCODER: audio_encoder, FACES: face_models, VAE: vae}
     if face_models == NONE:

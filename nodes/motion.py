@@ -6,9 +6,19 @@ import torch
 from comfy_api.latest import io
 
 from ..joyhallo.config import REGIONS
-from ..joyhallo.motion import ATTACK, EXPRESSIVENESS, GRAMMAR, RELEASE, MotionError, gate, keyframes, pauses, weights
-from ..joyhallo.speech import Speech
-from ..joyhallo.timeline import timeline
+from ..joyhallo.methods.hallo.motion import (
+    ATTACK,
+    EXPRESSIVENESS,
+    GRAMMAR,
+    RELEASE,
+    MotionError,
+    gate,
+    keyframes,
+    pauses,
+    weights,
+)
+from ..joyhallo.methods.hallo.timeline import timeline
+from ..joyhallo.sound.wav2vec2 import Speech
 from .sockets import Speech as SpeechSocket
 from .sockets import expect, schema
 

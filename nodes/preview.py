@@ -18,8 +18,8 @@ from comfy_api.latest import io, ui
 from PIL import Image
 from torch import Tensor
 
-from ..joyhallo.boxes import Picture
-from ..joyhallo.sampling import Chunk, Progress
+from ..joyhallo.faces.boxes import Picture
+from ..joyhallo.methods.hallo.sampling import Chunk, Progress
 
 log = logging.getLogger(__name__)
 

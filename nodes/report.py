@@ -14,10 +14,10 @@ from comfyui_version import __version__ as comfyui_version
 
 from ..joyhallo import __version__
 from ..joyhallo.config import FPS, REGIONS
-from ..joyhallo.fingerprint import of_file, of_module
-from ..joyhallo.portrait import Prepared
-from ..joyhallo.sampling import Settings
-from ..joyhallo.steadiness import Steadiness
+from ..joyhallo.files.fingerprint import of_file, of_module
+from ..joyhallo.methods.hallo.portrait import Prepared
+from ..joyhallo.methods.hallo.sampling import Settings
+from ..joyhallo.methods.hallo.steadiness import Steadiness
 from .comfy_adapter import JoyHalloModel
 
 LIBRARIES = ("transformers", "insightface", "mediapipe", "onnxruntime", "av")

@@ -9,12 +9,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.config import GUIDANCE
-from ..joyhallo.framing import MULTIPLE
-from ..joyhallo.motion import curve
-from ..joyhallo.portrait import Prepared
-from ..joyhallo.presets import PRESETS
-from ..joyhallo.speech import Speech
-from ..joyhallo.steadiness import Steadiness
+from ..joyhallo.faces.crops import MULTIPLE
+from ..joyhallo.methods.hallo.motion import curve
+from ..joyhallo.methods.hallo.portrait import Prepared
+from ..joyhallo.methods.hallo.presets import PRESETS
+from ..joyhallo.methods.hallo.steadiness import Steadiness
+from ..joyhallo.sound.wav2vec2 import Speech
 from . import report
 from .autoencoder import check_vae, latent_format
 from .comfy_adapter import JoyHalloModel

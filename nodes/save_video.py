@@ -14,7 +14,7 @@ from comfy.cli_args import args
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..joyhallo.video import FORMATS, QUALITIES, VideoError, check, write
+from ..joyhallo.film.write import FORMATS, QUALITIES, VideoError, check, write
 from .sockets import schema
 from .video import Footage, SavedVideo, as_sound
 

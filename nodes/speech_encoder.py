@@ -11,10 +11,10 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ..joyhallo.audio import prepare
 from ..joyhallo.config import SAMPLE_RATE
 from ..joyhallo.libraries import library
-from ..joyhallo.speech import Encoder, load_encoder
+from ..joyhallo.sound.audio import prepare
+from ..joyhallo.sound.wav2vec2 import Encoder, load_encoder
 
 
 class SpeechEncoder:

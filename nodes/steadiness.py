@@ -3,7 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..joyhallo.config import CLIP_FRAMES
-from ..joyhallo.steadiness import Steadiness
+from ..joyhallo.methods.hallo.steadiness import Steadiness
 from .sockets import Steady, schema
 
 

@@ -15,21 +15,21 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ..joyhallo.boxes import Box
 from ..joyhallo.config import FPS, LATENT_SCALE
-from ..joyhallo.download import amount
-from ..joyhallo.fingerprint import of_module
-from ..joyhallo.footage import Reel
-from ..joyhallo.framing import paste
-from ..joyhallo.journal import Journal, key_of, tidy
-from ..joyhallo.memory import working_memory
-from ..joyhallo.portrait import Prepared
-from ..joyhallo.room import Need, check_disks, check_memory, free
-from ..joyhallo.sampling import Chunk, Settings, animate, chunk_starts
-from ..joyhallo.schedule import Schedule
-from ..joyhallo.speech import Speech
-from ..joyhallo.steadiness import DriftMeter, Steadiness, face_outside_lips, outside_lips
-from ..joyhallo.video import COPY, write
+from ..joyhallo.diffusion.schedule import Schedule
+from ..joyhallo.faces.boxes import Box
+from ..joyhallo.faces.crops import paste
+from ..joyhallo.files.download import amount
+from ..joyhallo.files.fingerprint import of_module
+from ..joyhallo.files.journal import Journal, key_of, tidy
+from ..joyhallo.files.space import Need, check_disks, check_memory, free
+from ..joyhallo.film.read import Reel
+from ..joyhallo.film.write import COPY, write
+from ..joyhallo.methods.hallo.memory import working_memory
+from ..joyhallo.methods.hallo.portrait import Prepared
+from ..joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
+from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness, face_outside_lips, outside_lips
+from ..joyhallo.sound.wav2vec2 import Speech
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
 from .preview import Preview, lasting, temporary_folder

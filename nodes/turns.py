@@ -5,7 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..joyhallo.turns import GRAMMAR, Dialogue, TurnsError, divided, in_turn, together
+from ..joyhallo.sound.turns import GRAMMAR, Dialogue, TurnsError, divided, in_turn, together
 from .audio_encode import sound_of
 from .sockets import chosen, schema
 

@@ -15,9 +15,9 @@ import torch
 from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
-from ..joyhallo.footage import AT_ONCE, facts, frames, read_sound
-from ..joyhallo.room import check_memory
-from ..joyhallo.video import Sound, write
+from ..joyhallo.files.space import check_memory
+from ..joyhallo.film.read import AT_ONCE, facts, frames, read_sound
+from ..joyhallo.film.write import Sound, write
 
 
 def as_sound(audio: Any) -> Sound | None:

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 if __package__ in (None, ""):
-    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+    sys.path[:0] = [str(Path(__file__).resolve().parent / "helpers"), str(Path(__file__).resolve().parents[1])]
 
 import parity_networks  # noqa: F401  each registers the cases that it answers
 import parity_portrait  # noqa: F401

@@ -12,8 +12,8 @@ from functools import cache
 import pytest
 from shared import REPOSITORY
 
-from joyhallo.download import PUBLISHED
-from joyhallo.presets import PRESETS
+from joyhallo.files.download import PUBLISHED
+from joyhallo.methods.hallo.presets import PRESETS
 
 ENGLISH, CHINESE = (REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 READMES = pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=["en", "zh"])
@@ -120,7 +120,7 @@ def test_the_presets_are_those_of_the_sampler(readme):
 def sentences():
     """All texts of the code; ast joins those that are written in pieces."""
     found = []
-    for file in [*REPOSITORY.glob("nodes/*.py"), *REPOSITORY.glob("joyhallo/*.py")]:
+    for file in [*REPOSITORY.glob("nodes/*.py"), *REPOSITORY.glob("joyhallo/**/*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (part.value if isinstance(part, ast.Constant) else GAP for part in node.values)
@@ -144,7 +144,7 @@ def test_quoted_errors_are_the_programs_own(readme):
 def test_commands_are_there(readme):
     targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([\w-]+)", text(readme), re.MULTILINE)) <= targets
-    for module in re.findall(r"python -m ((?:joyhallo|benchmarks|demo)[\w.]*)", text(readme)):
+    for module in re.findall(r"python -m ((?:joyhallo|benchmarks|tools)[\w.]*)", text(readme)):
         place = REPOSITORY / module.replace(".", "/")
         assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
 

@@ -1,1 +1,1 @@
-"""Whether a model does what it is for, in figures: drawn people and spoken sentences of which the truth is known."""
+"""Films measured in figures, each beside a control."""

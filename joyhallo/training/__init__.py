@@ -1,1 +1,1 @@
-"""Preparing data and training the networks: plain PyTorch, without ComfyUI. Needs the extra `training`."""
+"""Both stages of training, in plain PyTorch and without ComfyUI. Needs the extra `training`."""

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..checkpoint import CheckpointError
+from ..data.dataset import DatasetError
+from ..files.space import RoomError
+from ..film.write import VideoError
 from ..libraries import LibraryError
-from ..room import RoomError
-from ..video import VideoError
+from ..methods.hallo.checkpoint import CheckpointError
 from .checkpoints import CheckpointsError
-from .dataset import DatasetError
 from .recipe import RecipeError, read_recipe
 from .trainer import TrainingError, dry_run, train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..schedule import Schedule
+from ..diffusion.schedule import Schedule
 
 
 def levels(schedule: Schedule, timestep: Tensor) -> tuple[Tensor, Tensor]:

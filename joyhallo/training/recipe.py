@@ -27,7 +27,7 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    folder: str = ""  # a dataset of joyhallo.training.prepare or synthesize
+    folder: str = ""  # a dataset of joyhallo.data.prepare or synthesize
     batch: int = 4  # samples at once on each device
     workers: int = 2  # processes that read samples ahead
     frames: int = CLIP_FRAMES  # of each sample, for the stage of clips

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from .dataset import write_text
+from ..data.dataset import write_text
 
 log = logging.getLogger(__name__)
 

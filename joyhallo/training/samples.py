@@ -17,9 +17,9 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from ..config import LATENT_SCALE, NetConfig
-from ..masks import pyramid
-from ..speech import surrounded
-from .dataset import Clip, Problem
+from ..data.dataset import Clip, Problem
+from ..faces.regions import pyramid
+from ..sound.wav2vec2 import surrounded
 from .recipe import Drop, Recipe
 
 

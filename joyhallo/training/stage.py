@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..config import REGIONS
-from ..models.attention import Reading
-from ..models.audio_module import RegionGates
-from ..models.blocks import Part, Runner, at_once
-from ..models.denoising_unet import Conditions
-from ..models.net import Net
-from ..schedule import Schedule
+from ..diffusion.schedule import Schedule
+from ..methods.hallo.networks.attention import Reading
+from ..methods.hallo.networks.audio_module import RegionGates
+from ..methods.hallo.networks.blocks import Part, Runner, at_once
+from ..methods.hallo.networks.denoising_unet import Conditions
+from ..methods.hallo.networks.net import Net
 from .losses import emphasised, errors, levels, snr_weights
 from .recipe import Recipe
 from .samples import Batch

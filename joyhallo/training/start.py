@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import open_checkpoint
 from ..config import CodecConfig, ModelConfig, NetConfig
-from ..models.motion_module import Positions, waves
-from ..models.net import Net
+from ..methods.hallo.checkpoint import open_checkpoint
+from ..methods.hallo.networks.motion_module import Positions, waves
+from ..methods.hallo.networks.net import Net
 from .layers import TrainingOps
 from .recipe import Recipe, RecipeError
 

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..checkpoint import load_codec
-from ..codec import AutoencoderCodec, PatchCodec
 from ..config import CodecConfig, ModelConfig
-from ..download import amount
+from ..data.dataset import Clip, open_dataset
+from ..diffusion.codec import AutoencoderCodec, PatchCodec
+from ..files.download import amount
 from ..libraries import library
+from ..methods.hallo.checkpoint import load_codec
 from . import checkpoints
 from .average import Average
 from .checkpoints import State
-from .dataset import Clip, open_dataset
 from .recipe import Recipe, RecipeError, rate
 from .report import Report
 from .samples import Batch, Numbers, Samples, collate, fitting

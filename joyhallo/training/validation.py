@@ -20,15 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint import CheckpointError, load_checkpoint, load_codec
 from ..config import FPS, GUIDANCE, SAMPLE_RATE
+from ..data.dataset import Clip, DatasetError, open_dataset
+from ..diffusion.schedule import Schedule
+from ..film.write import VideoError, write
 from ..libraries import LibraryError
-from ..sampling import Settings, animate
-from ..schedule import Schedule
-from ..speech import surrounded
-from ..video import VideoError, write
+from ..methods.hallo.checkpoint import CheckpointError, load_checkpoint, load_codec
+from ..methods.hallo.sampling import Settings, animate
+from ..sound.wav2vec2 import surrounded
 from .checkpoints import MODEL
-from .dataset import Clip, DatasetError, open_dataset
 from .recipe import Recipe
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from demo.__main__ import WORKFLOW
+from tools.demo import WORKFLOW
 
 Workflow = dict[str, Any]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from canvases import install_finder
+from drawn_faces import drawn_mesh
 from film import shorten
 from looks import View
-from test_faces import drawn_mesh
 
-from demo.__main__ import prepare
-from demo.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
-from demo.comfyui import Server, get_comfyui
+from tools.comfyui.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
+from tools.comfyui.server import Server, get_comfyui
+from tools.demo import prepare
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 
 @dataclass(frozen=True)
 class View:
@@ -19,3 +21,12 @@ class View:
 # The pinned page shows no pack's Chinese, whatever the pack.
 PINNED, PINNED_NODES2 = View(False, False, "en", 1), View(False, True, "en", 2)
 NEWEST, CHINESE = View(True, False, "en", 3), View(True, True, "zh", 4)
+
+
+def views(*chosen):
+    return pytest.mark.parametrize("view", chosen, indirect=True, ids=str)
+
+
+def only(found: list):
+    (one,) = found
+    return one

@@ -7,9 +7,9 @@ import re
 
 import pytest
 from canvases import couple, demo
-from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2
+from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only, views
 
-from demo.comfyui import ROOT
+from tools.comfyui.server import ROOT
 
 VIDEO = """name => {
   const seen = video => video.checkVisibility() && video.currentSrc.includes(name)
@@ -29,15 +29,6 @@ TEXT = """pattern => {
 }"""
 
 SAVED = "id => app.graph.serialize().nodes.find(node => node.id == id).widgets_values"
-
-
-def views(*chosen):
-    return pytest.mark.parametrize("view", chosen, indirect=True, ids=str)
-
-
-def only(found: list):
-    (one,) = found
-    return one
 
 
 # ---- from a file to a video

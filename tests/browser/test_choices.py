@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from canvases import demo
-from looks import CHINESE
-from test_canvas import only, views
+from looks import CHINESE, only, views
 
 
 @views(CHINESE)

@@ -12,9 +12,9 @@ import torch
 from film import shorten
 from inside import load_pack
 
-from demo.__main__ import prepare
-from demo.comfyui import Client, Server, get_comfyui
-from demo.seeded import NET, write_autoencoder, write_encoder, write_net
+from tools.comfyui.server import Client, Server, get_comfyui
+from tools.demo import prepare
+from tools.demo_model.seeded import NET, write_autoencoder, write_encoder, write_net
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 

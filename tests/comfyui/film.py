@@ -6,9 +6,12 @@ import wave
 from pathlib import Path
 from typing import Any
 
-from demo.workflow import Graph, Outputs
+from tools.comfyui.workflow import Graph, Outputs
 
 Inputs = dict[str, Any]
+
+FILM = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
+NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns"])  # all of the pack
 
 
 class Film(Graph):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from demo.bundle import FOLDER
+from tools.demo_model.bundle import FOLDER
 
 PICTURES = ("portrait.png", "face_mask.png", "lip_mask.png")
 HEARD_AS_IT_IS = ("off", "as recorded", "as the encoder was trained")

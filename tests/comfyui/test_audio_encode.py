@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from parity_speech import seeded_encoder
+from separators import fake_network
 from speakers import music, voice
-from test_vocals import fake_network
 
-import joyhallo.speech as engine
-from joyhallo.audio import Recording, prepare
-from joyhallo.loudness import loudness
+import joyhallo.sound.wav2vec2 as engine
+from joyhallo.sound.audio import Recording, prepare
+from joyhallo.sound.loudness import loudness
 
 SIZES = {
     "hidden_size": 16,
@@ -62,7 +62,7 @@ def ours(pack, small):
     """As Load JoyHallo Models gives it."""
 
     def ours(normalize: bool = False):
-        encoder = pack.joyhallo.speech.Encoder(small.model, "a small one", normalize)
+        encoder = pack.joyhallo.sound.wav2vec2.Encoder(small.model, "a small one", normalize)
         return pack.nodes.speech_encoder.SpeechEncoder(encoder)
 
     return ours
@@ -220,8 +220,8 @@ def test_comfyui_loads_and_unloads_the_encoder(run, ours, manager):
 
 
 def test_long_speech_loads_the_encoder_again_when_it_is_sampled(run, ours, small, manager, pack, monkeypatch):
-    monkeypatch.setattr(pack.joyhallo.speech, "WHOLE", 100)
-    monkeypatch.setattr(pack.joyhallo.speech, "CONTEXT", 10)
+    monkeypatch.setattr(pack.joyhallo.sound.wav2vec2, "WHOLE", 100)
+    monkeypatch.setattr(pack.joyhallo.sound.wav2vec2, "CONTEXT", 10)
     encoder, progress = ours(), watched(monkeypatch)
     audio = sound(9.0)
     speech, _, count = run(encoder, audio)
@@ -295,7 +295,7 @@ def test_other_encoders_are_named(run, pack, own):
         ("chinese-wav2vec2-base", "`audio_encoder` is a str; connect Load JoyHallo Models"),
         (None, "`audio_encoder` is a NoneType"),
     ):
-        with pytest.raises(pack.joyhallo.speech.SpeechError, match=words):
+        with pytest.raises(pack.joyhallo.sound.wav2vec2.SpeechError, match=words):
             run(encoder)
 
 
@@ -310,7 +310,7 @@ def test_other_encoders_are_named(run, pack, own):
     ],
 )
 def test_sound_that_is_none_is_said(run, ours, pack, audio, words):
-    with pytest.raises(pack.joyhallo.audio.AudioError, match=words):
+    with pytest.raises(pack.joyhallo.sound.audio.AudioError, match=words):
         run(ours(), audio)
 
 

@@ -12,8 +12,8 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from joyhallo.checkpoint import load_codec
-from joyhallo.codec import PatchCodec
+from joyhallo.diffusion.codec import PatchCodec
+from joyhallo.methods.hallo.checkpoint import load_codec
 
 
 @pytest.fixture(scope="module", params=[patchwork.SIZES, None], ids=["with a decoder", "patches alone"])
@@ -146,7 +146,7 @@ def test_it_is_exact_whatever_precision_vaes_should_have(pack, file, codec, flag
 @torch.inference_mode()
 def test_the_memory_that_comfyui_is_told_of_suffices(pack, tmp_path):
     """Of a decoder of the usual size."""
-    path = patchwork.write(tmp_path / "usual.safetensors", sizes=pack.joyhallo.codec.DecoderSizes())
+    path = patchwork.write(tmp_path / "usual.safetensors", sizes=pack.joyhallo.diffusion.codec.DecoderSizes())
     vae, given, picture = pack.nodes.autoencoder.load_vae(path), latents(2, 16, 32, 32), plain(images(2, (256, 256)))
     model, told = vae.first_stage_model, 2 * vae.memory_used_decode(given.shape, torch.float32)
     assert 0.5 * told < peak(lambda: model.decode(given)) < told

@@ -10,12 +10,12 @@ import small
 import torch
 from safetensors.torch import save_file
 
-import joyhallo.sampling
-from joyhallo.checkpoint import header_entry, load_checkpoint
+import joyhallo.methods.hallo.sampling
 from joyhallo.config import ModelConfig, NetConfig
+from joyhallo.diffusion.schedule import Schedule
+from joyhallo.methods.hallo.checkpoint import header_entry, load_checkpoint
+from joyhallo.methods.hallo.sampling import Settings
 from joyhallo.ops import TorchOps
-from joyhallo.sampling import Settings
-from joyhallo.schedule import Schedule
 
 SETTINGS = Settings(steps=2, clip_frames=4, seed=3)
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -29,7 +29,7 @@ def checkpoint(request, tmp_path_factory):
     return path
 
 
-def frames(net, sampling=joyhallo.sampling, **more) -> torch.Tensor:
+def frames(net, sampling=joyhallo.methods.hallo.sampling, **more) -> torch.Tensor:
     """`sampling`: the engine that the network belongs to; the pack has a copy under its own name."""
     chunks = sampling.animate(net, small.BlockCodec(), Schedule(), small.portrait(), small.windows(6), SETTINGS, **more)
     return torch.cat([chunk.frames for chunk in chunks])
@@ -37,8 +37,8 @@ def frames(net, sampling=joyhallo.sampling, **more) -> torch.Tensor:
 
 def through_comfyui(pack, path, dtype: str) -> tuple[torch.Tensor, SimpleNamespace]:
     model = pack.nodes.comfy_adapter.load_model(path, "net", dtype)
-    ready = model.loader(pack.joyhallo.sampling.Settings(), 64)
-    return frames(model.net, pack.joyhallo.sampling, dtype=model.precision.compute, ready=ready), model
+    ready = model.loader(pack.joyhallo.methods.hallo.sampling.Settings(), 64)
+    return frames(model.net, pack.joyhallo.methods.hallo.sampling, dtype=model.precision.compute, ready=ready), model
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_networks_that_lie_elsewhere_in_part(pack, checkpoint):
         patcher.detach()
         patcher.load(torch.device("cpu"), lowvram_model_memory=1000)
         assert patcher.model.model_lowvram
-    apart = frames(model.net, pack.joyhallo.sampling, dtype=model.precision.compute)
+    apart = frames(model.net, pack.joyhallo.methods.hallo.sampling, dtype=model.precision.compute)
     torch.testing.assert_close(apart, found, rtol=0, atol=1e-6)
 
 
@@ -136,8 +136,8 @@ def test_both_networks_are_known_to_comfyui_while_they_run(pack, checkpoint):
 def test_the_sizes_of_the_published_networks_are_asked_for(pack, checkpoint):
     model = pack.nodes.comfy_adapter.load_model(checkpoint, "net", "auto")
     asked, manager = [], pack.nodes.comfy_adapter.comfy.model_management
-    settings = pack.joyhallo.sampling.Settings()
-    expected = pack.joyhallo.memory.working_memory(NetConfig(), settings, 512, torch.float32)
+    settings = pack.joyhallo.methods.hallo.sampling.Settings()
+    expected = pack.joyhallo.methods.hallo.memory.working_memory(NetConfig(), settings, 512, torch.float32)
     published = pack.nodes.comfy_adapter.JoyHalloModel(
         model.name, model.path, ModelConfig(NetConfig()), model.net, model.precision, model.patchers
     )

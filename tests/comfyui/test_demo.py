@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from film import Film
 
-from demo.__main__ import film
-from demo.bundle import FOLDER, note
-from demo.comfyui import Server
-from demo.workflow import Graph
+from tools.comfyui.server import Server
+from tools.comfyui.workflow import Graph
+from tools.demo import film
+from tools.demo_model.bundle import FOLDER, note
 
 NODES = ("LoadJoyHalloModels", "FaceMaskPrep", "ChineseWav2Vec2Encode", "JoyHalloSampler", "SaveTalkingVideo")
 

@@ -21,9 +21,9 @@ from film import shorten
 from PIL import Image
 from stock import stock
 
-from demo.comfyui import ROOT, Client
-from demo.workflow import NOTES, as_prompt, widgets
-from joyhallo.download import PUBLISHED
+from joyhallo.files.download import PUBLISHED
+from tools.comfyui.server import ROOT, Client
+from tools.comfyui.workflow import NOTES, as_prompt, widgets
 
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "example_workflows").glob("*.json"))}
 BLUEPRINTS = {path.stem: path for path in sorted((ROOT / "subgraphs").glob("*.json"))}

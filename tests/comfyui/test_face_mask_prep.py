@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from drawn_faces import dots, drawn_mesh
 from PIL import Image
-from test_faces import dots, drawn_mesh
 
-import joyhallo.portrait as engine
+import joyhallo.methods.hallo.portrait as engine
 
 WIDTH, HEIGHT = 640, 480
 LEFT, RIGHT = drawn_mesh(180, 240, 120), drawn_mesh(460, 240, 150)
@@ -152,7 +152,7 @@ def models(pack, tmp_path_factory):
     pytest.importorskip("insightface")
     from face_models import write_models
 
-    return pack.joyhallo.faces.FaceModels(write_models(tmp_path_factory.mktemp("faces")), None)
+    return pack.joyhallo.faces.find.FaceModels(write_models(tmp_path_factory.mktemp("faces")), None)
 
 
 def test_the_identity_is_that_of_the_chosen_face(run, models):

@@ -16,8 +16,8 @@ from film import Film
 from loaded import Loaded
 from PIL import Image
 
-from demo.__main__ import prepare
-from demo.comfyui import PACK, Client, Run, Server
+from tools.comfyui.server import PACK, Client, Run, Server
+from tools.demo import prepare
 
 WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
 FRAMES, CHUNKS, STEPS = 69, 5, 2  # of 2.73 s

@@ -12,9 +12,9 @@ from loaded import filmed
 from safetensors.torch import load_file, save_file
 from shared import shared_folder
 
-from demo.seeded import write_autoencoder
-from joyhallo.checkpoint import header_entry
 from joyhallo.config import ModelConfig
+from joyhallo.methods.hallo.checkpoint import header_entry
+from tools.demo_model.seeded import write_autoencoder
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def vae_of(case, vae):
 
 def recorded_face(pack, case):
     """A detector that finds the recorded face."""
-    faces = pack.joyhallo.faces
+    faces = pack.joyhallo.faces.find
     box = faces.outline_box(case["landmarks"].numpy())
     analysis = faces.FaceModels()
     analysis.detector = type("Recorded", (), {})()
@@ -96,7 +96,7 @@ def test_the_nodes_give_the_originals_frames(pack, case, models, monkeypatch):
     ).args
     assert count == case.facts["audio_length"]
     noise = [frames_first(case[f"latents.{i}"]) for i in range(case.facts["chunks"])]
-    monkeypatch.setattr(pack.joyhallo.sampling, "seeded_noise", lambda *_: iter(noise))
+    monkeypatch.setattr(pack.joyhallo.methods.hallo.sampling, "seeded_noise", lambda *_: iter(noise))
     with filmed(nodes.take) as batches:
         video = nodes.sampler.JoyHalloSampler.execute(
             *(model, vae_of(case, vae), face, speech, 0, "exact", case.facts["steps"], case.facts["cfg_scale"]),

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 from film import Film
 
-from demo.__main__ import prepare
-from demo.comfyui import ROOT, Client, Server
 from joyhallo.config import SAMPLE_RATE
+from tools.comfyui.server import ROOT, Client, Server
+from tools.demo import prepare
 
 FRESH = Path(__file__).with_name("fresh.py")
 NODES = [
@@ -153,7 +153,7 @@ def test_what_breaks_a_library_that_works_is_named(tmp_path):
     """transformers imports soundfile, where it finds one, when its wav2vec2 is asked for."""
     (tmp_path / "soundfile.py").write_text("raise OSError('sndfile library not found')")
     code = (
-        "from joyhallo.speech import load_encoder\n"
+        "from joyhallo.sound.wav2vec2 import load_encoder\n"
         "try: load_encoder('demo_model/wav2vec2')\n"
         "except RuntimeError as error: print(error)"
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from film import Film
 
-from demo.bundle import FOLDER
+from tools.demo_model.bundle import FOLDER
 
 
 def widgets(node: str) -> dict:
@@ -166,9 +166,9 @@ def test_an_encoder_of_another_model_is_named(pack, film, heard, models):
     other = torch.nn.Module()
     speech, _, _ = heard(sound(0.2))
     object.__setattr__(speech, "layers", 12)
-    with pytest.raises(pack.joyhallo.speech.SpeechError, match="choose the encoder that it was trained with"):
+    with pytest.raises(pack.joyhallo.sound.wav2vec2.SpeechError, match="choose the encoder that it was trained with"):
         film(speech=speech)
-    with pytest.raises(pack.joyhallo.speech.SpeechError, match="connect Load JoyHallo Models"):
+    with pytest.raises(pack.joyhallo.sound.wav2vec2.SpeechError, match="connect Load JoyHallo Models"):
         pack.nodes.audio_encode.ChineseWav2Vec2Encode.execute(audio_encoder=other, audio=sound(0.2), **SPEECH)
 
 
@@ -177,7 +177,7 @@ def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from safetensors.torch import save_file
 
-    from demo.seeded import AUTOENCODER
+    from tools.demo_model.seeded import AUTOENCODER
 
     for channels, message in ((4, "latents of 4 channels.*takes 16 channels"), (16, "latents of another kind")):
         other = AutoencoderKL(**{**AUTOENCODER, "latent_channels": channels})
@@ -189,7 +189,7 @@ def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
 
 
 def test_a_file_that_is_no_vae_is_named(pack):
-    with pytest.raises(pack.joyhallo.checkpoint.CheckpointError, match=r"looks like .*; expected was a"):
+    with pytest.raises(pack.joyhallo.methods.hallo.checkpoint.CheckpointError, match=r"looks like .*; expected was a"):
         pack.nodes.autoencoder.load_vae(FOLDER / "net.safetensors")
 
 
@@ -203,5 +203,5 @@ def test_a_file_that_is_no_vae_is_named(pack):
     ],
 )
 def test_sound_that_cannot_be_heard(pack, heard, audio, message):
-    with pytest.raises(pack.joyhallo.audio.AudioError, match=message):
+    with pytest.raises(pack.joyhallo.sound.audio.AudioError, match=message):
         heard(audio)

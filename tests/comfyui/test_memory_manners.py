@@ -14,9 +14,9 @@ import pytest
 from film import Film, shorten
 from loaded import Loaded
 
-from demo.__main__ import prepare
-from demo.comfyui import ROOT, Client, Server
-from demo.seeded import write_autoencoder, write_encoder, write_net
+from tools.comfyui.server import ROOT, Client, Server
+from tools.demo import prepare
+from tools.demo_model.seeded import write_autoencoder, write_encoder, write_net
 
 MB = 2**20
 WARM_UP, RUNS, SWAPS = 3, 15, 10
@@ -151,8 +151,8 @@ def test_networks_go_at_once_when_they_are_dropped(pack, manager):
 
 def test_networks_go_at_once_when_a_long_recording_is_dropped(pack, manager, monkeypatch):
     """Such a recording is encoded in parts, later, so the encoder is known to it."""
-    monkeypatch.setattr(pack.joyhallo.speech, "WHOLE", 12)
-    monkeypatch.setattr(pack.joyhallo.speech, "CONTEXT", 2)
+    monkeypatch.setattr(pack.joyhallo.sound.wav2vec2, "WHOLE", 12)
+    monkeypatch.setattr(pack.joyhallo.sound.wav2vec2, "CONTEXT", 2)
     with no_collection():
         loaded = Loaded(pack)
         loaded.frames()

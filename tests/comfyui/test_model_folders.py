@@ -14,7 +14,7 @@ from hub import Hub, serving
 from safetensors.numpy import save_file
 from shared import REPOSITORY
 
-from joyhallo.download import PUBLISHED
+from joyhallo.files.download import PUBLISHED
 
 NET, ENCODER, VAE = "joyhallo/net.pth", "chinese-wav2vec2-base", "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 FRESH = (NET, ENCODER, "face_analysis", VAE)  # what a new node is set to where nothing is there
@@ -454,7 +454,7 @@ def test_the_small_model_of_the_pack(start, tmp_path, models):
 FINDING = """
 import json, sys
 tree, base, tests, chosen, interrupt = json.loads(sys.argv[1])
-sys.path[:0] = [tests, tests + "/comfyui", tree]
+sys.path[:0] = [tests + "/helpers", tests + "/comfyui", tree]
 import comfy.cli_args
 comfy.cli_args.args.base_directory, comfy.cli_args.args.cpu = base, True
 from test_model_folders import import_model_folders

@@ -62,13 +62,13 @@ def test_schedules_and_expressiveness_multiply(run, pack):
     pose, expression, lip, _ = run(
         pose="0: 1, 1: 0", expression="0.5", lip="2", expressiveness="calm", rest_in_pauses=False
     )
-    calm = pack.joyhallo.motion.EXPRESSIVENESS["calm"]
+    calm = pack.joyhallo.methods.hallo.motion.EXPRESSIVENESS["calm"]
     assert np.allclose(pose, calm[0] * np.interp(np.arange(50), [0, 25], [1, 0]), atol=1e-6)
     assert np.allclose([expression[0], lip[0]], [0.5 * calm[1], 2 * calm[2]])
 
 
 def test_the_sampler_can_be_given_what_comes_out(run, pack):
-    ours = pack.joyhallo.motion
+    ours = pack.joyhallo.methods.hallo.motion
     for values in run(pose="0: 1, 1: 0")[:3]:
         assert torch.equal(ours.curve(values, 50), torch.tensor(values))
 

@@ -10,11 +10,9 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from film import Film
+from film import FILM, NODES, Film
 from PIL import Image
 
-FILM = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
-NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns"])
 SAMPLING = {"JoyHalloSampler", "SaveTalkingVideo"}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from film import Film
 
-from demo.comfyui import Client, Server
+from tools.comfyui.server import Client, Server
 
 STEPS = 3
 SPEECH, SHORT = "speech.wav", "short.wav"  # of five chunks, and of one

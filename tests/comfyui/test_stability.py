@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from shared import CARRIED
 
-from demo.comfyui import Client
-from demo.workflow import NOTES, as_prompt, widgets
+from tools.comfyui.server import Client
+from tools.comfyui.workflow import NOTES, as_prompt, widgets
 
 PINNED: dict[str, Any] = json.loads(Path(__file__).with_name("stable.json").read_text(encoding="utf-8"))
 FROM_FILES = {"LoadJoyHalloModels": ("checkpoint", "audio_encoder", "face_models", "vae")}  # choices that differ

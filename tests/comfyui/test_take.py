@@ -14,8 +14,8 @@ import torch
 from loaded import Loaded
 from PIL import Image
 
-from demo.bundle import FOLDER
-from demo.comfyui import VERSION as COMFYUI
+from tools.comfyui.server import VERSION as COMFYUI
+from tools.demo_model.bundle import FOLDER
 
 SETTINGS = {"seed": 1, "preset": "exact", "steps": 2, "cfg": 1.0, "size": 64, "picture": "square", "resume": False}
 WEIGHTS = dict.fromkeys(("pose_weight", "expression_weight", "lip_weight"), 1.0)
@@ -146,7 +146,7 @@ def test_too_little_disk_is_told_before_anything_is_made(pack, make, monkeypatch
     import shutil
 
     usage = shutil.disk_usage
-    monkeypatch.setattr(pack.joyhallo.room.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
+    monkeypatch.setattr(pack.joyhallo.files.space.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
     monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
     with pytest.raises(ValueError, match=r"has 0.001 MB free, but .* for the frames and .* for finished chunks"):
         make(resume=True)
@@ -223,8 +223,8 @@ def background(make):
 def test_around_the_square_the_background_is_seen(pack, loaded, make, background):
     from dataclasses import replace
 
-    frames = pack.joyhallo.framing
-    box = pack.joyhallo.boxes.Box(160, 160, 352, 352)
+    frames = pack.joyhallo.faces.crops
+    box = pack.joyhallo.faces.boxes.Box(160, 160, 352, 352)
     face = replace(loaded.face, frame=frames.Frame(loaded.face.frame.picture, box, (64, 64)))
     found = make(face=face, picture="whole picture", background=background)[0].get_components().images
     behind = background.get_components().images

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from demo.bundle import FOLDER
-from joyhallo.evaluation.acceptance import ALL, follow
-from joyhallo.evaluation.makers import How, Nodes, open_engine
-from joyhallo.evaluation.talks import talks
+from joyhallo.evaluation.drawn.acceptance import ALL, follow
+from joyhallo.evaluation.drawn.makers import How, Nodes, open_engine
+from joyhallo.evaluation.drawn.talks import talks
+from tools.demo_model.bundle import FOLDER
 
 pytestmark = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from demo.workflow import Graph
+from tools.comfyui.workflow import Graph
 
 ORDER = "one after the other"
 

@@ -14,9 +14,9 @@ from film import MODELS
 from numpy.typing import NDArray
 from PIL import Image
 
-from demo.bundle import FOLDER
-from demo.comfyui import ROOT, Client, Prompt
-from demo.workflow import as_prompt
+from tools.comfyui.server import ROOT, Client, Prompt
+from tools.comfyui.workflow import as_prompt
+from tools.demo_model.bundle import FOLDER
 
 WORKFLOW = ROOT / "example_workflows" / "two_speakers.json"
 LEFT, RIGHT = (slice(None), slice(None), slice(0, 512)), (slice(None), slice(None), slice(512, 1024))

@@ -7,11 +7,11 @@ import json
 import re
 
 import pytest
+from film import NODES
 from PIL import Image
-from test_nodes import NODES
 
-from demo.comfyui import PACK, ROOT, Client
-from demo.words import CHINESE, ENGLISH, HAN, differences, read, spoken, unreadable, untranslated
+from tools.comfyui.server import PACK, ROOT, Client
+from tools.words import CHINESE, ENGLISH, HAN, differences, read, spoken, unreadable, untranslated
 
 DOCS = ROOT / "web" / "docs"
 LANGUAGES = (ENGLISH, CHINESE)
@@ -40,7 +40,7 @@ def test_comfyui_serves_what_the_files_hold(client):
 
 
 def test_the_english_file_is_what_the_nodes_say(said):
-    assert read(ENGLISH) == said, "run python -m demo.words"
+    assert read(ENGLISH) == said, "run python -m tools.words"
 
 
 def test_the_chinese_file_has_a_text_for_each_english_one(said):

@@ -1,0 +1,104 @@
+"""The models that preparing a clip needs: named in the job, loaded once in each process that works."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..faces.find import DETECTOR, RECOGNISER, FaceModels
+from ..files.fingerprint import of_tensors, sha256
+from ..libraries import LibraryError, brief
+from ..methods.hallo.checkpoint import CODEC, load_codec, open_weights
+from ..sound import vocals
+from ..sound.wav2vec2 import Encoder, load_encoder
+
+
+class Codec(Protocol):
+    """As `codec.AutoencoderCodec`."""
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Models:
+    """Paths; or MODULE:FUNCTION, which makes what is needed without arguments."""
+
+    encoder: str | None = None  # wav2vec2's folder, or MODULE:FUNCTION, as speech.Encoder
+    face_models: str | None = None  # InsightFace's folder
+    landmarker: str | None = None  # MediaPipe's task file
+    finders: str | None = None  # MODULE:FUNCTION, as faces.Finders, instead of these two
+    codec: str | None = None  # diffusers' folder or weights, a file of patches, or MODULE:FUNCTION
+    separator: str | None = None  # of voice and music
+
+    def digests(self) -> Mapping[str, str]:
+        """By name; the files are read."""
+        named = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: _digest(name, place) for name, place in named.items() if place}
+
+
+@cache
+def finders(models: Models) -> Any:
+    """With `detector` and `landmarker`, as faces.Finders and faces.FaceModels have them."""
+    return _made(models.finders) if models.finders else FaceModels(models.face_models, models.landmarker)
+
+
+@cache
+def encoder(models: Models) -> Encoder:
+    assert models.encoder is not None
+    return _made(models.encoder) if _is_function(models.encoder) else load_encoder(models.encoder)
+
+
+@cache
+def codec(models: Models) -> Codec:
+    assert models.codec is not None
+    return _made(models.codec) if _is_function(models.codec) else load_codec(models.codec, dtype=torch.float32)
+
+
+@cache
+def separator(models: Models) -> vocals.Separator | None:
+    return vocals.load_separator(models.separator) if models.separator else None
+
+
+def _is_function(place: str) -> bool:
+    module, colon, function = place.rpartition(":")
+    return bool(colon) and module.replace(".", "").isidentifier() and function.isidentifier()
+
+
+def _made(place: str) -> Any:
+    module, _, function = place.rpartition(":")
+    try:
+        return getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise LibraryError(
+            f"{place} cannot be used ({brief(error)}); expected was MODULE:FUNCTION of a module that Python finds."
+        ) from error
+
+
+def _digest(name: str, place: str) -> str:
+    if _is_function(place):
+        return place
+    path = Path(place)
+    if not path.exists():
+        raise LibraryError(f"There is no {place}, which was given for {name.replace('_', ' ')}.")
+    if path.is_file():
+        return (_of_patches(path) if name == "codec" else None) or sha256(path)
+    files = sorted(path.rglob("*"))
+    if name == "face_models":
+        files = [file for file in files if file.name in (DETECTOR, RECOGNISER)]
+    listed = "".join(f"{file.relative_to(path)} {sha256(file)}\n" for file in files if file.is_file())
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _of_patches(path: Path) -> str | None:
+    """Of all that latents follow from, if these are patches: their decoder may be trained while a dataset is in use."""
+    tensors, _ = open_weights(path, f"{CODEC}.")
+    patches = {key: tensor for key, tensor in tensors.items() if key.startswith("patches.")}
+    return of_tensors(patches) if patches else None

@@ -1,0 +1,234 @@
+"""Videos of people who speak -> a dataset to train with.
+
+Of each video the longest stretch that shows a face is kept: 25 frames a second, square, the face in the middle, and
+the same window for all of it. What was done is not done again; what cannot be used is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import work
+from ..config import FPS
+from ..libraries import LibraryError
+from ..sound import vocals
+from .dataset import (
+    MANIFEST,
+    Record,
+    read_record,
+    write_facts,
+    write_manifest,
+    write_record,
+)
+from .models import Models
+from .steps import Job, Settings, failed, prepare_clip
+
+log = logging.getLogger(__name__)
+
+ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv")
+
+Progress = Callable[[int, int, Record], None]  # how many clips of how many are done, and the last one's record
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Who does what: this machine's share, and how it is worked off."""
+
+    workers: int = 1  # processes; with 0 all is done in this one
+    shards: int = 1  # machines, or runs, that share the videos
+    shard: int = 0  # which of them this is
+    ray: str | None = None  # the address of a cluster, or work.LOCAL
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shard < self.shards:
+            raise ValueError(f"There is no shard {self.shard} of {self.shards}: shards count from 0.")
+
+
+def prepare(
+    videos: Sequence[Path],
+    root: Path,
+    models: Models,
+    settings: Settings | None = None,
+    shares: Shares | None = None,
+    progress: Progress = lambda done, total, record: None,
+) -> list[Record]:
+    """Prepare videos, or all in folders of them, and write the manifest; the records of this run's share."""
+    settings, shares = settings or Settings(), shares or Shares()
+    digests = models.digests()
+    facts = {"settings": asdict(settings), "models": digests}
+    jobs = [
+        Job(root.absolute(), path.absolute(), source, identify(source), _speaker(source), settings, models, digests)
+        for source, path in found(videos)
+    ]
+    mine = jobs[shares.shard :: shares.shards]
+    write_facts(root, made_by="joyhallo.data.prepare", **facts)
+    records = []
+    for record in _worked_off(mine, shares):
+        records.append(record)
+        progress(len(records), len(mine), record)
+    _join(root, jobs)
+    return sorted(records, key=lambda record: record.id)
+
+
+def _worked_off(jobs: Sequence[Job], shares: Shares) -> Iterator[Record]:
+    if shares.ray is not None:
+        return work.each_on_ray(prepare_clip, jobs, shares.ray, _lost)
+    return work.each(prepare_clip, jobs, shares.workers, _lost)
+
+
+def _lost(job: Job, reason: str) -> Record:
+    record = failed(job, reason)
+    write_record(job.root, record)
+    return record
+
+
+def _join(root: Path, jobs: Sequence[Job]) -> None:
+    """The manifest, of this share's records and of what other shares have written so far.
+
+    Whoever writes last has looked again afterwards, so that nobody's records are missing in the end.
+    """
+    written: dict[str, Record] | None = None
+    while (now := _records(root, jobs)) != written:
+        write_manifest(root, now.values())
+        written = now
+
+
+def _records(root: Path, jobs: Sequence[Job]) -> dict[str, Record]:
+    records = [(job, read_record(root, job.id)) for job in jobs]
+    return {
+        job.id: record
+        for job, record in records
+        if record is not None and record.keys.get("run") == job.key  # not what was left by other settings
+    }
+
+
+# ---- videos
+
+
+def found(places: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Videos by what they are called: their path from the folder that was given, whose name tells several apart."""
+    several = len(places) > 1
+    known: dict[str, Path] = {}
+    for place in places:
+        if not place.exists():
+            raise FileNotFoundError(f"There is no {place}.")
+        files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if _is_video(file, place))
+        base = place.parent if place.is_file() or several else place
+        for file in files:
+            known[file.relative_to(base).as_posix()] = file
+    return sorted(known.items())
+
+
+def _is_video(file: Path, base: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(base).parts)
+    return not hidden and file.suffix.lower() in ENDINGS and file.is_file()
+
+
+def identify(source: str) -> str:
+    """A name for a clip that every file system takes, and no other source has."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", source.rpartition(".")[0]).strip("_")[:40]
+    return f"{plain or 'clip'}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def _speaker(source: str) -> str:
+    """The folder of a video, if it is in one; else each is taken for another one's."""
+    return source.rpartition("/")[0] or source
+
+
+# ---- the command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    names = ("size", "expand", "lip_expand", "every", "identity", "vocals", "validation")
+    try:
+        records = prepare(
+            chosen.videos,
+            chosen.output,
+            Models(**{name: getattr(chosen, name) for name in Models.__dataclass_fields__}),
+            Settings(**{name: getattr(chosen, name) for name in names}),
+            Shares(chosen.workers, chosen.num_shards, chosen.shard, chosen.ray),
+            _show,
+        )
+    except (LibraryError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return concluded(records, chosen.output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Settings()
+    parser = argparse.ArgumentParser(
+        prog="python -m joyhallo.data.prepare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="The exit code is 0 if no clip failed and some are fit to learn from, 1 if not, 2 if nothing was done.",
+    )
+    parser.add_argument("videos", type=Path, nargs="+", help="videos, or folders of them: one for each speaker, if any")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DATASET")
+    parser.add_argument("--size", type=int, default=default.size, help="pixels of each side (default: %(default)s)")
+    models = parser.add_argument_group("models")
+    models.add_argument("--speech-encoder", dest="encoder", required=True, metavar="FOLDER", help="wav2vec2")
+    models.add_argument("--face-models", metavar="FOLDER", help="InsightFace's, which tell whose face it is")
+    models.add_argument("--landmarker", metavar="FILE", help="MediaPipe's face landmarker (.task)")
+    models.add_argument("--finders", metavar="MODULE:FUNCTION", help="makes a faces.Finders, instead of these two")
+    models.add_argument("--codec", metavar="PATH", help="autoencoder or patches: what it makes of frames is kept")
+    models.add_argument("--separator", metavar="FILE", help="Kim_Vocal_2.onnx")
+    ways = parser.add_argument_group("how")
+    ways.add_argument("--identity", choices=("recognised", "colours", "neutral"), default=default.identity)
+    ways.add_argument("--vocals", choices=vocals.MODES, default=default.vocals, help="whether to part voice from music")
+    ways.add_argument("--expand", type=float, default=default.expand, help="of the face's outline to its rectangle")
+    ways.add_argument("--lip-expand", type=float, default=default.lip_expand)
+    ways.add_argument("--every", type=int, default=default.every, help="look at each so many frames for the face")
+    ways.add_argument("--validation", type=float, default=default.validation, help="share of speakers held out")
+    shares = parser.add_argument_group("who")
+    shares.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    shares.add_argument("--num-shards", type=int, default=1, help="machines that share the videos and the output")
+    shares.add_argument("--shard", type=int, default=0, help="which of them this is, from 0")
+    shares.add_argument("--ray", nargs="?", const="auto", metavar="ADDRESS", help='of a cluster; "local": a new one')
+    return parser
+
+
+def _show(done: int, total: int, record: Record) -> None:
+    said = f"{record.length} frames" if record.status == "ok" else f"{record.status}: {record.reason}"
+    print(f"{done} of {total}  {record.source}  {said}", flush=True)
+
+
+def table(records: Iterable[Record]) -> str:
+    """A line for each clip that is not fit to learn from, and the sums."""
+    records = list(records)
+    lines = [f"{record.status:8} {record.source}: {record.reason}" for record in records if record.status != "ok"]
+    counts = Counter(record.status for record in records)
+    good = [record for record in records if record.status == "ok"]
+    frames, held = sum(record.length for record in good), sum(record.split == "validation" for record in good)
+    clips, minutes = "clip" if len(records) == 1 else "clips", frames / FPS / 60
+    lines.append(
+        f"{len(records)} {clips}: {counts['ok']} ok ({frames} frames, {minutes:.1f} minutes, {held} for validation), "
+        f"{counts['skipped']} skipped, {counts['failed']} failed"
+    )
+    return "\n".join(lines)
+
+
+def verdict(records: Iterable[Record]) -> int:
+    states = {record.status for record in records}
+    return 0 if "ok" in states and "failed" not in states else 1
+
+
+def concluded(records: Sequence[Record], output: Path) -> int:
+    """Tell how it went; the exit code."""
+    print(table(records), f"{output / MANIFEST} lists all clips.", sep="\n")
+    return verdict(records)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Diffusion in general: noise schedules, solvers, and codecs between pixels and latents."""

@@ -1,0 +1,201 @@
+"""Pixels <-> latents outside ComfyUI, for scripts, training and tests: with an autoencoder, or with one matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count, takewhile
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config import LATENT_SCALE, CodecConfig
+from ..ops import CastOps, Ops, TorchOps
+
+FRAMES_AT_ONCE = 4
+
+
+class AutoencoderCodec:
+    """Wraps a diffusers AutoencoderKL."""
+
+    def __init__(self, autoencoder: Any, config: CodecConfig | None = None):
+        self.autoencoder = autoencoder
+        self.scale = (config or CodecConfig()).scale
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        posterior = self.autoencoder.encode(self._here(pixels)).latent_dist
+        return posterior.mean * self.scale
+
+    @torch.no_grad()
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of the latents, in the units of `encode`."""
+        found = [self.autoencoder.encode(self._here(some)).latent_dist for some in pixels.split(FRAMES_AT_ONCE)]
+        mean, logvar = torch.cat([d.mean for d in found]), torch.cat([d.logvar for d in found])
+        return mean * self.scale, logvar + 2 * math.log(self.scale)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        pictures = [
+            self.autoencoder.decode(self._here(some / self.scale)).sample.float()
+            for some in latents.split(FRAMES_AT_ONCE)
+        ]
+        return (torch.cat(pictures) / 2 + 0.5).clamp(0, 1)
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.autoencoder.device, self.autoencoder.dtype)
+
+
+CERTAIN = -30.0  # logarithm of a variance: none
+ENLARGED = 2  # times, within the decoder
+PICTURES_AT_ONCE = 64
+
+
+class PatchCodec(nn.Module):
+    """Each block of 8x8 pixels as a few of its principal components: a codec that is fitted in seconds and never moves.
+
+    What it loses is detail; see `fit`. With a decoder, what can be told of it from the blocks around comes back, and
+    noise that a sampler left in the latents goes. All is computed in full precision: it is next to nothing.
+    """
+
+    def __init__(self, patches: Patches, decoder: PatchDecoder | None = None):
+        super().__init__()
+        self.patches, self.decoder = patches, decoder
+
+    @classmethod
+    def fit(cls, pictures: Tensor, channels: int, evenness: float = 0.5) -> PatchCodec:
+        """From pictures (n, 3, height, width) in -1..1, without a decoder.
+
+        `evenness`: 0 leaves the channels as strong as they are in the pictures, 1 makes all equally strong. On average
+        they have unit variance. Much of it spends the network's effort on what is hardly seen, none of it loses the
+        fine channels in noise that spares the coarse ones.
+        """
+        mean, covariance = _moments(pictures)
+        variances, basis = torch.linalg.eigh(covariance)
+        variances, basis = variances.flip(0)[:channels].clamp(min=1e-8), basis.flip(1)[:, :channels]
+        scales = variances ** (-evenness / 2)
+        scales = scales / (variances * scales**2).mean().sqrt()
+        matrices = (basis * scales).T, basis / scales
+        return cls(Patches(mean.float(), *(matrix.float().contiguous() for matrix in matrices)))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], ops: Ops = CastOps) -> PatchCodec:
+        """From what `tensors` gave: names and shapes tell all sizes."""
+        codec = cls(Patches(**{name: tensor.float() for name, tensor in _within("patches.", tensors).items()}))
+        if weights := _within("decoder.", tensors):
+            with torch.device("meta"):
+                codec.decoder = PatchDecoder(codec.channels, DecoderSizes.of(weights), ops)
+            codec.decoder.load_state_dict(weights, strict=True, assign=True)
+        return codec.requires_grad_(False).eval()
+
+    @property
+    def channels(self) -> int:
+        return len(self.patches.to_latents)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.patches.latents(pixels)
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        latents = self.encode(pixels)
+        return latents, torch.full_like(latents, CERTAIN)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        return (self.pictures(latents) / 2 + 0.5).clamp(0, 1)
+
+    def pictures(self, latents: Tensor) -> Tensor:
+        """In -1..1, or a little beyond"""
+        latents = latents.float()
+        rough = self.patches.pixels(latents)
+        return rough if self.decoder is None else rough + self.decoder(latents).float()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.state_dict())
+
+
+class Patches(nn.Module):
+    mean: Tensor  # (patch): 3 colours of 8x8 pixels
+    to_latents: Tensor  # (channels, patch)
+    to_pixels: Tensor  # (patch, channels)
+
+    def __init__(self, mean: Tensor, to_latents: Tensor, to_pixels: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("to_latents", to_latents)
+        self.register_buffer("to_pixels", to_pixels)
+
+    def latents(self, pixels: Tensor) -> Tensor:
+        blocks = F.pixel_unshuffle(pixels.float(), LATENT_SCALE) - self.mean.to(pixels.device)[:, None, None]
+        return F.conv2d(blocks, self.to_latents.to(pixels.device)[..., None, None])
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """latents: in full precision"""
+        matrix, mean = self.to_pixels.to(latents.device), self.mean.to(latents.device)
+        return F.pixel_shuffle(F.conv2d(latents, matrix[..., None, None], mean), LATENT_SCALE)
+
+
+@dataclass(frozen=True)
+class DecoderSizes:
+    width: int = 96  # channels at the latents' size
+    blocks: int = 3
+    fine: int = 32  # channels at twice that size
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> DecoderSizes:
+        blocks = takewhile(lambda block: f"blocks.{block}.first.weight" in weights, count())
+        return cls(len(weights["enter.weight"]), sum(1 for _ in blocks), weights["leave.weight"].shape[1])
+
+
+class PatchDecoder(nn.Module):
+    """What is added to the picture that the patches make.
+
+    Nearly all of the work is done at the latents' size. ComfyUI tells VAEs by names of their tensors; it must not find
+    any that it knows here.
+    """
+
+    def __init__(self, channels: int, sizes: DecoderSizes, ops: Ops = TorchOps):
+        super().__init__()
+        self.enter = ops.Conv2d(channels, sizes.width, 3, padding=1)
+        self.blocks = nn.ModuleList(Residual(sizes.width, ops) for _ in range(sizes.blocks))
+        self.enlarge = ops.Conv2d(sizes.width, ENLARGED**2 * sizes.fine, 3, padding=1)
+        self.smooth = Residual(sizes.fine, ops)
+        self.leave = ops.Conv2d(sizes.fine, 3 * (LATENT_SCALE // ENLARGED) ** 2, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.enter(latents)
+        for block in self.blocks:
+            x = block(x)
+        x = self.smooth(F.pixel_shuffle(self.enlarge(F.silu(x)), ENLARGED))
+        return F.pixel_shuffle(self.leave(F.silu(x)), LATENT_SCALE // ENLARGED)
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int, ops: Ops):
+        super().__init__()
+        self.first = ops.Conv2d(width, width, 3, padding=1)
+        self.second = ops.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.silu(self.first(F.silu(x))))
+
+
+def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _moments(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of all blocks in double precision, a few pictures at a time."""
+    parts = [_blocks(some) for some in pictures.split(PICTURES_AT_ONCE)]
+    total = sum(len(part) for part in parts)
+    mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / total
+    apart = (part.double() - mean for part in parts)
+    return mean, torch.stack([part.T @ part for part in apart]).sum(0) / total
+
+
+def _blocks(pictures: Tensor) -> Tensor:
+    """(n, 3, height, width) -> (blocks, patch)"""
+    return F.pixel_unshuffle(pictures, LATENT_SCALE).movedim(1, -1).flatten(0, 2)

@@ -1,0 +1,83 @@
+"""The noise schedule, steps over it, that of DDIM (arXiv 2010.02502), and the velocity parameterisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..config import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class Step:
+    """One denoising step from noise level `sigma` to `next_sigma`; alpha**2 + sigma**2 = 1."""
+
+    timestep: int
+    alpha: float
+    sigma: float
+    next_alpha: float
+    next_sigma: float
+
+    def clean(self, x: Tensor, v: Tensor) -> Tensor:
+        """The picture that the velocity v points at from the noisy x."""
+        return self.alpha * x - self.sigma * v
+
+    def velocity(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """What points from this picture in this noise at the picture."""
+        return self.alpha * noise - self.sigma * clean
+
+    def advance(self, x: Tensor, v: Tensor) -> Tensor:
+        noise = self.alpha * v + self.sigma * x
+        return self.next_alpha * self.clean(x, v) + self.next_sigma * noise
+
+
+class Schedule:
+    def __init__(self, config: ScheduleConfig | None = None):
+        self.config = config or ScheduleConfig()
+        self.betas = _betas(self.config)
+        self.alphas_cumprod = torch.cumprod(1.0 - self.betas, dim=0)
+
+    def timesteps(self, steps: int) -> list[int]:
+        """ "Trailing" spacing: from the noisiest level downwards, the last one short of zero."""
+        total = self.config.train_steps
+        if not 1 <= steps <= total:
+            raise ValueError(f"{steps} sampling steps asked for; choose between 1 and {total}.")
+        return [round(total - i * total / steps) - 1 for i in range(steps)]
+
+    def ddim(self, steps: int) -> list[Step]:
+        timesteps = self.timesteps(steps)
+        # A step ends at t - floor(T/n), which is not always the next timestep of the list, nor always zero noise.
+        stride = self.config.train_steps // steps
+        return [
+            Step(t, *self._levels(t), *(self._levels(t - stride) if t >= stride else (1.0, 0.0))) for t in timesteps
+        ]
+
+    def chain(self, steps: int) -> list[Step]:
+        """Steps without a gap, as solvers that remember need them: each ends where the next begins, the last clean."""
+        levels = [self._levels(t) for t in self.timesteps(steps)]
+        ends = [*levels[1:], (1.0, 0.0)]
+        return [Step(t, *here, *end) for t, here, end in zip(self.timesteps(steps), levels, ends, strict=True)]
+
+    def _levels(self, timestep: int) -> tuple[float, float]:
+        kept = float(self.alphas_cumprod[timestep])
+        return kept**0.5, (1.0 - kept) ** 0.5
+
+
+def _betas(config: ScheduleConfig) -> Tensor:
+    if config.beta_schedule == "linear":
+        betas = torch.linspace(config.beta_start, config.beta_end, config.train_steps)
+    elif config.beta_schedule == "scaled_linear":
+        betas = torch.linspace(config.beta_start**0.5, config.beta_end**0.5, config.train_steps) ** 2
+    else:
+        raise ValueError(f"Unknown beta schedule {config.beta_schedule!r}; known are 'linear' and 'scaled_linear'.")
+    return _rescale_to_zero_snr(betas) if config.zero_terminal_snr else betas
+
+
+def _rescale_to_zero_snr(betas: Tensor) -> Tensor:
+    """Algorithm 1 of arXiv 2305.08891: the last level becomes pure noise, the first stays."""
+    roots = torch.cumprod(1.0 - betas, dim=0).sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    kept = ((roots - last) * (first / (first - last))) ** 2
+    return 1.0 - torch.cat([kept[:1], kept[1:] / kept[:-1]])

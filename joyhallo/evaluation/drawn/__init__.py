@@ -1,0 +1,1 @@
+"""Whether a model of drawn people speaks, measured against the known truth."""

@@ -1,0 +1,366 @@
+"""Which part of a picture the model sees, and how its frames go back into the whole picture. Nothing is stretched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from .boxes import Box, Picture, Points, Size, whole
+from .regions import Mask, resized
+
+SMALLEST_FACE, FACE, LARGEST_FACE = 0.5, 0.6, 0.7  # longest side of the face over the side of the frame
+CROPPED_AT_MOST = 0.1  # of a side, where a picture is used as it is
+MULTIPLE = 64  # sides the networks take
+FEATHER = 0.08  # of the window's shortest side
+STILL = 0.1  # change of brightness, in 0..1, from which on a place counts as moved
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A window of a picture, seen at another size. Windows have whole pixels and may reach beyond the borders."""
+
+    picture: Size
+    window: Box
+    size: Size
+
+    @property
+    def inside(self) -> Box:
+        return self.window.within(whole(self.picture))
+
+    @property
+    def seen(self) -> Size:
+        """Of the window, in the picture's pixels."""
+        return int(self.window.width), int(self.window.height)
+
+    def at(self, size: Size) -> Frame:
+        """The same window at another size."""
+        _check_size(size)
+        (width, height), (across, down) = self.seen, size
+        if abs(width * down - height * across) > max(size):  # both sides of a window are rounded
+            raise ValueError(
+                f"The window of {width}x{height} pixels would have to be stretched to frames of {across}x{down}; "
+                "choose frames of its shape, or prepare the portrait for theirs."
+            )
+        return replace(self, size=size)
+
+
+# ---- any picture -> 8-bit RGB
+
+
+def as_picture(image: Any, background: tuple[int, int, int] = (255, 255, 255)) -> Picture:
+    """A PIL image, an array or a tensor -> (height, width, 3) in 0..255.
+
+    PIL images are turned as their EXIF data says. Arrays and tensors are (height, width[, channels]), a batch of one
+    may stand before; floats are in 0..1. What is transparent shows the background.
+    """
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        array = _pixels_of(image)
+    else:
+        array = _in_bytes(_single(_numbers_of(image)))
+    if not array.shape[0] or not array.shape[1]:
+        raise ValueError(f"The picture has the shape {array.shape}: nothing is in it; load another one.")
+    return _composited(array, background)
+
+
+def as_mask(mask: Any) -> Mask:
+    """A mask (height, width) in any of the forms that a picture may have -> 0..255; the brightest channel counts."""
+    shape = tuple(getattr(mask, "shape", ()))
+    if len(shape) == 3 and shape[0] > 1 and shape[2] > 4:
+        raise ValueError(f"{shape[0]} masks were given where one is needed; pick one of the batch.")
+    return as_picture(mask).max(2)
+
+
+def _pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion to 8 bits cuts these off at 255
+        values = np.asarray(image)
+        if values.dtype.kind == "f" and values.max(initial=0) <= 1:
+            return _in_bytes(values[..., None])
+        return (values.clip(0, 65535) / (257 if values.max(initial=0) > 255 else 1)).round().astype(np.uint8)[..., None]
+    if image.mode == "La":  # Pillow takes no other way out of premultiplied grey
+        image = image.convert("LA")
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
+    return np.array(image.convert("RGBA" if transparent else "RGB"))
+
+
+def _numbers_of(image: Any) -> NDArray[Any]:
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        return (image.float() if image.is_floating_point() else image).numpy()
+    return np.asarray(image)
+
+
+def _single(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 4:
+        if len(array) != 1:
+            raise ValueError(
+                f"{len(array)} pictures, as of a video, were given where one is needed; pick one of the batch, in "
+                "ComfyUI with the node ImageFromBatch."
+            )
+        array = array[0]
+    elif array.ndim == 3 and array.shape[0] == 1 and array.shape[2] > 4:  # a batch of one mask
+        array = array[0]
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or not 1 <= array.shape[2] <= 4:
+        raise ValueError(
+            f"The picture has the shape {array.shape}; expected (height, width) or (height, width, channels) with 1 to "
+            "4 channels, the channels last."
+        )
+    return array
+
+
+def _in_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return (array / 257).round().astype(np.uint8)
+    if array.dtype.kind != "f":
+        raise ValueError(f"The picture holds {array.dtype} numbers; give 8 or 16 bits without sign, or floats in 0..1.")
+    if not np.isfinite(array).all():
+        raise ValueError("The picture holds values that are not numbers; check what produced it.")
+    if array.size and (array.min() < -0.25 or array.max() > 1.5):
+        raise ValueError(
+            f"The picture holds values from {array.min():.2f} to {array.max():.2f}; floats must be in 0..1: scale them."
+        )
+    return (array.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _composited(array: NDArray[np.uint8], background: tuple[int, int, int]) -> Picture:
+    channels = array.shape[2]
+    color = np.repeat(array[..., :1], 3, 2) if channels < 3 else array[..., :3]
+    if channels in (1, 3):
+        return np.array(color)
+    opaque = array[..., -1:] / 255
+    return (color * opaque + np.array(background) * (1 - opaque)).round().astype(np.uint8)
+
+
+# ---- choosing the window
+
+
+def frame_face(picture: Size, face: Box, size: Size = (512, 512)) -> Frame:
+    """A window around the face, which takes 50 to 70 % of the window's shorter side.
+
+    A picture of the right shape where it does so already is left alone. Otherwise the window is moved, and made as
+    tight as may be, to stay within the picture; only a face too large for that gets a border.
+    """
+    _check_size(size)
+    shape = _shape(picture, size)
+    if shape == picture and SMALLEST_FACE <= face.longest / min(picture) <= LARGEST_FACE:
+        return Frame(picture, whole(picture), size)
+    shorter = max(2, round(face.longest / FACE))
+    if shorter > min(shape):
+        shorter = max(min(shape), math.ceil(face.longest / LARGEST_FACE))
+    width, height = (round(side * shorter / min(size)) for side in size)
+    x, y = face.center
+    left, top = _placed(x, width, picture[0]), _placed(y, height, picture[1])
+    return Frame(picture, Box(left, top, left + width, top + height), size)
+
+
+def _shape(picture: Size, size: Size) -> Size:
+    """The largest window of the size's shape in the picture."""
+    scale = min(picture[0] / size[0], picture[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _placed(center: float, length: int, limit: int) -> int:
+    """Where a window starts that is centred if the picture allows it: not beyond a border that it can avoid."""
+    start = round(center - length / 2)
+    low, high = min(0, limit - length), max(0, limit - length)
+    return min(max(start, low), high)
+
+
+def frame_whole(picture: Size, size: Size) -> Frame:
+    """The picture as it is, less what the shape asked for does not hold: a few per cent of one side at most."""
+    _check_size(size)
+    width, height = picture
+    window = _shape(picture, size)
+    if min(window[0] / width, window[1] / height) < 1 - CROPPED_AT_MOST:
+        near = fitting(picture, max(size))
+        raise ValueError(
+            f"The whole picture is {width}x{height} pixels, and frames of {size[0]}x{size[1]} would stretch or cut it; "
+            f"let the face be framed, crop the picture to their shape, or choose frames of {near[0]}x{near[1]}."
+        )
+    left, top = (width - window[0]) // 2, (height - window[1]) // 2
+    return Frame(picture, Box(left, top, left + window[0], top + window[1]), size)
+
+
+def fitting(picture: Size, longest: int) -> Size:
+    """The size nearest to the picture's shape that the networks take."""
+    scale = longest / max(picture)
+    width, height = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in picture)
+    return width, height
+
+
+def _check_size(size: Size) -> None:
+    if any(side < MULTIPLE or side % MULTIPLE for side in size):
+        width, height = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in size)
+        raise ValueError(
+            f"Frames of {size[0]}x{size[1]} were asked for, but sides must be multiples of {MULTIPLE}; choose "
+            f"{width}x{height}, say."
+        )
+
+
+# ---- through the window and back
+
+
+def cut(picture: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    """The window of a picture or of a mask, in the picture's pixels; the border is repeated beyond it."""
+    if picture.shape[1::-1] != frame.picture:
+        found = "x".join(map(str, picture.shape[1::-1]))
+        raise ValueError(f"The frame belongs to a picture of {frame.picture[0]}x{frame.picture[1]}, not of {found}.")
+    rows = np.arange(frame.window.top, frame.window.bottom).clip(0, picture.shape[0] - 1).astype(int)
+    columns = np.arange(frame.window.left, frame.window.right).clip(0, picture.shape[1] - 1).astype(int)
+    return picture[rows[:, None], columns]
+
+
+def in_window(points: Points, frame: Frame) -> Points:
+    return points - np.array([frame.window.left, frame.window.top])
+
+
+def paste(
+    frames: Tensor,
+    picture: Picture,
+    frame: Frame,
+    onto: Tensor | None = None,
+    clear_of: Sequence[Box] = (),
+    face: Box | None = None,
+) -> Tensor:
+    """Frames (n, 3, height, width) in 0..1 put back into the picture -> (n, 3, picture height, picture width).
+
+    The seam is feathered, except where it is the picture's own border, and each frame's colours are shifted to agree
+    with the picture along it. Where nothing moved, the picture's finer detail is kept.
+
+    onto (n, 3, picture height, picture width): what is around the window instead of the picture, someone else's video
+    of it. clear_of: other faces, which are left to what is around: the frames end half-way between these and their
+    own `face`, in the middle of the window if it is not given.
+    """
+    if tuple(frames.shape[1:]) != (3, *frame.size[::-1]):
+        raise ValueError(
+            f"The frames have the shape {tuple(frames.shape)}; this window gives (n, 3, {frame.size[1]}, "
+            f"{frame.size[0]})."
+        )
+    frames = frames.float()
+    result = _around(frames, picture, onto)
+    there, here = frame.inside.slices, frame.inside.moved(-frame.window.left, -frame.window.top).slices
+    enlarged = _enlarged(_recolored(frames, picture, frame), cut(picture, frame))
+    place, weight = result[(..., *there)], feather(frame)
+    for other in clear_of:
+        weight = weight * half(frame, face or _middle(frame.window), other)
+    place += weight.to(frames)[here] * (enlarged[(..., *here)].clamp(0, 1) - place)
+    return result
+
+
+def _around(frames: Tensor, picture: Picture, onto: Tensor | None) -> Tensor:
+    if onto is None:
+        return _as_tensor(picture, frames).expand(len(frames), -1, -1, -1).clone()
+    expected = (len(frames), 3, *picture.shape[:2])
+    if tuple(onto.shape) != expected:
+        raise ValueError(
+            f"The background has the shape {tuple(onto.shape)}, but {expected} is needed: as many frames, as large as "
+            "the picture that the face was found in."
+        )
+    return onto.to(frames, copy=True)
+
+
+def _middle(window: Box) -> Box:
+    margin = (1 - FACE) / 2
+    return Box(
+        window.left + margin * window.width,
+        window.top + margin * window.height,
+        window.right - margin * window.width,
+        window.bottom - margin * window.height,
+    )
+
+
+def half(frame: Frame, own: Box, other: Box) -> Tensor:
+    """Weight over the window (height, width): 1 on one's own side of the middle between two faces, 0 beyond it."""
+    window = frame.window
+    gap, side_by_side = max(
+        (max(other.left - own.right, own.left - other.right), True),
+        (max(other.top - own.bottom, own.top - other.bottom), False),
+    )
+    if side_by_side:
+        places, mine, theirs = (
+            window.left + torch.arange(window.width),
+            (own.left, own.right),
+            (other.left, other.right),
+        )
+    else:
+        places, mine, theirs = (
+            window.top + torch.arange(window.height),
+            (own.top, own.bottom),
+            (other.top, other.bottom),
+        )
+    after = sum(theirs) > sum(mine)
+    middle = (max(mine[0], theirs[0]) + min(mine[1], theirs[1])) / 2
+    width = min(max(1.0, gap), max(1.0, FEATHER * min(window.width, window.height)))
+    distance = (middle - places - 0.5) if after else (places + 0.5 - middle)
+    ramp = 0.5 - 0.5 * torch.cos(torch.pi * (0.5 + distance / width).clamp(0, 1))
+    return ramp.expand(int(window.height), -1) if side_by_side else ramp[:, None].expand(-1, int(window.width))
+
+
+def _recolored(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:
+    """Each frame's channels shifted to agree with the picture along the seam."""
+    seam = _sized(feather(frame)[None, None].to(frames), (frame.size[1], frame.size[0]))[0, 0]
+    seam = (seam > 0.01) & (seam < 0.99)
+    if not seam.any():
+        return frames
+    before = _as_tensor(resized(cut(picture, frame), frame.size), frames)
+    # The median forgives what moved there.
+    return frames - (frames - before)[..., seam].median(-1).values[..., None, None]
+
+
+def _enlarged(frames: Tensor, seen: Picture) -> Tensor:
+    """Frames at the window's own size, with the finer detail of what the window showed where nothing moved."""
+    shape = (seen.shape[0], seen.shape[1])
+    before = _as_tensor(resized(seen, (frames.shape[3], frames.shape[2])), frames)
+    detail = _as_tensor(seen, frames) - _sized(before, shape)
+    return _sized(frames, shape) + _sized(stillness(frames, before), shape) * detail
+
+
+def stillness(frames: Tensor, before: Tensor) -> Tensor:
+    """1 where a frame shows what the portrait showed, 0 where it moved: (n, 1, height / 8, width / 8)."""
+    change = F.max_pool2d((frames - before).abs().amax(1, keepdim=True), 8)
+    change = F.avg_pool2d(F.max_pool2d(change, 3, 1, 1), 3, 1, 1, count_include_pad=False)
+    return (1 - change / STILL).clamp(0, 1)
+
+
+def feather(frame: Frame) -> Tensor:
+    """Weight of the frames over the window (height, width): 1, falling smoothly to 0 at seams."""
+    window, inside = frame.window, frame.inside
+    width = max(1.0, FEATHER * min(window.width, window.height))
+    across = _ramp(int(window.width), width, inside.left > 0, inside.right < frame.picture[0])
+    down = _ramp(int(window.height), width, inside.top > 0, inside.bottom < frame.picture[1])
+    return down[:, None] * across
+
+
+def _ramp(length: int, width: float, at_start: bool, at_end: bool) -> Tensor:
+    distance = torch.arange(length) + 0.5
+    nearest = torch.full((length,), width)
+    if at_start:
+        nearest = torch.minimum(nearest, distance)
+    if at_end:
+        nearest = torch.minimum(nearest, distance.flip(0))
+    return 0.5 - 0.5 * torch.cos(torch.pi * nearest / width)
+
+
+def _as_tensor(picture: Picture, like: Tensor) -> Tensor:
+    return torch.from_numpy(picture).to(like.device).permute(2, 0, 1)[None].to(like.dtype) / 255
+
+
+def _sized(pictures: Tensor, shape: tuple[int, int]) -> Tensor:
+    if pictures.shape[2:] == shape:
+        return pictures
+    return F.interpolate(pictures, shape, mode="bilinear", antialias=True)

@@ -1,0 +1,466 @@
+"""One face of a picture: where it is, whose it is, and the mesh of its outline and lips.
+
+InsightFace finds the faces and recognises them, MediaPipe lays the mesh. One face is chosen once, and MediaPipe looks
+at its surroundings alone, so that the two cannot mean different people.
+
+InsightFace's model files are licensed for non-commercial research only, whatever the licence of this code.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..libraries import LibraryError, brief, library
+from .boxes import Box, Picture, Points, Size, around, whole
+from .regions import OUTLINE, Mask
+
+log = logging.getLogger(__name__)
+
+Choice = Literal["auto", "largest"] | int | Box | Mask
+
+DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
+TASK = "face_landmarker_v2_with_blendshapes.task"
+LICENCE = "InsightFace's models are for non-commercial research only"
+INSIGHTFACE = ("Recognising a face", "or choose the neutral identity.")
+MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
+DETECTION_SIZE = (640, 640)
+MESH_POINTS = 468  # the least; 478 with the irises
+OVERLAP = 0.2  # between a mesh and the face it was looked for at
+CLEARLY_LARGER = 1.5  # area of the largest face over that of the next
+NARROWEST = 100  # longest over shortest side of a picture
+MOST_FACES = 10  # that MediaPipe looks for in one picture
+
+# Points of the mesh that stand for what the detector marks: eyes, nose, corners of the mouth.
+MESH_MARKS = ((33, 133), (362, 263), (1,), (61,), (291,))
+
+
+class FaceError(ValueError):
+    """The picture's faces are not what is needed; the message says what was found and what to do."""
+
+
+class Undecided(FaceError):
+    """There are faces, but which one is meant cannot be told."""
+
+    def __init__(self, message: str, boxes: Sequence[Box]):
+        super().__init__(message)
+        self.boxes = boxes  # from left to right
+
+
+@dataclass(frozen=True)
+class Face:
+    box: Box
+    score: float = 1.0
+    marks: Points | None = None  # (5, 2): eyes, nose, corners of the mouth, from the picture's left
+    identity: NDArray[np.float32] | None = None  # (512): the recogniser's output, of any length
+    mesh: Points | None = None  # (468 or 478, 2)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What counts as a usable face."""
+
+    smallest: int = 48  # pixels of its longest side
+    visible: float = 0.9  # share of its box in the picture
+    turned: float = 0.6  # how far the nose may lie off the middle of the eyes, over their distance
+
+
+# ---- InsightFace
+
+
+class InsightFace:
+    """Boxes and identities of all faces. Runs on the CPU: a picture is looked at once per clip."""
+
+    def __init__(self, folder: str | Path):
+        """folder: with JoyHallo's files of the antelopev2 set, or with them in `models` or `antelopev2`."""
+        models = _models_in(Path(folder))
+        insightface = library("insightface.app", *INSIGHTFACE)
+        # A name that is a folder works in every version; with an empty one 2.1 would look in the current directory.
+        path = os.path.abspath(models)
+        with _printing_to_log():
+            try:
+                self.analysis = insightface.FaceAnalysis(
+                    name=path,
+                    root=os.path.dirname(path),
+                    allowed_modules=["detection", "recognition"],
+                    providers=["CPUExecutionProvider"],
+                )
+                self.analysis.prepare(ctx_id=-1, det_size=DETECTION_SIZE)
+            except Exception as error:  # protobuf, onnxruntime and assertion errors of a damaged file
+                raise LibraryError(
+                    f"The face models in {path} cannot be read ({brief(error)}); download {DETECTOR} and {RECOGNISER} "
+                    f"again. {LICENCE}."
+                ) from error
+        if "recognition" not in self.analysis.models:
+            raise LibraryError(f"{path}/{RECOGNISER} is not a face recogniser; download it again. {LICENCE}.")
+
+    def faces(self, picture: Picture) -> list[Face]:
+        """From left to right. A face that fills the picture is found at the second look, with a border around."""
+        check_shape(picture)
+        found = self._look(picture)
+        if not found:
+            border = max(picture.shape[:2]) // 2
+            padded = np.pad(picture, ((border, border), (border, border), (0, 0)), "constant", constant_values=127)
+            found = [_moved(face, -border) for face in self._look(padded)]
+        return sorted(found, key=lambda face: face.box.center)
+
+    def _look(self, picture: Picture) -> list[Face]:
+        faces = self.analysis.get(np.ascontiguousarray(picture[..., ::-1]))
+        return [
+            Face(Box(*map(float, face.bbox)), float(face.det_score), face.kps, np.asarray(face.embedding, np.float32))
+            for face in faces
+        ]
+
+
+def _moved(face: Face, by: int) -> Face:
+    marks = None if face.marks is None else face.marks + by
+    return Face(face.box.moved(by, by), face.score, marks, face.identity)
+
+
+def _models_in(folder: Path) -> Path:
+    for place in (folder, folder / "models", folder / "antelopev2", folder / "models" / "antelopev2"):
+        if (place / DETECTOR).is_file() and (place / RECOGNISER).is_file():
+            return place
+    found = sorted(path.name for path in folder.glob("**/*.onnx")) if folder.is_dir() else []
+    raise LibraryError(
+        f"{folder} should hold {DETECTOR} and {RECOGNISER}, but {_listed(found, 'no .onnx file')} was found; take them "
+        f"from InsightFace's antelopev2 set or from face_analysis/models of JoyHallo's weights. Other recognisers "
+        f"speak of identity in terms that this model does not know. {LICENCE}."
+    )
+
+
+# ---- MediaPipe
+
+
+class FaceMesh:
+    """MediaPipe's face landmarker."""
+
+    def __init__(self, task: str | Path):
+        """task: face_landmarker.task or face_landmarker_v2_with_blendshapes.task."""
+        if not Path(task).is_file():
+            raise LibraryError(
+                f"There is no {task}; take {TASK} from face_analysis/models of JoyHallo's weights, or MediaPipe's "
+                "face_landmarker.task."
+            )
+        self.task = Path(task).read_bytes()  # by content: MediaPipe cannot open every path on Windows
+        self._kept: Any = None
+
+    @contextmanager
+    def at_work(self) -> Iterator[FaceMesh]:
+        """For many pictures in a row: what MediaPipe makes for the first is kept until the end."""
+        try:
+            landmarker = self._landmarker(MOST_FACES)
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        with landmarker as self._kept:
+            try:
+                yield self
+            finally:
+                self._kept = None
+
+    def mesh(self, picture: Picture, box: Box) -> Points:
+        """Of the face in the box, in the picture's pixels."""
+        for window in (_around(box, picture), whole(_size(picture))):
+            found = [(box.overlap(outline_box(mesh)), mesh) for mesh in self.meshes(picture, window)]
+            overlap, mesh = max(found, key=lambda pair: pair[0], default=(0.0, None))
+            if mesh is not None and overlap >= OVERLAP:
+                return mesh
+        raise FaceError(
+            f"A face of {box} was found, but not the outline of its face and lips; use a picture where it is larger, "
+            "sharper and not covered, or give masks for face and lips."
+        )
+
+    def meshes(self, picture: Picture, window: Box | None = None, most: int = MOST_FACES) -> list[Points]:
+        check_shape(picture)
+        window = window or whole(_size(picture))
+        left, top, right, bottom = map(int, (window.left, window.top, window.right, window.bottom))
+        part = np.ascontiguousarray(picture[top:bottom, left:right])
+        found = self._look(part, most)
+        return [mesh * (right - left, bottom - top) + (left, top) for mesh in found]
+
+    def anywhere(self, picture: Picture) -> list[Points]:
+        """MediaPipe overlooks faces of less than a seventh of what it sees: if there are none, parts are looked at."""
+        found = self.meshes(picture)
+        if found:
+            return found
+        seen = [(part, mesh) for part in _parts(picture) for mesh in self.meshes(picture, part)]
+        seen.sort(key=lambda one: -_covered_share(outline_box(one[1]), one[0], _size(picture)))
+        for _, mesh in seen:  # each where it is seen as a whole, if it is
+            if all(outline_box(mesh).overlap(outline_box(other)) < OVERLAP for other in found):
+                found.append(mesh)
+        return found
+
+    def _look(self, picture: Picture, most: int) -> list[Points]:
+        mediapipe = library("mediapipe", *MEDIAPIPE)
+        try:
+            # Closed here and now: a landmarker that the garbage collector finds may wait for itself for ever.
+            with nullcontext(self._kept) if self._kept and most == MOST_FACES else self._landmarker(most) as landmarker:
+                image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
+                faces = landmarker.detect(image).face_landmarks
+        except (RuntimeError, ValueError) as error:
+            raise _cannot_run(error) from error
+        return [np.array([(point.x, point.y) for point in face]) for face in faces]
+
+    def _landmarker(self, most: int) -> Any:
+        mediapipe = library("mediapipe", *MEDIAPIPE)
+        vision = library("mediapipe.tasks.python.vision", *MEDIAPIPE)
+        options = vision.FaceLandmarkerOptions(
+            base_options=mediapipe.tasks.BaseOptions(model_asset_buffer=self.task),
+            running_mode=vision.RunningMode.IMAGE,
+            num_faces=most,
+        )
+        return vision.FaceLandmarker.create_from_options(options)
+
+
+def _cannot_run(error: Exception) -> LibraryError:
+    return LibraryError(f"MediaPipe cannot run the face landmarker ({brief(error)}); download the .task file again.")
+
+
+def _around(box: Box, picture: Picture) -> Box:
+    """Twice the face: what the landmarker's own detector finds best."""
+    (x, y), half = box.center, max(8, round(box.longest))
+    return Box(round(x) - half, round(y) - half, round(x) + half, round(y) + half).within(whole(_size(picture)))
+
+
+def _parts(picture: Picture) -> list[Box]:
+    """Squares of half the picture's shorter side; of neighbours, half is common."""
+    width, height = _size(picture)
+    side = max(16, min(width, height) // 2)
+    starts = [[*range(0, length - side, max(1, side // 2)), max(0, length - side)] for length in (width, height)]
+    return [Box(x, y, x + side, y + side).within(whole((width, height))) for y in starts[1] for x in starts[0]]
+
+
+# ---- both
+
+
+@dataclass(frozen=True)
+class Finders:
+    """What finds faces; either may be missing where its work is done by hand."""
+
+    detector: InsightFace | None = None
+    landmarker: FaceMesh | None = None
+
+
+class FaceModels:
+    """Finders of which each is loaded when it is first needed, and kept: a library that nothing needs may be broken."""
+
+    def __init__(self, folder: str | Path | None = None, task: str | Path | None = None):
+        """folder: of the InsightFace models; task: MediaPipe's face landmarker. See InsightFace and FaceMesh."""
+        self.folder, self.task = folder, task
+
+    @cached_property
+    def detector(self) -> InsightFace | None:
+        return None if self.folder is None else InsightFace(self.folder)
+
+    @cached_property
+    def landmarker(self) -> FaceMesh | None:
+        return None if self.task is None else FaceMesh(self.task)
+
+
+# ---- meshes from elsewhere
+
+
+def as_meshes(points: Any, size: Size) -> list[Points]:
+    """Face meshes that someone else found, in pixels: (468 or 478, 2 or more) of one face, several of these, or
+    ComfyUI's FACE_LANDMARKS."""
+    if isinstance(points, Mapping):
+        return meshes_from_comfyui(points, size)
+    array = _array_of(points)
+    if not array.size:
+        return []
+    return [as_mesh(mesh, size) for mesh in (array if array.ndim == 3 else array[None])]
+
+
+def as_mesh(points: Any, size: Size) -> Points:
+    """The points of one face."""
+    mesh = _array_of(points)
+    if mesh.ndim != 2 or len(mesh) < MESH_POINTS or mesh.shape[1] < 2:
+        raise FaceError(
+            f"Face landmarks of the shape {mesh.shape} were given; expected the 468 or 478 points (x, y) of "
+            "MediaPipe's face mesh."
+        )
+    mesh = mesh[:, :2]
+    if not np.isfinite(mesh).all():
+        raise FaceError("The face landmarks hold values that are not numbers; check what produced them.")
+    box = outline_box(mesh)
+    if box.longest <= 2 < max(size):
+        raise FaceError(
+            "The face landmarks span less than 2 pixels; give them in pixels, not as shares of the picture."
+        )
+    if box.within(whole(size)).area == 0:
+        raise FaceError(
+            f"The face landmarks lie at {box}, outside of the picture of {size[0]}x{size[1]}; give those of this "
+            "picture."
+        )
+    return mesh
+
+
+def _array_of(points: Any) -> NDArray[np.float64]:
+    try:
+        return np.asarray(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise FaceError(
+            f"The face landmarks are a {type(points).__name__} that holds no points; expected the 468 or 478 points "
+            "(x, y) of MediaPipe's face mesh."
+        ) from error
+
+
+def meshes_from_comfyui(landmarks: Mapping[str, Any], size: Size) -> list[Points]:
+    """From the FACE_LANDMARKS that ComfyUI's own MediaPipe Face Landmarker gives for one picture."""
+    try:
+        frames, (height, width) = landmarks["frames"], landmarks["image_size"]
+        found = [face["landmarks_xy"] for frame in frames for face in frame]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FaceError(
+            f"These face landmarks are of an unknown make ({brief(error)}); expected the output of ComfyUI's MediaPipe "
+            "Face Landmarker."
+        ) from error
+    if len(frames) > 1:
+        raise FaceError(
+            f"The face landmarks are those of {len(frames)} pictures; connect the one picture that shall speak to the "
+            "landmarker, too."
+        )
+    if (width, height) != size:
+        raise FaceError(
+            f"The face landmarks were found in a picture of {width}x{height}, but this one has {size[0]}x{size[1]}; "
+            "connect the same picture to both."
+        )
+    return [as_mesh(face, size) for face in found]
+
+
+def face_of(mesh: Points) -> Face:
+    marks = np.stack([mesh[list(points)].mean(0) for points in MESH_MARKS])
+    return Face(outline_box(mesh), marks=marks, mesh=mesh)
+
+
+def outline_box(mesh: Points) -> Box:
+    return around(mesh[list(OUTLINE)])
+
+
+# ---- one face
+
+
+def choose(faces: Sequence[Face], choice: Choice, size: Size) -> Face:
+    """One of the faces, which come from left to right.
+
+    "auto" takes the only one, or one that is clearly the largest; "largest" the largest in any case; a number counts
+    from the left, from 0; a box or a mask tells where it is.
+    """
+    if not faces:
+        raise FaceError(
+            f"No face was found in this picture of {size[0]}x{size[1]}; use one that shows a face from the front, "
+            "upright and sharp. For a drawing, give masks for face and lips and choose the neutral identity."
+        )
+    if isinstance(choice, str):
+        return _largest(faces, choice)
+    if isinstance(choice, (Box, np.ndarray)):
+        return _at(faces, choice, size)
+    if not 0 <= choice < len(faces):
+        raise FaceError(f"Face {choice} was asked for, but {_enumerated(faces)}; numbers count from the left, from 0.")
+    return faces[choice]
+
+
+def _largest(faces: Sequence[Face], choice: str) -> Face:
+    if choice not in ("auto", "largest"):
+        raise FaceError(f"{choice!r} is no way to choose a face; give auto, largest, a number, a box or a mask.")
+    ordered = sorted(faces, key=lambda face: -face.box.area)  # stable: the left one of two alike
+    if choice == "auto" and len(ordered) > 1 and ordered[0].box.area < CLEARLY_LARGER * ordered[1].box.area:
+        raise FaceError(
+            f"{_enumerated(faces)}, and none is clearly the largest; choose one by its number, draw a mask over it, or "
+            'ask for "largest".'
+        )
+    return ordered[0]
+
+
+def _at(faces: Sequence[Face], where: Box | Mask, size: Size) -> Face:
+    """The face of which most is covered."""
+    shares = [_covered_share(face.box.within(whole(size)), where, size) for face in faces]
+    order = sorted(range(len(faces)), key=lambda i: -shares[i])
+    if shares[order[0]] < 0.01:
+        raise FaceError(f"{_enumerated(faces)}, but none where the box or mask is; move it onto a face.")
+    if len(order) > 1 and shares[order[1]] > shares[order[0]] / 2:
+        raise FaceError(
+            f"{_enumerated(faces)}, and the box or mask covers more than one; make it cover one alone, or "
+            "choose one by its number."
+        )
+    return faces[order[0]]
+
+
+def _covered_share(box: Box, where: Box | Mask, size: Size) -> float:
+    if box.area == 0:
+        return 0.0
+    if isinstance(where, Box):
+        return box.within(where).area / box.area
+    mask = where if where.shape[::-1] == size else np.array(Image.fromarray(where).resize(size))
+    part = mask[int(box.top) : int(np.ceil(box.bottom)), int(box.left) : int(np.ceil(box.right))]
+    return float((part >= 128).mean())
+
+
+def check_face(face: Face, size: Size, limits: Limits) -> None:
+    """Raise a FaceError if the face is too small, cut off or turned away."""
+    if face.box.longest < limits.smallest:
+        raise FaceError(
+            f"The face is only {face.box}, less than the {limits.smallest} pixels that say who it is; use a larger "
+            "picture of it, ideally with a face of 300 pixels."
+        )
+    visible = face.box.within(whole(size)).area / face.box.area
+    if visible < limits.visible:
+        raise FaceError(
+            f"Only {visible:.0%} of the face lies in the picture: it is {face.box}, the picture {size[0]}x{size[1]}; "
+            "use one where the whole face, forehead to chin, is seen."
+        )
+    if face.marks is not None and (turned := turn(face.marks)) > limits.turned:
+        raise FaceError(
+            f"The face is turned away: its nose lies {turned:.2f} eye distances off the middle of the eyes, more than "
+            f"{limits.turned:.2f}; use a picture that shows it from the front."
+        )
+
+
+def turn(marks: Points) -> float:
+    """How far the nose lies off the middle of the eyes, along their line and over their distance: 0 from the front."""
+    left, right, nose = marks[:3]
+    line = right - left
+    return float(abs((nose - (left + right) / 2) @ line) / max(line @ line, 1e-9))
+
+
+def check_shape(picture: Picture) -> None:
+    height, width = picture.shape[:2]
+    if min(width, height) < 16 or max(width, height) > NARROWEST * min(width, height):
+        raise FaceError(f"The picture is {width}x{height} pixels, too small or too narrow to hold a face; use another.")
+
+
+# ---- words
+
+
+@contextmanager
+def _printing_to_log():
+    """InsightFace 1.0 prints what it loads."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        yield
+    for line in printed.getvalue().splitlines():
+        log.debug("insightface: %s", line)
+
+
+def _size(picture: Picture) -> Size:
+    return picture.shape[1], picture.shape[0]
+
+
+def _enumerated(faces: Sequence[Face]) -> str:
+    listed = "; ".join(f"{i}: {face.box}" for i, face in enumerate(faces))
+    return f"{len(faces)} faces were found ({listed})" if len(faces) > 1 else f"1 face was found ({listed})"
+
+
+def _listed(names: Sequence[str], none: str) -> str:
+    return ", ".join(names) if names else none

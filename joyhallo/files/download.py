@@ -1,0 +1,335 @@
+"""The published model files: where they come from, and how they are fetched when someone asks for it.
+
+huggingface_hub knows the server, its mirrors, proxies, tokens and the offline switch. The bytes are received here, as
+recent versions of its own download throw away what has arrived when they are cancelled, which is much of 5 GB.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..libraries import brief, library
+
+log = logging.getLogger(__name__)
+
+REVISION = "main"  # no commit is known to be the one that the paper was made with
+CHUNK = 256 << 10
+MARGIN = 512 << 20  # bytes of the disk that are left to others
+ATTEMPTS = 3  # in a row that bring nothing
+PAUSE = 1.0  # seconds between them
+
+Progress = Callable[[int, int], None]
+
+
+class DownloadError(RuntimeError):
+    """Files could not be fetched; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file as its authors offer it, and its place in JoyHallo's folder `pretrained_models`."""
+
+    place: str
+    repository: str
+    path: str
+    size: int | None = None  # about, where it is known beforehand; the server is asked before anything is fetched
+    alike: tuple[str, ...] = ()  # places of files that do the same
+    needed: bool = True  # some files are better to have, and things work without
+    licence: str = ""
+
+    @property
+    def page(self) -> str:
+        return f"{_server()}/{self.repository}"
+
+
+HALLO = "fudan-generative-ai/hallo"
+CHINESE = "TencentGameMate/chinese-wav2vec2-base"
+NON_COMMERCIAL = "InsightFace's models are for non-commercial research only"
+
+
+def _from_hallo(place: str, **more: Any) -> Published:
+    return Published(place, HALLO, place, **more)
+
+
+def _wav2vec(folder: str, repository: str, path: str, weights: str, other: str) -> tuple[Published, ...]:
+    return (
+        Published(f"{folder}/config.json", repository, f"{path}config.json"),
+        Published(f"{folder}/preprocessor_config.json", repository, f"{path}preprocessor_config.json", needed=False),
+        Published(f"{folder}/{weights}", repository, path + weights, 377_000_000, alike=(f"{folder}/{other}",)),
+    )
+
+
+# By what a user chooses: a file, or the folder that holds several. The places and repositories are those of JoyHallo's
+# README. Sizes are only told beforehand: most follow from the shapes of the weights, in half precision for net.pth.
+PUBLISHED: dict[str, tuple[Published, ...]] = {
+    "joyhallo/net.pth": (Published("joyhallo/net.pth", "jdh-algo/JoyHallo-v1", "net.pth", 4_750_000_000),),
+    "hallo/net.pth": (_from_hallo("hallo/net.pth", size=4_850_000_000),),
+    "chinese-wav2vec2-base": _wav2vec("chinese-wav2vec2-base", CHINESE, "", "pytorch_model.bin", "model.safetensors"),
+    "wav2vec/wav2vec2-base-960h": _wav2vec(
+        "wav2vec/wav2vec2-base-960h", HALLO, "wav2vec/wav2vec2-base-960h/", "model.safetensors", "pytorch_model.bin"
+    ),
+    "face_analysis": (
+        _from_hallo("face_analysis/models/scrfd_10g_bnkps.onnx", licence=NON_COMMERCIAL),
+        _from_hallo("face_analysis/models/glintr100.onnx", licence=NON_COMMERCIAL),
+    ),
+    "sd-vae-ft-mse/diffusion_pytorch_model.safetensors": (
+        _from_hallo("sd-vae-ft-mse/diffusion_pytorch_model.safetensors", size=335_000_000),
+    ),
+    "face_analysis/models/face_landmarker_v2_with_blendshapes.task": (
+        _from_hallo("face_analysis/models/face_landmarker_v2_with_blendshapes.task"),
+    ),
+    "audio_separator/Kim_Vocal_2.onnx": (_from_hallo("audio_separator/Kim_Vocal_2.onnx", size=67_000_000),),
+}
+
+
+def fetch(files: Mapping[Path, Published], progress: Progress = lambda done, total: None) -> None:
+    """Put every file in its place, whole and verified; a DownloadError says what hinders it.
+
+    `progress` is told the bytes that are there and those that there will be; whatever it raises cancels. What was
+    received is kept beside its place, and the next call goes on from there.
+    """
+    offers = [_ask(target, file) for target, file in files.items()]
+    _check_space(offers)
+    total, done = sum(offer.size for offer in offers), 0
+    log.info("Fetching %d files of %s in all", len(offers), amount(total))
+    for note in dict.fromkeys(file.licence for file in files.values() if file.licence):
+        log.warning("%s.", note)
+    for offer in offers:
+
+        def report(received: int, before: int = done) -> None:
+            progress(before + received, total)
+
+        _receive(offer, report)
+        _verify(offer, report)
+        with _writing(offer):
+            os.replace(offer.part, offer.target)
+        log.info("%s is there, from %s", offer.target, offer.file.page)
+        done += offer.size
+
+
+def amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+
+
+# ---- what the server offers
+
+
+@dataclass(frozen=True)
+class _Offer:
+    target: Path
+    file: Published
+    url: str
+    size: int
+    hash: str  # sha256 of what lies in large file storage, git's own of small files
+
+    @property
+    def part(self) -> Path:
+        """What was received so far; a file that was changed at its source starts another."""
+        return self.target.with_name(f"{self.target.name}.{self.hash[:8]}.part")
+
+    @property
+    def received(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+
+def _ask(target: Path, file: Published) -> _Offer:
+    hub = _hub()
+
+    def url(revision: str) -> str:
+        return hub.hf_hub_url(file.repository, file.path, revision=revision)
+
+    try:
+        with _explained(file):
+            told = hub.get_hf_file_metadata(url(REVISION), timeout=_constants().HF_HUB_ETAG_TIMEOUT)
+    except _Broken as error:
+        raise DownloadError(_unreachable(str(error))) from error
+    if told.size is None or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", told.etag or ""):
+        raise DownloadError(
+            f"{_server()} tells no size and hash of {file.path}, so it is no Hugging Face server; check HF_ENDPOINT "
+            "and whether a proxy or a login page stands between."
+        )
+    return _Offer(target, file, url(told.commit_hash or REVISION), told.size, told.etag)
+
+
+def _check_space(offers: Iterable[_Offer]) -> None:
+    needed: dict[int, int] = {}
+    for offer in offers:
+        folder = next((folder for folder in offer.target.parents if folder.is_dir()), None)
+        if folder is None:
+            continue  # a drive that is not there, as writing will tell
+        disk = folder.stat().st_dev
+        needed[disk] = needed.get(disk, MARGIN) + max(0, offer.size - offer.received)
+        free = shutil.disk_usage(folder).free
+        if free < needed[disk]:
+            raise DownloadError(
+                f"The disk of {folder} has {amount(free)} free, but the download needs {amount(needed[disk])}, "
+                "with a margin; make room, or let the model folder lie on another disk."
+            )
+
+
+# ---- bytes
+
+
+class _Broken(Exception):
+    """The connection ended before the file did."""
+
+
+def _receive(offer: _Offer, report: Callable[[int], None]) -> None:
+    """All of the file, by as many requests as it takes."""
+    with _writing(offer):
+        offer.target.parent.mkdir(parents=True, exist_ok=True)
+        for stale in set(offer.target.parent.glob(f"{offer.target.name}.*.part")) - {offer.part}:
+            stale.unlink()
+        offer.part.touch()
+    received, fruitless, trouble = offer.received, 0, "it closed the connection"
+    report(received)
+    while received < offer.size:
+        before = received
+        try:
+            with closing(_chunks(offer, received)) as chunks, _writing(offer), offer.part.open("r+b") as part:
+                part.seek(received)
+                for chunk in chunks:
+                    part.write(chunk)
+                    received += len(chunk)
+                    report(received)
+                    if received > offer.size:
+                        break  # another file than was offered, as its hash will tell
+                part.flush()
+                os.fsync(part.fileno())
+        except _Broken as error:
+            trouble = str(error)
+        if received < offer.size:
+            fruitless = 0 if received > before else fruitless + 1
+            if fruitless == ATTEMPTS:
+                raise DownloadError(_unreachable(trouble))
+            log.info("The connection broke at %s of %s; it is taken up again", amount(received), offer.file.path)
+            time.sleep(PAUSE)
+
+
+def _chunks(offer: _Offer, start: int) -> Generator[bytes, None, None]:
+    """The file from a byte on, until it ends or the connection does."""
+    headers = _utils().build_hf_headers() | {"Accept-Encoding": "identity"}  # packed bytes could not be resumed
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with _explained(offer.file), _answer(offer.url, headers) as (status, chunks):
+        skipped = start if status == 200 else 0  # some servers send all of a file when a part is asked for
+        for chunk in chunks:
+            yield chunk[skipped:]
+            skipped = max(0, skipped - len(chunk))
+
+
+@contextmanager
+def _answer(url: str, headers: Mapping[str, str]) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Status and bytes, by the HTTP library that huggingface_hub stands on: requests, or from its 1.0 on httpx."""
+    session, asked = _utils().get_session(), {"headers": headers, "timeout": _constants().HF_HUB_DOWNLOAD_TIMEOUT}
+    httpx = hasattr(session, "build_request")  # which a session of requests has not
+    with session.stream("GET", url, **asked) if httpx else session.get(url, stream=True, **asked) as response:
+        _utils().hf_raise_for_status(response)
+        yield response.status_code, response.iter_bytes(CHUNK) if httpx else response.iter_content(CHUNK)
+
+
+def _verify(offer: _Offer, report: Callable[[int], None]) -> None:
+    """Read again what lies on the disk, and compare it with the hash that the server gave."""
+    if len(offer.hash) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(b"blob %d\0" % offer.size, usedforsecurity=False)
+    with offer.part.open("rb") as part:
+        while chunk := part.read(8 * CHUNK):
+            digest.update(chunk)
+            report(offer.size)
+    if digest.hexdigest() != offer.hash:
+        offer.part.unlink()
+        raise DownloadError(
+            f"What {_server()} sent as {offer.file.path} of {offer.file.repository} is not the file whose hash it "
+            "declares, and was deleted; try again, and if it happens again, without the proxy or mirror."
+        )
+
+
+# ---- words
+
+
+@contextmanager
+def _explained(file: Published) -> Iterator[None]:
+    """What huggingface_hub raises, in a sentence; a lost connection as _Broken."""
+    utils = _utils()
+    try:
+        yield
+    except utils.OfflineModeIsEnabled as error:
+        raise DownloadError(
+            "huggingface_hub is told to stay offline (HF_HUB_OFFLINE), so nothing is fetched; unset it, or take the "
+            f"files from {file.page} by hand."
+        ) from error
+    except utils.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status == 429 or status >= 500:
+            raise _Broken(f"HTTP status {status}") from error
+        raise DownloadError(_refused(status, file)) from error
+    except (*utils.HfHubHTTPError.__bases__, OSError) as error:  # of whichever HTTP library it stands on
+        raise _Broken(brief(error)) from error
+
+
+def _refused(status: int, file: Published) -> str:
+    if status in (401, 403):
+        return (
+            f"{file.page} is not open to everybody (HTTP status {status}): it is private, gated or gone; open it in "
+            "a browser, accept its terms if it has any, and log in with `hf auth login` or by HF_TOKEN."
+        )
+    if status == 404:
+        return f"{file.page} has no file {file.path}; look there where it went, and put it in its place by hand."
+    return f"{file.page} refuses to send {file.path} (HTTP status {status}); take it from there by hand."
+
+
+def _unreachable(trouble: str) -> str:
+    return (
+        f"{_server()} cannot be reached or breaks off ({trouble}); check the connection and the proxy, or name a "
+        "mirror by the environment variable HF_ENDPOINT, such as https://hf-mirror.com in mainland China. What has "
+        "arrived is kept, and the next try goes on from there."
+    )
+
+
+@contextmanager
+def _writing(offer: _Offer) -> Iterator[None]:
+    folder = offer.target.parent
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DownloadError(
+                f"The disk of {folder} is full, or takes no file as large as {offer.target.name} with its "
+                f"{amount(offer.size)}; make room and try again, it goes on from where it stopped."
+            ) from error
+        raise DownloadError(
+            f"{offer.part.name} cannot be written in {folder} ({brief(error)}); allow that, or let the model folder "
+            "lie elsewhere."
+        ) from error
+
+
+def _server() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+# ---- huggingface_hub, when it is used
+
+
+def _hub(part: str = "") -> Any:
+    return library(f"huggingface_hub{part}", "Fetching model files", "or put the files in their places by hand.")
+
+
+def _utils() -> Any:
+    return _hub(".utils")
+
+
+def _constants() -> Any:
+    return _hub(".constants")

@@ -1,0 +1,539 @@
+"""Frames and sound -> a video file, in one pass: frames may come while they are being made, and none is kept."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..libraries import brief, library
+from ..sound.audio import BLOCK, AudioError, as_channels, checked_rate, resampled
+
+log = logging.getLogger(__name__)
+
+Sound = tuple[Tensor, int]  # (channels, samples) in -1..1, and the rate
+Name = str | PathLike[str]
+
+RATES_OF_FILM = (24, 30, 48, 60, 120)  # also shown slower by 1000 / 1001, and then called 23.976, 29.97, ...
+FASTEST = 1000
+BACKGROUND = 1.0  # transparent frames show white, as transparent portraits do
+PIECE = 1 << 20  # pixels converted at once
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 6: "5.1"}  # every format keeps these in their order
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class VideoError(ValueError):
+    """A video that cannot be made or kept, in words for whoever asked for it."""
+
+
+# ---- what the formats hold
+
+
+@dataclass(frozen=True)
+class Colours:
+    """By the numbers of ITU-T H.273, which FFmpeg and the files use."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    range: int  # 1: 8-bit black is 16 and white 235; 2: 0 and 255
+
+
+@dataclass(frozen=True)
+class Pixels:
+    name: str  # FFmpeg's
+    bits: int
+    sharing: tuple[int, int] = (1, 1)  # columns and rows of pixels that have one chroma value between them
+    colours: Colours = Colours(matrix=1, primaries=1, transfer=1, range=1)  # BT.709
+
+    @property
+    def is_rgb(self) -> bool:
+        return not self.colours.matrix
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What a quality means in one format."""
+
+    pixels: Pixels
+    encoder: Mapping[str, str] = field(default_factory=dict)  # its options
+    bit_rate: int = 0  # of each channel of sound; 0 where the sound loses nothing
+
+
+@dataclass(frozen=True)
+class Format:
+    container: str
+    options: Mapping[str, str]
+    video: str
+    audio: str
+    samples: str  # fltp: floats, channel by channel; flt: floats, s32: whole numbers, the channels interleaved
+    rates: tuple[int, ...]  # of the sound, rising; none: any
+    grades: Mapping[str, Grade]
+    multiple: tuple[int, int] = (1, 1)  # what the width and the height must be divisible by
+
+
+YUV420 = Pixels("yuv420p", 8, (2, 2))
+YUV422 = Pixels("yuv422p10le", 10, (2, 1))
+YUV444 = Pixels("yuv444p10le", 10)
+SRGB = Colours(matrix=0, primaries=1, transfer=13, range=2)
+AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+TAGGED = {"movflags": "+faststart+use_metadata_tags"}  # plays while it loads, holds tags of any name
+QUALITIES = ("best", "high", "medium", "small")
+
+
+def _h264(crf: int, bit_rate: int) -> Grade:
+    return Grade(YUV420, {"crf": f"{crf}", "preset": "medium"}, bit_rate)
+
+
+def _vp9(crf: int, bit_rate: int) -> Grade:
+    speed = {"deadline": "good", "cpu-used": "4", "row-mt": "1", "tile-columns": "2"}
+    return Grade(YUV420, {"crf": f"{crf}", "b": "0", **speed}, bit_rate)
+
+
+def _prores(profile: int, pixels: Pixels) -> Grade:
+    return Grade(pixels, {"profile": f"{profile}", "vendor": "apl0"})
+
+
+def _ffv1(bits: int) -> Grade:
+    name = "bgr0" if bits == 8 else f"gbrp{bits}le"
+    return Grade(Pixels(name, bits, colours=SRGB), {"level": "3", "g": "1", "slicecrc": "1"})
+
+
+def _graded(*grades: Grade) -> dict[str, Grade]:
+    return dict(zip(QUALITIES, grades, strict=True))
+
+
+FORMATS: Mapping[str, Format] = {
+    "mp4": Format(
+        container="mp4",
+        options=TAGGED,
+        video="libx264",
+        audio="aac",
+        samples="fltp",
+        rates=AAC_RATES,
+        grades=_graded(_h264(13, 160_000), _h264(18, 128_000), _h264(23, 96_000), _h264(29, 64_000)),
+        multiple=(2, 2),
+    ),
+    "webm": Format(
+        container="webm",
+        options={},
+        video="libvpx-vp9",
+        audio="libopus",
+        samples="flt",
+        rates=(48_000,),
+        grades=_graded(_vp9(15, 128_000), _vp9(24, 96_000), _vp9(32, 64_000), _vp9(42, 40_000)),
+    ),
+    "mov": Format(
+        container="mov",
+        options=TAGGED,
+        video="prores",  # prores_ks takes seven times as long, and loses the last column's colour at odd widths
+        audio="pcm_s24le",
+        samples="s32",
+        rates=(),
+        grades=_graded(_prores(4, YUV444), _prores(3, YUV422), _prores(2, YUV422), _prores(1, YUV422)),
+        multiple=(2, 1),
+    ),
+    "mkv": Format(
+        container="matroska",
+        options={},
+        video="ffv1",
+        audio="flac",
+        samples="s32",
+        rates=(),
+        grades=_graded(*map(_ffv1, (16, 12, 10, 8))),
+    ),
+}
+COPY = "copy"  # for the way from node to node: nothing of 8 bits is lost, and it is quickly written and read
+WORKING_COPY = Format(
+    container="matroska",
+    options={},
+    video="libx264rgb",
+    audio="flac",
+    samples="s32",
+    rates=(),
+    grades=dict.fromkeys(QUALITIES, Grade(Pixels("bgr0", 8, colours=SRGB), {"qp": "0", "preset": "ultrafast"})),
+)
+
+
+# ---- the way in
+
+
+def write(
+    names: Name | Iterable[Name],
+    batches: Iterable[Tensor],
+    fps: float | Fraction,
+    sound: Sound | None = None,
+    format: str = "mp4",
+    quality: str = "high",
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Encode frames as they come and return where the file is.
+
+    names: one, or several of one folder: the first is taken that is free when the file is complete. Nothing is ever
+        overwritten, and a file under any of the names is a whole one.
+    batches: tensors (n, height, width, channels) in 0..1. What lies beyond is cut off, what is transparent is white.
+    sound: cut at the end of the picture, or filled up with silence.
+    metadata: kept as JSON, under its names.
+    """
+    facts, grade = _chosen(format, quality)
+    rate, track = check(fps, sound), None if sound is None else Track(sound, facts)
+    paths = map(Path, [names] if isinstance(names, str | PathLike) else names)
+    path = next(paths)
+    if isinstance(names, str | PathLike) and path.exists():
+        raise _taken(path)
+    with _temporary(path.parent) as temporary:
+        with File(temporary, facts, grade, rate, track, metadata or {}) as file:
+            for batch in batches:
+                for piece in pieces(batch, file.count):
+                    file.add(piece)
+            file.finish()
+        return _placed(temporary, path, paths)
+
+
+def check(fps: float | Fraction, sound: Sound | None) -> Fraction:
+    """What can be known before there are frames: the exact frame rate, or an error in a sentence."""
+    rate = frame_rate(fps)
+    if sound is not None:
+        waveform = as_channels(sound[0])
+        checked_rate(sound[1])
+        for start, block in enumerate(waveform.split(BLOCK, dim=1)):
+            if not block.isfinite().all():
+                second = (start * BLOCK + int((~block.isfinite()).any(0).nonzero()[0])) / sound[1]
+                raise AudioError(
+                    f"The sound holds values that are not numbers (NaN or infinite) at {second:.3f} s. The step that "
+                    "made it failed; make it again."
+                )
+    return rate
+
+
+def frame_rate(fps: float | Fraction) -> Fraction:
+    """The exact rate that is meant: 29.97 is 30000/1001, as are its neighbours; 12.5 is 25/2."""
+    if not math.isfinite(fps) or not 1 / FASTEST <= fps <= FASTEST:
+        raise VideoError(f"The frame rate is {float(fps):g}; a number above 0 and up to {FASTEST} is expected, 25 say.")
+    for whole in RATES_OF_FILM:
+        if abs(fps - (slowed := Fraction(whole * 1000, 1001))) < 0.005:
+            return slowed
+    return Fraction(fps).limit_denominator(FASTEST)
+
+
+def _chosen(format: str, quality: str) -> tuple[Format, Grade]:
+    if format == COPY:
+        return WORKING_COPY, WORKING_COPY.grades[quality]
+    for found, known, what in ((format, FORMATS, "format"), (quality, QUALITIES, "quality")):
+        if found not in known:
+            raise VideoError(f"There is no {what} {found!r}; choose one of {', '.join(known)}.")
+    return FORMATS[format], FORMATS[format].grades[quality]
+
+
+# ---- frames -> planes of whole numbers
+
+
+def pieces(batch: Tensor, seen: int = 0) -> Iterator[Tensor]:
+    """A batch as opaque RGB (n, 3, height, width) in 0..1, a few frames at a time; `seen` frames came before it."""
+    if batch.ndim == 4 and not len(batch):
+        return
+    if batch.ndim != 4 or not 1 <= batch.shape[3] <= 4 or not batch.shape[1] or not batch.shape[2]:
+        raise VideoError(
+            f"The frames have the shape {tuple(batch.shape)}; (frames, height, width, channels) with 1 to 4 channels "
+            "is expected."
+        )
+    if not batch.is_floating_point():
+        raise VideoError(f"The frames are {batch.dtype}; floating-point numbers in 0..1 are expected.")
+    for piece in batch.split(max(1, PIECE // (batch.shape[1] * batch.shape[2]))):
+        piece = piece.detach().movedim(3, 1).cpu().float().contiguous()
+        least, most = piece.aminmax()
+        if not (least.isfinite() and most.isfinite()):
+            first = int((~piece.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise VideoError(
+                f"Frame {seen + first} holds values that are not numbers (NaN or infinite). The step that made it "
+                "failed: try another weight dtype for its model, fp32 say."
+            )
+        yield _opaque(piece if least >= 0 and most <= 1 else piece.clamp(0, 1))
+        seen += len(piece)
+
+
+def _opaque(frames: Tensor) -> Tensor:
+    channels = frames.shape[1]
+    colour = frames[:, :1].expand(-1, 3, -1, -1) if channels < 3 else frames[:, :3]
+    if channels in (1, 3):
+        return colour
+    return torch.lerp(torch.full((), BACKGROUND), colour, frames[:, -1:])
+
+
+def planes(frames: Tensor, pixels: Pixels) -> list[NDArray[np.unsignedinteger]]:
+    """frames (n, 3, height, width) -> what each plane of the pixels' layout holds, (n, rows, columns) of it."""
+    whole = np.uint8 if pixels.bits == 8 else np.uint16
+    if not pixels.is_rgb:
+        return [plane.numpy().astype(whole) for plane in _luma_and_chroma(frames, pixels)]
+    values = (frames * (2**pixels.bits - 1)).round_().numpy().astype(whole)
+    if pixels.bits > 8:
+        return [values[:, channel] for channel in (1, 2, 0)]
+    packed = np.zeros((len(values), *values.shape[2:], 4), whole)
+    packed[..., :3] = values[:, ::-1].transpose(0, 2, 3, 1)
+    return [packed.reshape(*packed.shape[:2], -1)]
+
+
+def _luma_and_chroma(frames: Tensor, pixels: Pixels) -> Iterator[Tensor]:
+    """Y', Cb and Cr of BT.709 in its limited range, rounded."""
+    step = 2 ** (pixels.bits - 8)
+    yield _luma(frames).mul_(219 * step).add_(16 * step).round_()
+    shared = _shared(frames, *pixels.sharing)
+    luma = _luma(shared)
+    for colour, reach in ((shared[:, 2], 1.8556), (shared[:, 0], 1.5748)):
+        yield (colour - luma).mul_(224 * step / reach).add_(128 * step).round_()
+
+
+def _luma(frames: Tensor) -> Tensor:
+    red, green, blue = frames.unbind(1)
+    return (red * 0.2126).add_(green, alpha=0.7152).add_(blue, alpha=0.0722)
+
+
+def _shared(frames: Tensor, columns: int, rows: int) -> Tensor:
+    """One value for two columns and rows. It sits where decoders expect it: on the left column, between the rows."""
+    if rows == 2:
+        frames = F.pad(frames, (0, 0, 0, frames.shape[2] % 2), mode="replicate")
+        frames = torch.lerp(frames[:, :, 0::2], frames[:, :, 1::2], 0.5)
+    if columns == 2:
+        frames = F.pad(frames, (1, frames.shape[3] % 2, 0, 0), mode="replicate")
+        around = torch.lerp(frames[..., 0:-1:2], frames[..., 2::2], 0.5)
+        frames = torch.lerp(around, frames[..., 1::2], 0.5)
+    return frames
+
+
+# ---- sound
+
+
+class Track:
+    """The sound as a format takes it, handed out in order and followed by silence."""
+
+    def __init__(self, sound: Sound, facts: Format):
+        waveform, self.rate = as_channels(sound[0]), _kept_rate(checked_rate(sound[1]), facts)
+        self.channels = len(waveform) if len(waveform) in LAYOUTS else 1
+        if self.channels != len(waveform):
+            log.info("A video does not keep %d channels of sound: they are mixed into one.", len(waveform))
+        if self.rate != sound[1]:
+            log.info("%s does not keep sound at %d Hz: it is resampled to %d.", facts.audio, sound[1], self.rate)
+        self._blocks = resampled(self._read(waveform), sound[1], self.rate)
+        self._rest = np.zeros((0, self.channels), np.float32)
+
+    def _read(self, waveform: Tensor) -> Iterator[NDArray[np.float32]]:
+        for block in waveform.split(BLOCK, dim=1):
+            block = block.detach().cpu().float()
+            yield (block if len(block) == self.channels else block.mean(0, keepdim=True)).numpy().T
+
+    def take(self, count: int) -> NDArray[np.float32]:
+        """The next samples: (count, channels)"""
+        taken, missing = [], count
+        while missing > 0:
+            if not len(self._rest):
+                self._rest = next(self._blocks, np.zeros((missing, self.channels), np.float32))
+            taken.append(self._rest[:missing])
+            self._rest = self._rest[missing:]
+            missing -= len(taken[-1])
+        return np.concatenate(taken)
+
+
+def _kept_rate(rate: int, facts: Format) -> int:
+    """The rate itself, or the next one above that the format keeps."""
+    if not facts.rates or rate in facts.rates:
+        return rate
+    return next((kept for kept in facts.rates if kept > rate), facts.rates[-1])
+
+
+def samples(sound: NDArray[np.float32], kind: str) -> NDArray[Any]:
+    """(samples, channels) -> what FFmpeg takes as flt, fltp or s32"""
+    sound = sound.clip(-1, 1)
+    if kind == "fltp":
+        return np.ascontiguousarray(sound.T)
+    if kind == "s32":  # of which 24 bits are kept
+        sound = np.minimum((sound * 2.0**23).round(), 2**23 - 1).astype(np.int32) << 8
+    return sound.reshape(1, -1)
+
+
+# ---- the file
+
+
+class File:
+    """A video under way: frames are added, their sound comes along."""
+
+    def __init__(
+        self,
+        path: Path,
+        facts: Format,
+        grade: Grade,
+        rate: Fraction,
+        track: Track | None,
+        metadata: Mapping[str, Any],
+    ):
+        self.path, self.facts, self.grade, self.rate, self.track = path, facts, grade, rate, track
+        self.count = 0  # frames so far
+        self._heard = 0  # samples so far
+        self._size: tuple[int, int] | None = None
+        self._av = library("av", "Writing videos")
+        with self._naming_errors():
+            self._file = self._av.open(str(path), "w", format=facts.container, options=dict(facts.options))
+            self._video = self._file.add_stream(facts.video, rate=rate, options=dict(grade.encoder))
+            self._audio = None if track is None else self._sound_stream(track)
+        for key, value in metadata.items():
+            self._file.metadata[key] = as_json(value)
+
+    def _sound_stream(self, track: Track) -> Any:
+        stream = self._file.add_stream(self.facts.audio, rate=track.rate)
+        stream.codec_context.layout = LAYOUTS[track.channels]
+        stream.codec_context.format = self.facts.samples
+        if self.grade.bit_rate:
+            stream.codec_context.bit_rate = self.grade.bit_rate * track.channels
+        return stream
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # the end of a file that is thrown away need not succeed
+            with suppress(OSError, self._av.error.FFmpegError):
+                self._file.close()
+
+    def add(self, frames: Tensor) -> None:
+        """frames (n, 3, height, width) in 0..1"""
+        height, width = frames.shape[2:]
+        if self._size is None:
+            self._settle(width, height)
+        if self._size != (width, height):
+            raise VideoError(
+                f"Frame {self.count} is {width}x{height} pixels, but those before it are "
+                f"{'x'.join(map(str, self._size or ()))}; bring all frames to one size."
+            )
+        layers = planes(_extended(frames, *self.facts.multiple), self.grade.pixels)
+        with self._naming_errors():
+            for index in range(len(frames)):
+                self._file.mux(self._video.encode(self._picture([layer[index] for layer in layers])))
+                self.count += 1
+            self._catch_up()
+
+    def finish(self) -> None:
+        if not self.count:
+            raise VideoError("There is no frame to make a video of; check what should have made them.")
+        with self._naming_errors():
+            self._file.mux(self._video.encode(None))
+            if self._audio is not None:
+                self._file.mux(self._audio.encode(None))
+            self._file.close()
+
+    def _settle(self, width: int, height: int) -> None:
+        self._size = width, height
+        columns, rows = self.facts.multiple
+        pixels, context = self.grade.pixels, self._video.codec_context
+        context.width, context.height = width + -width % columns, height + -height % rows
+        context.pix_fmt = pixels.name
+        context.colorspace, context.color_primaries = pixels.colours.matrix, pixels.colours.primaries
+        context.color_trc, context.color_range = pixels.colours.transfer, pixels.colours.range
+
+    def _picture(self, layers: list[NDArray[np.unsignedinteger]]) -> Any:
+        pixels = self.grade.pixels
+        picture = self._av.VideoFrame(self._video.width, self._video.height, pixels.name)
+        for plane, values in zip(picture.planes, layers, strict=True):
+            lines = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)  # longer than the picture is wide
+            lines[:, : values.shape[1]] = values
+        picture.colorspace, picture.color_range = pixels.colours.matrix, pixels.colours.range
+        picture.pts, picture.time_base = self.count, 1 / self.rate
+        return picture
+
+    def _catch_up(self) -> None:
+        """Sound up to the end of the last frame."""
+        if self.track is None or self._audio is None:
+            return
+        end = round(self.count / self.rate * self.track.rate)
+        if end == self._heard:
+            return
+        values = samples(self.track.take(end - self._heard), self.facts.samples)
+        piece = self._av.AudioFrame.from_ndarray(values, self.facts.samples, LAYOUTS[self.track.channels])
+        piece.sample_rate, piece.time_base = self.track.rate, Fraction(1, self.track.rate)
+        piece.pts, self._heard = self._heard, end
+        self._file.mux(self._audio.encode(piece))
+
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        where = f"in {self.path.parent}"
+        try:
+            yield
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise VideoError(
+                    f"The disk is full or takes no larger file: after {self.count} frames no more could be written "
+                    f"{where}. Free some space, or choose a smaller quality; nothing was left behind."
+                ) from error
+            raise VideoError(f"The video cannot be written {where} ({brief(error)}); check the folder.") from error
+        except self._av.error.FFmpegError as error:
+            encoders = self.facts.video if self._audio is None else f"{self.facts.video} with {self.facts.audio}"
+            raise VideoError(
+                f"{encoders} failed after {self.count} frames of {self._video.width}x{self._video.height} "
+                f"({error.strerror}); choose another format or size."
+            ) from error
+
+
+def _extended(frames: Tensor, columns: int, rows: int) -> Tensor:
+    """With the last column and row repeated until there are a multiple of so many."""
+    right, below = -frames.shape[3] % columns, -frames.shape[2] % rows
+    return F.pad(frames, (0, right, 0, below), mode="replicate") if right or below else frames
+
+
+def as_json(value: Any) -> str:
+    """JSON that any reader takes: ComfyUI's counts braces without minding quotes, and none of them knows NaN."""
+
+    def plain(found: re.Match[str]) -> str:
+        text = found[0]
+        return text.replace("{", "\\u007b").replace("}", "\\u007d") if text.startswith('"') else "null"
+
+    return re.sub(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', plain, json.dumps(value))
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """A file in the making, which is gone afterwards whatever happened."""
+    path = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise VideoError(f"Nothing can be written in {folder} ({brief(error)}); choose another folder.") from error
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _placed(temporary: Path, path: Path, others: Iterator[Path]) -> Path:
+    """Move a file to the first name that nobody has. A name is claimed by creating it: that works on every disk."""
+    while True:
+        try:
+            path.open("xb").close()
+        except FileExistsError as error:
+            if (another := next(others, None)) is None:
+                raise _taken(path) from error
+            path = another
+            continue
+        try:
+            return temporary.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _taken(path: Path) -> VideoError:
+    return VideoError(f"{path} exists already; choose another name, or move the file away.")

@@ -1,0 +1,1 @@
+"""JoyHallo and Hallo: a portrait and a recording become a talking video."""

@@ -1,0 +1,35 @@
+"""How much memory the networks need beside their weights: for whoever must make room before they run.
+
+Measured by `benchmarks/memory.py`, which follows every tensor, and given in units of one map of the finest level.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ...config import LATENT_SCALE, NetConfig
+from .networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
+from .sampling import Settings
+
+# Maps for each frame that is denoised, for each frame of a chunk, and for the portrait and what is kept of it.
+DENOISED, HEARD, HEARD_BY_REGION, KEPT = 10.5, 4.0, 8.0, 110.0
+WAITING = 1.0  # for each frame whose deep features wait until the other guidance row has run, too
+LOOKED_AT = 52.0  # for each picture that the reference network looks at
+PREPARED = 60.0  # for what the three small networks make
+
+
+def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torch.dtype) -> dict[str, int]:
+    """Bytes by the name of the network, for square frames of `size` pixels."""
+    frames, rows = settings.clip_frames, 2 if settings.guided and settings.rows_together else 1
+    map_bytes = config.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
+    slices = FEED_FORWARD_ELEMENTS_ELSEWHERE * dtype.itemsize
+    heard = HEARD_BY_REGION if config.regional_audio else HEARD
+    waiting = WAITING if settings.reuse > 1 and settings.guided and rows == 1 else 0.0
+    denoised = map_bytes * (frames * (rows * DENOISED + heard + waiting) + KEPT) + 1.6 * slices
+    looked = map_bytes * LOOKED_AT * (1 + settings.motion_frames) + 0.4 * slices
+    small = map_bytes * PREPARED + 0.4 * slices
+    return {
+        "reference_unet": int(looked),
+        "denoising_unet": int(denoised),
+        **dict.fromkeys(("face_locator", "imageproj", "audioproj"), int(small)),
+    }

@@ -1,0 +1,47 @@
+"""The network that looks at the portrait and at the last frames of the clip so far."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ....config import NetConfig
+from ....ops import Ops, TorchOps
+from .blocks import Runner, UNet, at_once
+
+
+class ReferenceUNet(UNet):
+    def __init__(self, config: NetConfig, ops: Ops = TorchOps):
+        super().__init__(config, ops)
+
+    def forward(self, latents: Tensor, face_tokens: Tensor, run: Runner = at_once) -> list[Tensor]:
+        """Pictures (rows, latent channels, height, width), each with its face tokens (rows, tokens, width).
+
+        Returns, for every attention site, the normalised tokens that enter its self-attention: (rows, pixels,
+        channels). The picture itself is never finished: what follows the last site's normalisation is not computed.
+        """
+        features: list[Tensor] = []
+        sites = self.site_transformers()
+
+        def attend(site: int, x: Tensor) -> Tensor:
+            transformer = sites[site]
+            block = transformer.transformer_blocks[0]
+
+            def enter() -> Tensor:
+                tokens = transformer.tokens(x)
+                features.append(block.norm1(tokens))
+                return tokens
+
+            def leave(tokens: Tensor, seen: Tensor, x: Tensor) -> Tensor:
+                tokens = block.attn1(seen).add_(tokens)
+                return transformer.leave(block.finish(tokens, block.attn2.fold(face_tokens)), x)
+
+            if site == len(sites) - 1:
+                enter()
+                return x
+            return run(leave)(enter(), features[-1], x)
+
+        timestep = torch.zeros(1, device=latents.device)
+        x = self.conv_in(latents)
+        self.walk(x, self.time_embedding(timestep, x.dtype), attend, run=run)
+        return features

@@ -1,0 +1,308 @@
+"""A picture of someone -> what the sampler is fed, and the frame by which the result goes back into the picture."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...faces.boxes import Box, Picture, Size, covered
+from ...faces.crops import Frame, as_mask, as_picture, cut, frame_face, frame_whole, in_window
+from ...faces.find import (
+    TASK,
+    Choice,
+    Face,
+    FaceError,
+    FaceMesh,
+    FaceModels,
+    Finders,
+    InsightFace,
+    Limits,
+    Undecided,
+    as_meshes,
+    check_face,
+    choose,
+    face_of,
+    outline_box,
+)
+from ...faces.regions import (
+    BASE,
+    FACE_EXPAND,
+    LIP_EXPAND,
+    Mask,
+    SoftMasks,
+    drawn,
+    face_rectangle,
+    lip_rectangle,
+    locator,
+    pixels,
+    pyramid,
+    resized,
+    soft_masks,
+)
+from ...libraries import LibraryError
+from .sampling import Portrait
+
+log = logging.getLogger(__name__)
+
+IDENTITY_WIDTH = 512
+ALIKE = 0.02  # how far the proportions of masks may differ
+
+FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user settles; what is left open is found."""
+
+    choice: Choice = "auto"
+    mesh: Any = None  # (468 or 478, 2) points of a face, in the picture's pixels, or of several: see `as_meshes`
+    face_mask: Any = None  # of any size; it covers the whole picture, and tells which face if `choice` is auto
+    lip_mask: Any = None
+    identity: Tensor | Literal["neutral"] | None = None  # neutral: nobody in particular
+    everywhere: bool = False  # no regions: all of the picture is face, lips and background at once
+
+    @property
+    def needs_mesh(self) -> bool:
+        return self.mesh is None and not self.everywhere and (self.face_mask is None or self.lip_mask is None)
+
+
+@dataclass(frozen=True)
+class Framing:
+    kind: Literal["face", "whole"] = "face"
+    size: Size = (512, 512)
+    expand: float = FACE_EXPAND  # of the face's outline, to the rectangle that stands for it
+    lip_expand: float = LIP_EXPAND
+
+
+@dataclass(frozen=True)
+class Found:
+    """The face that is meant."""
+
+    face: Face
+    number: int  # among all that there are, from left to right
+    boxes: Sequence[Box]  # of all
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A portrait, its window and its regions, whatever size the frames will have."""
+
+    picture: Picture
+    frame: Frame
+    found: Found | None  # None where masks tell all
+    identity: Tensor
+    face_region: Mask  # hard, of the window
+    regions: SoftMasks
+
+    @property
+    def face(self) -> Face | None:
+        return None if self.found is None else self.found.face
+
+    @property
+    def window(self) -> Picture:
+        return cut(self.picture, self.frame)
+
+    @cached_property
+    def portrait(self) -> Portrait:
+        """At the frame's size."""
+        return Portrait(
+            picture=pixels(self.window, self.frame.size),
+            identity=self.identity,
+            locator=locator(self.face_region, self.frame.size),
+            masks=pyramid(self.regions, self.frame.size),
+        )
+
+    def at(self, size: Size, *, pose: Any = None, expression: Any = None, lip: Any = None) -> Prepared:
+        """For frames of another size, and with regions that someone edited: masks of any size that cover the window."""
+        given = {"pose": pose, "expression": expression, "lip": lip}
+        edited = {name: self._edited(name, mask) for name, mask in given.items() if mask is not None}
+        return replace(self, frame=self.frame.at(size), regions=self.regions.replaced(**edited))
+
+    def _edited(self, name: str, mask: Any) -> Mask:
+        found, (width, height) = as_mask(mask), self.frame.seen
+        if abs(found.shape[1] * height - found.shape[0] * width) > ALIKE * found.shape[0] * width:
+            raise FaceError(
+                f"The edited {name} mask is {found.shape[1]}x{found.shape[0]} pixels, another shape than the window of "
+                f"{width}x{height} that it should cover; edit this portrait's own {name} mask."
+            )
+        if not found.any():
+            log.warning("The edited %s mask is empty: nothing there will follow the speech.", name)
+        return found
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """Hard masks of the whole picture, where the user gave them."""
+
+    face: Mask | None
+    lips: Mask | None
+
+
+def prepare(
+    image: Any,
+    finders: Finders | FaceModels | None = None,
+    wishes: Wishes | None = None,
+    framing: Framing | None = None,
+    limits: Limits | None = None,
+) -> Prepared:
+    """From a PIL image, an array or a tensor: see `as_picture`.
+
+    What does not fit raises a FaceError or another ValueError, what is missing a LibraryError, all with a remedy.
+    """
+    finders, wishes, framing = finders or Finders(), wishes or Wishes(), framing or Framing()
+    picture = as_picture(image)
+    given = _Regions(_drawn_by_hand(wishes.face_mask, "face"), _drawn_by_hand(wishes.lip_mask, "lip"))
+    found = find_face(picture, finders, wishes, given.face)
+    face = None if found is None else found.face
+    if face is not None:
+        check_face(face, _size(picture), limits or Limits())
+    frame = _frame(_size(picture), face, given.face, framing)
+    face_region, regions = _masks(face, given, wishes, frame, framing)
+    return Prepared(picture, frame, found, _identity(face, wishes), face_region, regions)
+
+
+def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, face_mask: Mask | None) -> Found | None:
+    """The one face that is meant, with what of its identity and mesh is needed; None if nothing is."""
+    size, where, laid = _size(picture), wishes.choice, None
+    if face_mask is not None and isinstance(where, str) and where == "auto":
+        where = face_mask
+    if wishes.mesh is not None:
+        laid = _one_of(map(face_of, as_meshes(wishes.mesh, size)), where, size)
+        where = laid.face.box
+    found, mesh = laid, None if laid is None else laid.face.mesh
+    if wishes.identity is None:
+        found = _one_of(_detector(finders).faces(picture), where, size)
+    elif wishes.needs_mesh:
+        found = _one_of(map(face_of, _landmarker(finders).anywhere(picture)), where, size)
+    if found is None:
+        return None
+    if wishes.needs_mesh:
+        mesh = _landmarker(finders).mesh(picture, found.face.box)
+    return replace(laid or found, face=replace(found.face, mesh=mesh))
+
+
+def _one_of(faces: Iterable[Face], where: Choice, size: Size) -> Found:
+    ordered = sorted(faces, key=lambda face: face.box.center)
+    boxes = [face.box for face in ordered]
+    try:
+        face = choose(ordered, where, size)
+    except FaceError as error:
+        raise Undecided(str(error), boxes) if boxes else error from None
+    return Found(face, next(i for i, other in enumerate(ordered) if other is face), boxes)
+
+
+def _detector(finders: Finders | FaceModels) -> InsightFace:
+    if finders.detector is None:
+        raise LibraryError(
+            f"The identity of the face is to be found, but there are no InsightFace models: give them ({FROM_NODE}, "
+            "where face_models must not be none), or choose the neutral identity."
+        )
+    return finders.detector
+
+
+def _landmarker(finders: Finders | FaceModels) -> FaceMesh:
+    if finders.landmarker is None:
+        raise LibraryError(
+            f"The outline of face and lips is to be found, but there is no MediaPipe face landmarker: give {TASK} "
+            f"({FROM_NODE}, with that file in models/joyhallo/face_analysis/models), face landmarks, or masks for face "
+            "and lips."
+        )
+    return finders.landmarker
+
+
+def _drawn_by_hand(mask: Any, name: str) -> Mask | None:
+    if mask is None:
+        return None
+    found = as_mask(mask)
+    if found.max() < 128:
+        raise FaceError(
+            f"The {name} mask is empty, as LoadImage's is for a picture without transparency; paint the {name} region, "
+            "or leave the mask away to have it found."
+        )
+    return found
+
+
+def _frame(size: Size, face: Face | None, face_mask: Mask | None, framing: Framing) -> Frame:
+    box = _extent(size, face, face_mask)
+    if framing.kind == "whole" or box is None:
+        return frame_whole(size, framing.size)
+    return frame_face(size, box, framing.size)
+
+
+def _extent(size: Size, face: Face | None, face_mask: Mask | None) -> Box | None:
+    if face_mask is not None:
+        return covered(_fitted(face_mask, size))
+    if face is None:
+        return None
+    return face.box if face.mesh is None else outline_box(face.mesh)
+
+
+def _masks(
+    face: Face | None, given: _Regions, wishes: Wishes, frame: Frame, framing: Framing
+) -> tuple[Mask, SoftMasks]:
+    """The hard mask of the face, and the soft masks, both of the frame's window."""
+    if wishes.everywhere:
+        full = np.full((BASE, BASE), 255, np.uint8)
+        return full, SoftMasks(full, full, full)
+    size = frame.seen
+    mesh = None if face is None or face.mesh is None else in_window(face.mesh, frame)
+    if given.face is not None:
+        face_region = cut(_fitted(given.face, frame.picture), frame)
+    else:
+        assert mesh is not None
+        face_region = drawn(face_rectangle(mesh, size, framing.expand), size)
+    if given.lips is not None:
+        lip_region = cut(_fitted(given.lips, frame.picture), frame)
+    else:
+        assert mesh is not None
+        lip_region = drawn(lip_rectangle(mesh, size, framing.lip_expand), size)
+    for name, region in (("face", face_region), ("lip", lip_region)):
+        _check_region(name, region)
+    return face_region, soft_masks(face_region, lip_region)
+
+
+def _check_region(name: str, region: Mask) -> None:
+    """A mask of one value would vanish when it is softened."""
+    if region.max() < 128:
+        raise FaceError(
+            f"Nothing of the {name} region is in the frame; check that landmarks or masks belong to this picture."
+        )
+    if region.min() >= 128:
+        raise FaceError(
+            f"The {name} region fills the whole frame, and the model needs to see what is around it; expand it less, "
+            "draw its mask tighter, or let the face be framed."
+        )
+
+
+def _identity(face: Face | None, wishes: Wishes) -> Tensor:
+    if isinstance(wishes.identity, str):
+        if wishes.identity != "neutral":
+            raise ValueError(f"The identity {wishes.identity!r} is unknown; give numbers, neutral, or nothing.")
+        return torch.zeros(IDENTITY_WIDTH)
+    if wishes.identity is not None:
+        found = torch.as_tensor(wishes.identity).detach().float().flatten()
+    else:
+        assert face is not None
+        assert face.identity is not None
+        found = torch.from_numpy(face.identity)
+    if found.numel() != IDENTITY_WIDTH or not found.isfinite().all():
+        raise ValueError(
+            f"The face identity has {found.numel()} numbers, {int((~found.isfinite()).sum())} of them not finite; "
+            f"expected {IDENTITY_WIDTH} finite ones, as the recogniser glintr100 gives them."
+        )
+    return found
+
+
+def _fitted(mask: Mask, size: Size) -> Mask:
+    return mask if mask.shape[::-1] == size else resized(mask, size)
+
+
+def _size(picture: Picture) -> Size:
+    return picture.shape[1], picture.shape[0]

@@ -1,0 +1,252 @@
+"""Recordings as the speech encoder hears them: one channel at 16 kHz, whatever came in."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import FPS, SAMPLE_RATE
+from ..libraries import library
+
+log = logging.getLogger(__name__)
+
+SHORTEST_SECONDS = 0.1
+LOUDEST = 2.0**31  # whole numbers of 32 bits that were never scaled; beyond that the encoder's arithmetic overflows
+RATES = (1_000, 1_000_000)
+SILENCE = 1e-3  # -60 dB of full scale
+FULL_SCALE = 0.9995
+FLOOR = -100.0  # dB of full scale: what is fainter counts as this
+CLIPPED_SHARE = 1e-3  # of all samples; loud but clean masters touch full scale, clipped ones rest there
+BLOCK = 1 << 18  # samples at once, so that hours of sound are never copied as a whole
+
+
+Watch = Callable[[float], None]  # told often how much of some long work is done, in 0..1; what it raises stops that
+
+
+class AudioError(ValueError):
+    """A recording that cannot be used, in words for whoever chose it."""
+
+
+def unwatched(done: float) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Recording:
+    samples: Tensor  # (samples): float32, one channel at SAMPLE_RATE
+    notes: tuple[str, ...] = ()  # what is doubtful about it, a sentence each
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def frames(self) -> int:
+        return video_frames(len(self.samples))
+
+
+def video_frames(samples: int, fps: int = FPS) -> int:
+    """How many frames the sound lasts. In floating point as the original has it, so 0.28 s are 8 frames, not 7."""
+    return math.ceil(samples / SAMPLE_RATE * fps)
+
+
+def levels(samples: Tensor, rows: int) -> Tensor:
+    """How loud each video frame is, (rows) in dB of full scale: samples (n) at SAMPLE_RATE, then silence.
+
+    The root mean square of a frame's samples, of those that there are where the recording ends within it.
+    """
+    size = SAMPLE_RATE // FPS
+    whole = len(samples) // size
+    heard, rest = samples[: whole * size].reshape(whole, size), samples[whole * size :]
+    power = torch.zeros(rows, dtype=torch.float64)
+    power[:whole] = torch.linalg.vector_norm(heard, dim=1).double().square() / size
+    if len(rest):
+        power[whole] = rest.double().square().mean()
+    return (10 * power.log10()).clamp(min=FLOOR).float()
+
+
+def prepare(waveform: Tensor, rate: int) -> Recording:
+    """waveform (channels, samples) or (samples) in -1..1, at any rate. Channels are averaged before resampling.
+
+    Raises AudioError for what cannot be used; what is merely doubtful is logged, and noted in the result.
+    """
+    waveform, rate = as_channels(waveform), checked_rate(rate)
+    blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
+    as_it_is = waveform[0].detach().cpu().float() if len(waveform) == 1 and rate == SAMPLE_RATE else None
+    return _listen(blocks, rate, waveform.shape[1], as_it_is)
+
+
+def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
+    """waveform (channels, samples) in blocks (samples, 2): one channel twice, two as they are, more averaged."""
+    for block in as_channels(waveform).split(BLOCK, dim=1):
+        block = block.detach().cpu().float().numpy()
+        yield (block if len(block) == 2 else np.repeat(block.mean(axis=0)[None], 2, axis=0)).T
+
+
+def load(path: str | Path) -> Recording:
+    """A sound file, read and resampled piece by piece."""
+    with _opened(path) as file:
+        blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
+        return _listen(blocks, checked_rate(file.samplerate), file.frames)
+
+
+def read(path: str | Path) -> tuple[Tensor, int]:
+    """A sound file as it is: (channels, samples) and its rate."""
+    with _opened(path) as file:
+        return torch.from_numpy(file.read(dtype="float32", always_2d=True).T.copy()), file.samplerate
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, target: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+    """Pieces of sound (samples) or (samples, channels) at another rate, with soxr's HQ filter.
+
+    librosa's default is the same filter with the end filled up to ceil(samples * target / rate): so is this.
+    """
+    if rate == target:
+        yield from blocks
+        return
+    soxr = library("soxr", "Resampling sound")
+    stream, heard, made, last = None, 0, 0, np.zeros(0, np.float32)
+    for block in blocks:
+        if stream is None:
+            channels = 1 if block.ndim == 1 else block.shape[1]
+            stream, last = soxr.ResampleStream(rate, target, channels, dtype="float32", quality="HQ"), block[:0]
+        heard += len(block)
+        yield (piece := stream.resample_chunk(np.ascontiguousarray(block)))
+        made += len(piece)
+    if stream is not None:
+        yield (tail := stream.resample_chunk(np.ascontiguousarray(last), last=True))
+        short = resampled_length(heard, rate, target) - made - len(tail)
+        yield np.zeros((max(0, short), *last.shape[1:]), np.float32)
+
+
+def resampled_length(samples: int, rate: int, target: int = SAMPLE_RATE) -> int:
+    return samples if rate == target else math.ceil(samples * (target / rate))
+
+
+def joined(blocks: Iterable[np.ndarray], length: int) -> np.ndarray:
+    """At most `length` samples in one array made beforehand: pieces kept while others come and go riddle the heap."""
+    whole, filled = np.empty(length, np.float32), 0
+    for block in blocks:
+        block = block[: length - filled]
+        whole[filled : filled + len(block)] = block
+        filled += len(block)
+    return whole[:filled]
+
+
+def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor | None = None) -> Recording:
+    """blocks: (samples, channels), `count` samples in all; known: what they come to, where nothing is to be changed"""
+    level = Level()
+    mono = (block.mean(axis=1) for block in level.watch(blocks))
+    if known is None:
+        known = torch.from_numpy(joined(resampled(mono, rate), resampled_length(count, rate)))
+    else:
+        deque(mono, maxlen=0)
+    seconds = level.samples / rate
+    if not level.samples:
+        raise AudioError("The recording is empty: it holds no sample. Choose a recording with speech.")
+    if seconds < SHORTEST_SECONDS:
+        raise AudioError(
+            f"The recording lasts {seconds:.3f} s ({level.samples} samples at {rate} Hz); at least "
+            f"{SHORTEST_SECONDS} s are needed. Check that it was not cut off, and that its sample rate is right."
+        )
+    notes = tuple(level.doubts())
+    for note in notes:
+        log.warning(note)
+    return Recording(known, notes)
+
+
+class Level:
+    """How loud a recording is, noted while it streams by."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.values = 0
+        self.peak = 0.0
+        self.clipped = 0
+
+    def watch(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self._note(np.abs(block))
+            yield block
+
+    def _note(self, height: np.ndarray) -> None:
+        if not np.isfinite(height).all():
+            raise AudioError(
+                f"{int((~np.isfinite(height)).sum())} samples near {self.samples} are not numbers (NaN or infinite). "
+                "The step that made this sound failed; make it again."
+            )
+        peak = float(height.max(initial=0.0))
+        if peak > LOUDEST:
+            raise AudioError(
+                f"The samples reach {peak:.3g}; sound has samples between -1 and 1. The step that made it failed."
+            )
+        self.samples += len(height)
+        self.values += height.size
+        self.peak = max(self.peak, peak)
+        self.clipped += int((height >= FULL_SCALE).sum())
+
+    def doubts(self) -> Iterator[str]:
+        if self.peak == 0:
+            yield "The recording is silent: every sample is zero. The mouth will hardly move."
+        elif self.peak < SILENCE:
+            decibels = 20 * math.log10(self.peak)
+            yield f"The recording is nearly silent: its loudest sample is at {decibels:.0f} dB. Check its volume."
+        if self.peak > 2:
+            yield (
+                f"The samples reach {self.peak:.3g} where -1 to 1 is expected; scale them, or the encoder hears "
+                "something far louder than it was trained on."
+            )
+        elif self.clipped > CLIPPED_SHARE * self.values:
+            share = self.clipped / self.values
+            yield f"The recording is clipped: {share:.1%} of its samples are at full scale. Lips may follow it worse."
+
+
+def as_channels(waveform: Any) -> Tensor:
+    """(channels, samples) of any shape that sound comes in, or an AudioError"""
+    if not isinstance(waveform, (Tensor, np.ndarray)):
+        raise AudioError(
+            f"The sound is a {type(waveform).__name__}; (channels, samples) in floating point is expected."
+        )
+    waveform = torch.as_tensor(waveform)
+    if waveform.ndim == 3 and len(waveform) != 1:
+        raise AudioError(f"The sound is a batch of {len(waveform)} recordings; give one at a time.")
+    if waveform.ndim not in (1, 2, 3):
+        raise AudioError(f"The sound has the shape {tuple(waveform.shape)}; (channels, samples) is expected.")
+    if not waveform.is_floating_point():
+        raise AudioError(f"The samples are {waveform.dtype}; floating-point numbers in -1..1 are expected.")
+    if not waveform.numel():
+        raise AudioError(
+            f"The recording is empty: its shape is {tuple(waveform.shape)}. Choose a recording with speech."
+        )
+    return waveform.reshape(-1, waveform.shape[-1])
+
+
+def checked_rate(rate: Any) -> int:
+    low, high = RATES
+    if not isinstance(rate, Real) or not low <= float(rate) <= high or float(rate) % 1:
+        raise AudioError(f"The sample rate is {rate!r} Hz; a whole number from {low} to {high} is expected.")
+    return int(float(rate))
+
+
+def _opened(path: str | Path) -> Any:
+    soundfile = library("soundfile", "Reading sound files")
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"There is no file {path}.")
+    try:
+        return soundfile.SoundFile(path)
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path.name} cannot be read as sound ({error}). WAV, FLAC, OGG and MP3 are; for another format or a "
+            f"video, extract the sound first: ffmpeg -i {path.name} sound.wav"
+        ) from error

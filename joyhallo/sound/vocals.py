@@ -1,0 +1,183 @@
+"""The voice out of a mix with music, by the separator that the original uses (Kim_Vocal_2.onnx, an MDX network).
+
+Only what the speech encoder hears is separated; the video carries the sound that the user gave.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import SAMPLE_RATE
+from ..libraries import library
+from ..methods.hallo.checkpoint import CheckpointError
+from .audio import AudioError, Recording, Watch, joined, prepare, resampled, resampled_length, stereo, unwatched
+
+log = logging.getLogger(__name__)
+
+MODES = ("off", "on", "auto")
+
+RATE = 44_100
+FOURIER, HOP, BINS, FRAMES = 7680, 1024, 3072, 256
+PART = HOP * (FRAMES - 1)  # samples that the network hears at once, 5.9 s
+EDGE = FOURIER // 2
+STEP = int(0.75 * PART)
+RUMBLE = 3  # lowest bins, which the network was trained without
+GAIN = 1.009  # what the network loses
+PEAK = 0.9  # louder mixes are brought down to it, and louder voices afterwards
+
+PAUSE_SECONDS = 0.05
+PAUSE_DEPTH = 21.0  # dB
+DIGITAL_SILENCE = 60.0  # dB under the voice; no room is that quiet, so it says nothing about what was recorded
+
+FILE = "Kim_Vocal_2.onnx"
+FOLDER = "models/joyhallo/audio_separator"
+
+
+@dataclass(frozen=True)
+class Separator:
+    name: str
+    network: Callable[[np.ndarray], np.ndarray]  # (1, 4, BINS, FRAMES): real and imaginary of left, then of right
+
+
+def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Separator:
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}. Expected was {FILE}.")
+    runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
+    try:
+        session = runtime.InferenceSession(str(path), providers=list(providers))
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise CheckpointError(
+            f"{path.name} is not an ONNX network that can be run ({str(error).splitlines()[0]}). Download {FILE} again."
+        ) from error
+    (entry, *more), sizes = session.get_inputs(), (4, BINS, FRAMES)
+    if more or any(isinstance(n, int) and n != m for n, m in zip(entry.shape[1:], sizes, strict=False)):
+        shapes = [tuple(put.shape) for put in (entry, *more)]
+        raise CheckpointError(f"{path.name} takes {shapes}; expected was (batch, 4, {BINS}, {FRAMES}), as {FILE} does.")
+    return Separator(path.name, lambda spectrum: session.run(None, {entry.name: spectrum})[0])
+
+
+def hear(
+    waveform: Tensor,
+    rate: int,
+    mode: str = "off",
+    separator: Separator | str | Path | None = None,
+    watch: Watch = unwatched,
+) -> Recording:
+    """What the speech encoder is given: the sound as it is, or the voice in it.
+
+    mode: "off"; "on"; or "auto", which separates if `music_likely` says so and a separator is there. The file of one
+    is loaded when it is needed.
+    """
+    if mode not in MODES:
+        raise AudioError(f"The mode of separation is {mode!r}; {', '.join(MODES)} are known.")
+    if mode == "on" and separator is None:
+        raise AudioError(
+            f"To separate the voice, load {FILE} (in ComfyUI, put it from Hallo's weights into {FOLDER}), or switch "
+            "separation off."
+        )
+    plain = prepare(waveform, rate)
+    if mode == "off" or (mode == "auto" and not music_likely(plain.samples)):
+        return plain
+    if separator is None:
+        note = f"Music or noise seems to run behind the voice; with {FILE} (in {FOLDER}) it would be taken away."
+        log.warning(note)
+        return replace(plain, notes=(*plain.notes, note))
+    if not isinstance(separator, Separator):
+        separator = load_separator(separator)
+    return replace(plain, samples=isolated(separator, waveform, rate, watch))
+
+
+def music_likely(samples: Tensor) -> bool:
+    """Whether something sounds on in the pauses: they are less than PAUSE_DEPTH under the voice.
+
+    Speech alone, even fast and from a synthesiser, falls 23 dB or more between its syllables; with music 10 dB under
+    the voice it is less than 21. Lasting noise counts as music: the separator removes both.
+    """
+    return pause_depth(samples) < PAUSE_DEPTH
+
+
+def pause_depth(samples: Tensor) -> float:
+    """dB from the loudest 5 % of a recording's 50 ms to the quietest 5 %, digital silence aside."""
+    size = min(len(samples), round(PAUSE_SECONDS * SAMPLE_RATE))
+    power = samples[: len(samples) // size * size].unflatten(0, (-1, size)).square().mean(dim=1).numpy()
+    level = 10 * np.log10(power + 1e-20)
+    loud = np.percentile(level, 95)
+    if loud < -90:
+        return math.inf
+    return float(loud - np.percentile(level[level > loud - DIGITAL_SILENCE], 5))
+
+
+def isolated(separator: Separator, waveform: Tensor, rate: int, watch: Watch = unwatched) -> Tensor:
+    """The voice in waveform (channels, samples): (samples), one channel at SAMPLE_RATE. Of hours, only that is kept."""
+
+    def mix() -> Iterator[np.ndarray]:
+        return resampled(stereo(waveform), rate, RATE)
+
+    samples, peak = 0, 0.0
+    for block in mix():
+        samples, peak = samples + len(block), max(peak, float(np.abs(block).max(initial=0.0)))
+    down = PEAK / peak if peak > PEAK else 1.0
+    loudest = 0.0
+
+    def voice() -> Iterator[np.ndarray]:
+        nonlocal loudest
+        for block in separated(separator, (block * np.float32(down) for block in mix()), samples, watch):
+            loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
+            yield block.mean(axis=1)
+
+    found = torch.from_numpy(joined(resampled(voice(), RATE), resampled_length(samples, RATE)))
+    return found * (PEAK / loudest) if loudest > PEAK else found
+
+
+def separated(
+    separator: Separator, mix: Iterable[np.ndarray], samples: int, watch: Watch = unwatched
+) -> Iterator[np.ndarray]:
+    """The voice in `samples` of sound (samples, 2) at RATE, piece by piece: parts overlap and fade into each other."""
+    useful = PART - 2 * EDGE
+    filling = useful + EDGE - samples % useful
+    total = EDGE + samples + filling
+    source = chain([np.zeros((EDGE, 2), np.float32)], mix, [np.zeros((filling, 2), np.float32)])
+    ahead = np.zeros((0, 2), np.float32)
+    voice, weight = np.zeros((PART, 2), np.float32), np.zeros((PART, 1), np.float32)
+    for start in range(0, total, STEP):
+        watch(start / total)
+        size = min(PART, total - start)
+        while len(ahead) < size:
+            ahead = np.concatenate([ahead, next(source)])
+        fade = np.hanning(size)[:, None]
+        part = np.pad(ahead[:size], ((0, PART - size), (0, 0)))
+        voice[:size] += (_run(separator, part)[:size] * fade).astype(np.float32)  # rounded as audio-separator does
+        weight[:size] += fade
+        first, last = max(EDGE, start), min(start + STEP, EDGE + samples)
+        if first < last:
+            done = slice(first - start, last - start)
+            yield voice[done] / weight[done] * np.float32(GAIN)
+        ahead = ahead[STEP:]
+        voice, weight = (np.concatenate([held[STEP:], np.zeros_like(held[:STEP])]) for held in (voice, weight))
+
+
+def _run(separator: Separator, part: np.ndarray) -> np.ndarray:
+    """(PART, 2) -> (PART, 2)"""
+    window = torch.hann_window(FOURIER)
+    spectrum = torch.stft(torch.from_numpy(part.T.copy()), FOURIER, HOP, window=window, return_complex=True)
+    planes = torch.view_as_real(spectrum).permute(0, 3, 1, 2).flatten(0, 1)[:, :BINS].contiguous()
+    planes[:, :RUMBLE] = 0
+    found = torch.from_numpy(np.asarray(separator.network(planes[None].numpy())))
+    if found.shape != (1, 4, BINS, FRAMES):
+        raise AudioError(
+            f"{separator.name} answers with the shape {tuple(found.shape)}; (1, 4, {BINS}, {FRAMES}) is expected. "
+            f"Choose {FILE}."
+        )
+    full = torch.nn.functional.pad(found[0].float(), (0, 0, 0, spectrum.shape[1] - BINS)).unflatten(0, (2, 2))
+    spectrum = torch.view_as_complex(full.permute(0, 2, 3, 1).contiguous())
+    return torch.istft(spectrum, FOURIER, HOP, window=window).numpy().T

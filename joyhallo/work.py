@@ -1,0 +1,87 @@
+"""Many jobs of one kind in several processes, on this machine or on a Ray cluster: whatever happens to one of them,
+the others are done.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+from .libraries import brief, library
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+LOCAL = "local"  # a Ray of this machine's own
+DIED = "its process died, as one does that needs more memory than there is"
+
+
+def each(
+    task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, lost: Callable[[Job, str], Result]
+) -> Iterator[Result]:
+    """Results as they come; with 0 workers in this process. `lost` makes that of a job whose process died."""
+    if workers == 0:
+        yield from map(task, jobs)
+        return
+    waiting = list(jobs)
+    while waiting:
+        unfinished = yield from _until_one_dies(task, waiting, min(workers, len(waiting)))
+        # Jobs are taken in order, so whichever killed its process is among the first: each is tried alone.
+        suspects, waiting = unfinished[:workers], unfinished[workers:]
+        for job in suspects:
+            died = yield from _until_one_dies(task, [job], 1)
+            if died:
+                yield lost(job, DIED)
+
+
+def _until_one_dies(
+    task: Callable[[Job], Result], jobs: list[Job], workers: int
+) -> Iterator[Any]:  # a generator of results that returns the jobs without one
+    unfinished = set()
+    with _pool(workers) as pool:
+        futures = {pool.submit(task, job): place for place, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                unfinished.add(futures[future])
+    return [jobs[place] for place in sorted(unfinished)]
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def each_on_ray(
+    task: Callable[[Job], Result], jobs: Sequence[Job], address: str, lost: Callable[[Job, str], Result]
+) -> Iterator[Result]:
+    """The same on a Ray cluster, whose machines find videos, models and dataset under the same paths."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = library("ray", "Working on a Ray cluster", "or leave out --ray.")
+    here = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}} if address == LOCAL else {}
+    ray.init(address=address, runtime_env=here, log_to_driver=False, include_dashboard=False if here else None)
+    try:
+        remote = ray.remote(num_cpus=1)(task)
+        waiting = {remote.remote(job): job for job in jobs}
+        while waiting:
+            (ready,), _ = ray.wait(list(waiting))
+            job = waiting.pop(ready)
+            try:
+                yield ray.get(ready)
+            except ray.exceptions.RayError as error:
+                yield lost(job, brief(error))
+    finally:
+        ray.shutdown()

@@ -1,0 +1,136 @@
+"""Chunks that go on from one another: what they overlap by, where they begin anew, and what is kept of them."""
+
+from dataclasses import replace
+
+import pytest
+import small
+import torch
+from torch import Tensor
+
+from joyhallo.diffusion.schedule import Schedule
+from joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
+
+QUICK = Settings(steps=2, clip_frames=4, seed=3)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return small.net()
+
+
+def chunks_of(net, settings=QUICK, *, count=10, **more) -> list[Chunk]:
+    windows = small.windows(count)
+    return list(animate(net, small.BlockCodec(), Schedule(), small.portrait(), windows, settings, **more))
+
+
+def frames_of(chunks: list[Chunk]) -> Tensor:
+    return torch.cat([chunk.frames for chunk in chunks])
+
+
+class Shelf(dict):
+    """Chunks kept in memory."""
+
+    def read(self, index: int) -> Tensor | None:
+        return self.get(index)
+
+    def write(self, index: int, latents: Tensor) -> None:
+        self[index] = latents.clone()
+
+
+# ---- which rows the chunks are made of
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 2, 3])
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 7, 8, 9, 50])
+def test_every_frame_is_made_once(length, overlap):
+    settings = replace(QUICK, overlap=overlap)
+    shown = []
+    for index, start in enumerate(chunk_starts(length, settings)):
+        shown += range(start + (overlap if index else 0), start + 4)
+    assert shown == list(range(len(shown)))
+    assert length <= len(shown) < length + 4  # no chunk that shows nothing
+
+
+def test_an_overlap_makes_as_many_frames(net):
+    chunks = chunks_of(net, replace(QUICK, overlap=1))
+    assert [chunk.start for chunk in chunks] == [0, 4, 7]
+    assert [len(chunk.frames) for chunk in chunks] == [4, 3, 3]
+
+
+@pytest.mark.parametrize("overlap", [-1, 4])
+def test_an_overlap_that_leaves_no_new_frame(net, overlap):
+    with pytest.raises(ValueError, match="choose from 0 to 3"):
+        chunks_of(net, replace(QUICK, overlap=overlap))
+
+
+# ---- what an overlap holds
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.5])
+def test_the_overlapped_frames_are_held_to_those_shown(net, guidance):
+    first, second, third = chunks_of(net, replace(QUICK, overlap=2, guidance=guidance), count=8)
+    torch.testing.assert_close(second.latents[:2], first.latents[2:], rtol=0, atol=1e-5)
+    torch.testing.assert_close(third.latents[:2], second.latents[2:], rtol=0, atol=1e-5)
+    assert (second.latents[2:] - first.latents[2:]).abs().max() > 0.1
+
+
+def test_an_overlap_leaves_the_first_chunk_alone(net):
+    plain, overlapping = chunks_of(net)[0], chunks_of(net, replace(QUICK, overlap=2))[0]
+    assert torch.equal(plain.latents, overlapping.latents)
+
+
+def test_the_held_frames_reach_the_new_ones(net):
+    """The same chunk from the same noise: what it is held to makes a difference to what follows."""
+    drawn = [torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
+    other = [drawn[1], *drawn[1:]]
+    settings = replace(QUICK, overlap=2, motion_frames=0)
+    ends = [chunks_of(net, settings, count=6, noise=noise)[1].latents[2:] for noise in (drawn, other)]
+    assert (ends[0] - ends[1]).abs().max() > 0.01
+
+
+def test_corrected_frames_are_continued_as_they_are_shown(net):
+    """They are encoded anew, since the latents of before would bring back what was corrected."""
+    darker = chunks_of(net, replace(QUICK, overlap=1), count=7, steady=lambda frames: frames * 0.5)
+    codec = small.BlockCodec()
+    torch.testing.assert_close(darker[1].latents[:1], codec.encode(darker[0].frames[-1:] * 2 - 1), rtol=0, atol=1e-5)
+
+
+# ---- beginning anew
+
+
+def test_an_anchored_chunk_continues_the_portrait(net):
+    """Given the same noise it is what a first chunk would be; those before it do not change."""
+    noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    windows = small.windows(4).repeat(3, 1, 1, 1)
+    clip = small.BlockCodec(), Schedule(), small.portrait(), windows, QUICK
+    plain = list(animate(net, *clip, noise=[noise] * 3))
+    anchored = list(animate(net, *clip, noise=[noise] * 3, anchors=[2]))
+    assert torch.equal(anchored[1].latents, plain[1].latents)
+    assert torch.equal(anchored[2].latents, anchored[0].latents)
+    assert not torch.equal(plain[2].latents, plain[0].latents)
+
+
+# ---- what is kept
+
+
+@pytest.mark.parametrize("settings", [QUICK, replace(QUICK, overlap=1), replace(QUICK, motion_frames=3, overlap=2)])
+@pytest.mark.parametrize("finished", [1, 2])
+def test_going_on_from_kept_chunks(net, settings, finished):
+    options = {"anchors": [2], "steady": lambda frames: frames.clamp(0.2, 0.7)}
+    shelf, steps = Shelf(), []
+    whole = chunks_of(net, settings, kept=shelf, **options)
+    interrupted = Shelf({index: shelf[index] for index in range(finished)})
+    again = chunks_of(net, settings, kept=interrupted, on_step=steps.append, **options)
+    assert torch.equal(frames_of(again), frames_of(whole))
+    assert interrupted.keys() == shelf.keys()
+    assert [steps[0].done, steps[-1].done] == [finished * 2 + 1, len(whole) * 2]
+
+
+def test_a_clip_that_is_kept_whole_needs_no_network(net):
+    shelf = Shelf()
+    whole = chunks_of(net, kept=shelf)
+
+    def missing(network):
+        raise AssertionError("a network was loaded")
+
+    assert torch.equal(frames_of(chunks_of(net, kept=shelf, ready=missing)), frames_of(whole))

@@ -1,0 +1,1 @@
+"""The small model that comes with the nodes: trained, put together and measured."""

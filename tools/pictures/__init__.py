@@ -1,0 +1,1 @@
+"""Every picture that the repository shows, drawn or taken from the running page."""

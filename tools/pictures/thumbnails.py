@@ -1,0 +1,206 @@
+"""What the list of templates shows of each example workflow: drawn here, with what the workflow does.
+
+`python -m tools.pictures.thumbnails` draws them anew. They are drawings, none is a result of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+
+from joyhallo.drawn.drawing import SIDE, Color, Sides
+from joyhallo.faces.boxes import Box
+
+from ..comfyui.server import ROOT
+from .portrait import couple, face_box, lip_box, mask, saying, sitter, speaking
+
+FOLDER = ROOT / "example_workflows"
+SIZE = (640, 480)
+FINE = 2  # drawn this many times larger, for smooth edges
+
+NIGHT, PAPER = (30, 33, 40), (238, 241, 243)
+GOLD, ROSE, SKY, LEAF = (244, 190, 84), (226, 108, 130), (92, 170, 226), (122, 190, 128)
+
+
+class Sheet:
+    """A card; places and sizes are in the pixels of the finished picture."""
+
+    def __init__(self, color: Color = NIGHT):
+        self.image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), color)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def paste(self, picture: Image.Image, left: float, top: float, width: float, corner: float = 14) -> None:
+        height = width * picture.height / picture.width
+        size = round(width * FINE), round(height * FINE)
+        shape = Image.new("L", size)
+        ImageDraw.Draw(shape).rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), corner * FINE, 255)
+        self.image.paste(picture.resize(size, Image.Resampling.LANCZOS), (round(left * FINE), round(top * FINE)), shape)
+
+    def box(self, box: Sides, color: Color, width: float = 0, corner: float = 10) -> None:
+        """Filled, or a frame of a width."""
+        place, radius = [value * FINE for value in box], corner * FINE
+        if width:
+            self.draw.rounded_rectangle(place, radius, outline=color, width=round(width * FINE))
+        else:
+            self.draw.rounded_rectangle(place, radius, fill=color)
+
+    def line(self, points: Iterable[tuple[float, float]], color: Color, width: float) -> None:
+        self.draw.line([(x * FINE, y * FINE) for x, y in points], color, round(width * FINE), joint="curve")
+
+    def sound(self, box: Sides, color: Color, seed: int = 0, bars: int = 28) -> None:
+        """Bars as loud as syllables."""
+        left, top, right, bottom = box
+        rng, middle, step = np.random.default_rng(seed), (top + bottom) / 2, (right - left) / bars
+        for bar in range(bars):
+            loud = (0.25 + 0.75 * abs(np.sin(bar * 0.55 + seed))) * rng.uniform(0.45, 1) * (bottom - top) / 2
+            x = left + (bar + 0.25) * step
+            self.box((x, middle - loud, x + step / 2, middle + loud), color, corner=step / 4)
+
+    def triangle(self, x: float, y: float, size: float, color: Color) -> None:
+        """As on a button that plays something."""
+        tip = [(x - size / 2, y - size * 0.6), (x + size * 0.6, y), (x - size / 2, y + size * 0.6)]
+        self.draw.polygon([(x * FINE, y * FINE) for x, y in tip], color)
+
+    def finished(self) -> Image.Image:
+        return self.image.resize(SIZE, Image.Resampling.LANCZOS)
+
+
+def scaled(box: Box, left: float, top: float, scale: float) -> Sides:
+    return left + box.left * scale, top + box.top * scale, left + box.right * scale, top + box.bottom * scale
+
+
+# ---- one for each workflow
+
+
+def quick_start() -> Sheet:
+    """A picture and a sound become a video."""
+    sheet = Sheet()
+    sheet.paste(speaking(0), 28, 66, 200)
+    sheet.sound((28, 300, 228, 414), GOLD, bars=20)
+    sheet.line([(252, 240), (300, 240)], PAPER, 6)
+    sheet.triangle(306, 240, 26, PAPER)
+    sheet.paste(speaking(0.45), 346, 108, 266)
+    sheet.box((346, 108, 612, 374), GOLD, 4, corner=14)
+    return sheet
+
+
+def long_video() -> Sheet:
+    """Frame upon frame, and a curve that rests where nobody speaks."""
+    sheet = Sheet()
+    for number, wide in enumerate((0, 0.3, 0.6, 0.2, 0.5, 0.15, 0, 0, 0.4, 0.6, 0.25, 0)):
+        row, column = divmod(number, 6)
+        sheet.paste(speaking(wide), 16 + 102 * column, 40 + 112 * row, 96, corner=6)
+    for row in range(2):
+        for hole in range(20):
+            x, y = 18 + 31 * hole, 26 + 226 * row
+            sheet.box((x, y, x + 14, y + 8), (84, 90, 102), corner=2)
+    t = np.linspace(0, 1, 400)
+    spoken = np.clip(1.4 * np.sin(np.pi * (t * 3 % 1.0)), 0, 1) * (np.abs(t - 0.5) > 0.1)
+    height = 430 - 130 * spoken * (0.7 + 0.3 * np.abs(np.sin(60 * t)))
+    sheet.line([(16, 430), (624, 430)], (84, 90, 102), 2)
+    sheet.line(zip(16 + 608 * t, height, strict=True), GOLD, 4)
+    return sheet
+
+
+def edit_masks() -> Sheet:
+    """Where lips and face are, and a brush."""
+    sheet, left, top, scale = Sheet(), 160, 20, 440 / SIDE
+    picture = speaking(0)
+    for box, color, strength, blur in ((face_box(), GOLD, 0.35, 12), (lip_box(), SKY, 0.67, 6)):
+        region = mask(box).point(lambda value, strength=strength: value * strength)
+        picture.paste(color, mask=region.filter(ImageFilter.GaussianBlur(blur)))
+    sheet.paste(picture, left, top, SIDE * scale)
+    end = scaled(lip_box(), left, top, scale)
+    sheet.box(end, PAPER, 4, corner=26)
+    sheet.line([(end[2] - 4, end[3] - 6), (end[2] + 90, end[3] + 62)], (120, 84, 58), 16)
+    sheet.line([(end[2] - 8, end[3] - 10), (end[2] + 26, end[3] + 15)], SKY, 18)
+    for place, color in enumerate((SKY, GOLD, (150, 110, 200))):
+        sheet.box((44, 130 + 84 * place, 104, 190 + 84 * place), color)
+    return sheet
+
+
+def paste_back() -> Sheet:
+    """One square of a wide picture moves, the rest stays."""
+    sheet, left, top, scale = Sheet(), 20, 90, 600 / (2 * SIDE)
+    still = ImageEnhance.Brightness(ImageEnhance.Color(couple()).enhance(0.4)).enhance(0.8)
+    window = (76, 92, 436, 452)
+    still.paste(couple(0.45).crop(window), window[:2])
+    sheet.paste(still, left, top, 600)
+    sheet.box(scaled(Box(*window), left, top, scale), GOLD, 5, corner=4)
+    sheet.sound((40, 404, 600, 456), GOLD, bars=44)
+    return sheet
+
+
+def two_speakers() -> Sheet:
+    """Each has a voice of its own."""
+    sheet = Sheet()
+    sheet.paste(couple(0.45), 20, 34, 600)
+    sheet.sound((36, 350, 300, 444), GOLD, bars=22)
+    sheet.line([(340, 397), (604, 397)], ROSE, 5)
+    for left, color in ((20, GOLD), (320, ROSE)):
+        sheet.box((left, 34, left + 300, 334), color, 4, corner=14)
+    return sheet
+
+
+def upscale_and_background() -> Sheet:
+    """From few pixels before a wall to many before a sky."""
+    sheet, small = Sheet(), 40
+    coarse = speaking(0.4).resize((small, small), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    sheet.paste(coarse, 36, 150, 180)
+    sheet.line([(236, 240), (276, 240)], PAPER, 6)
+    sheet.triangle(282, 240, 24, PAPER)
+    sheet.paste(before_a_sky(0.4), 316, 92, 296)
+    return sheet
+
+
+def before_a_sky(opening: float) -> Image.Image:
+    figure = Image.fromarray(sitter().figure(saying(opening)))
+    ramp = Image.linear_gradient("L").resize(figure.size)
+    sky = Image.composite(Image.new("RGB", figure.size, (250, 214, 170)), Image.new("RGB", figure.size, SKY), ramp)
+    ImageDraw.Draw(sky).ellipse((360, 60, 450, 150), (255, 244, 214))
+    sky.paste(figure, mask=figure)
+    return sky
+
+
+def hallo() -> Sheet:
+    """Head, face and lips are heard apart."""
+    sheet = Sheet()
+    sheet.paste(speaking(0.35), 26, 70, 340)
+    for row, (color, seed) in enumerate((((150, 110, 200), 1), (GOLD, 2), (SKY, 3))):
+        top = 80 + 116 * row
+        sheet.box((400, top, 612, top + 92), (46, 50, 60))
+        sheet.sound((414, top + 8, 598, top + 84), color, seed, bars=18)
+    return sheet
+
+
+def demo() -> Sheet:
+    """Masks drawn by hand, and a processor."""
+    sheet, scale = Sheet(), 300 / SIDE
+    sheet.paste(speaking(0), 26, 90, 300)
+    sheet.box(scaled(face_box(), 26, 90, scale), PAPER, 4, corner=2)
+    sheet.box(scaled(lip_box(), 26, 90, scale), SKY, 4, corner=2)
+    for pin in range(6):
+        at = 404 + 30 * pin
+        sheet.box((at, 122, at + 12, 358), GOLD, corner=3)
+        sheet.box((360, at - 238, 596, at - 226), GOLD, corner=3)
+    sheet.box((384, 146, 572, 334), (62, 68, 80), corner=12)
+    sheet.sound((410, 190, 546, 290), LEAF, bars=11)
+    return sheet
+
+
+DRAWN: dict[str, Callable[[], Sheet]] = {
+    draw.__name__: draw
+    for draw in (quick_start, long_video, edit_masks, paste_back, two_speakers, upscale_and_background, hallo, demo)
+}
+
+
+def write(folder: Path = FOLDER) -> None:
+    for name, draw in DRAWN.items():
+        draw().finished().save(folder / f"{name}.jpg", quality=88, optimize=True, progressive=True)
+
+
+if __name__ == "__main__":
+    write()
