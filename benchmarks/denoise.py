@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from joyhallo.config import LATENT_SCALE, NetConfig
+from joyhallo.diffusion.codec import LATENT_SCALE
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait, Sampler, Settings
 from joyhallo.ops import CastOps, TorchOps
@@ -85,8 +86,8 @@ def counted_step(config: NetConfig, px: int, settings: Settings) -> float:
     meta = torch.device("meta")
     with meta:
         net = Net(config)
-    portrait, windows = random_inputs(config, px, settings.clip_frames)
-    latents = torch.randn(settings.clip_frames, config.latent_channels, px // LATENT_SCALE, px // LATENT_SCALE)
+    portrait, windows = random_inputs(config, px, settings.chunk_frames)
+    latents = torch.randn(settings.chunk_frames, config.latent_channels, px // LATENT_SCALE, px // LATENT_SCALE)
     sampler = Sampler(net, portrait, latents[:1], settings, meta, torch.float32)
     chunk = sampler.prepare_chunk(windows, 0, None)
     with FlopCounterMode(display=False) as counter:
@@ -108,7 +109,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     if device.type == "cpu" and arguments.compute is None:
         compute = torch.float32
     config = NetConfig(regional_audio=arguments.hallo)
-    settings = Settings(clip_frames=arguments.frames, rows_together=not arguments.rows_apart)
+    settings = Settings(chunk_frames=arguments.frames, rows_together=not arguments.rows_apart)
     torch.manual_seed(0)
     tflop = counted_step(config, arguments.px, settings)
     clock = Clock(device)

@@ -25,11 +25,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from joyhallo.config import CLIP_FRAMES, FPS, MOTION_FRAMES
+from joyhallo.config import FPS
+from joyhallo.diffusion.codec import load_codec
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.drawn.drawing import Pose
 from joyhallo.evaluation.drawn.talks import talks
-from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.checkpoint import load_checkpoint
+from joyhallo.methods.hallo.config import CHUNK_FRAMES, MOTION_FRAMES
 from joyhallo.methods.hallo.portrait import Wishes, prepare
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate, chunk_starts
 from joyhallo.methods.hallo.steadiness import (
@@ -124,10 +126,10 @@ NO_ERRORS = Errors((0, 0, 0), wobble=0, gain=1, blur=1e-6, jump=0)
 def known_chain(portrait: Portrait, film: Tensor, tools: Tools, errors: Errors) -> Iterator[Tensor]:
     """Chunks of the film as they come from a network that errs, and continues its own errors."""
     generator = torch.Generator().manual_seed(1)
-    steady, count = tools.wishes.steady(portrait), math.ceil(len(film) / CLIP_FRAMES)
+    steady, count = tools.wishes.steady(portrait), math.ceil(len(film) / CHUNK_FRAMES)
     anchors = tools.anchors(count)
     mean, gain, blur = torch.zeros(3), torch.ones(3), 0.0
-    for index, truth in enumerate(film.split(CLIP_FRAMES)):
+    for index, truth in enumerate(film.split(CHUNK_FRAMES)):
         if index in anchors:
             mean, gain, blur = torch.zeros(3), torch.ones(3), 0.0
         drawn = torch.randn(2, 3, generator=generator)
@@ -194,7 +196,7 @@ def crossed(px: int, people: int = 8) -> dict[str, dict[str, float]]:
         for contrast, shift in TONES:
             off, held = [], []
             for film in films:
-                first, truth = (film * 0.7 + 0.15)[: 2 * CLIP_FRAMES].split(CLIP_FRAMES)  # with room for other tones
+                first, truth = (film * 0.7 + 0.15)[: 2 * CHUNK_FRAMES].split(CHUNK_FRAMES)  # with room for other tones
                 for at, frame in enumerate(truth):
                     left = at * px // 32
                     frame[:, px - height * px // 128 :, left : left + width * px // 128] = brightness

@@ -26,10 +26,11 @@ from torch import Tensor
 from joyhallo.config import FPS, SAMPLE_RATE
 from joyhallo.data import dataset
 from joyhallo.data.dataset import Clip
+from joyhallo.diffusion.codec import load_codec
 from joyhallo.evaluation.drawn.acceptance import FIGURES, QUICK, SOON, Takes, sheet
 from joyhallo.evaluation.drawn.makers import Engine, How
 from joyhallo.evaluation.drawn.talks import Talk, talks
-from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.checkpoint import load_checkpoint
 from joyhallo.methods.hallo.likeness import by_colours
 from joyhallo.sound.wav2vec2 import surrounded
 from joyhallo.training.__main__ import RECIPES

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from joyhallo.config import LATENT_SCALE, NetConfig
+from joyhallo.diffusion.codec import LATENT_SCALE
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.methods.hallo.checkpoint import NETWORKS
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.memory import working_memory
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Sampler, Settings
@@ -72,9 +73,9 @@ class Meter(TorchDispatchMode):
 def measured(config: NetConfig, px: int, settings: Settings, dtype: torch.dtype) -> dict[str, int]:
     with torch.device("meta"):
         net = Net(config, FusedOps).to(dtype)
-    portrait, windows = random_inputs(config, px, settings.clip_frames)
+    portrait, windows = random_inputs(config, px, settings.chunk_frames)
     side = px // LATENT_SCALE
-    latents = torch.randn(settings.clip_frames, config.latent_channels, side, side)
+    latents = torch.randn(settings.chunk_frames, config.latent_channels, side, side)
     meter = Meter(net)
     with meter:
         sampler = Sampler(net, portrait, latents[:1], settings, torch.device("meta"), dtype, meter.ready)
@@ -86,7 +87,7 @@ def measured(config: NetConfig, px: int, settings: Settings, dtype: torch.dtype)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--px", type=int, nargs="+", default=[256, 384, 512, 768])
-    parser.add_argument("--frames", type=int, default=Settings.clip_frames)
+    parser.add_argument("--frames", type=int, default=Settings.chunk_frames)
     parser.add_argument("--dtype", choices=DTYPES, default="fp16")
     parser.add_argument("--hallo", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -94,7 +95,7 @@ def main() -> None:
     config, dtype = NetConfig(regional_audio=arguments.hallo), DTYPES[arguments.dtype]
     for px in arguments.px:
         for together in (True, False):
-            settings = Settings(clip_frames=arguments.frames, rows_together=together)
+            settings = Settings(chunk_frames=arguments.frames, rows_together=together)
             found = measured(config, px, settings, dtype)
             told = working_memory(config, settings, px, dtype)
             for name, peak in found.items():

@@ -79,7 +79,7 @@ def measure(arguments: argparse.Namespace, models: Path) -> dict[str, float]:
     )
     figures["overlay_seconds"] = median_seconds(lambda: overlay(found))
     frames = torch.rand(FRAMES, 3, 512, 512)
-    pasting = median_seconds(lambda: paste(frames, found.picture, found.frame))
+    pasting = median_seconds(lambda: paste(frames, found.picture, found.crop))
     return {**figures, "paste_frames_per_second": FRAMES / pasting}
 
 

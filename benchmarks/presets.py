@@ -24,9 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from joyhallo.config import FPS, LATENT_SCALE, ModelConfig, NetConfig
+from joyhallo.config import FPS
+from joyhallo.diffusion.codec import LATENT_SCALE, load_codec
 from joyhallo.diffusion.schedule import Schedule
-from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.checkpoint import load_checkpoint
+from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.methods.hallo.sampling import Codec, Sampler, Settings, Stage, animate, stages
@@ -103,8 +105,8 @@ def stage_flops(px: int, config: NetConfig | None = None) -> dict[Stage, int]:
     config, meta, settings = config or NetConfig(), torch.device("meta"), Settings(reuse=2)
     with meta:
         net = Net(config).requires_grad_(False)
-    portrait, windows = random_inputs(config, px, settings.clip_frames)
-    latents = torch.randn(settings.clip_frames, config.latent_channels, px // LATENT_SCALE, px // LATENT_SCALE)
+    portrait, windows = random_inputs(config, px, settings.chunk_frames)
+    latents = torch.randn(settings.chunk_frames, config.latent_channels, px // LATENT_SCALE, px // LATENT_SCALE)
     sampler = Sampler(net, portrait, latents[:1], settings, meta, torch.float32)
     chunk, counted, deep = sampler.prepare_chunk(windows, 0, None), {}, None
     for full in (True, False):
@@ -131,7 +133,7 @@ def measure(bench: Bench, sizes: Mapping[int, Mapping[Stage, int]], repeat: int)
         if name == "exact":
             exact, exact_seconds = frames, seconds
         plan = stages(settings, settings.steps)
-        chunks = math.ceil(bench.frames / settings.clip_frames)
+        chunks = math.ceil(bench.frames / settings.chunk_frames)
         yield {
             "preset": name,
             "solver": settings.solver,

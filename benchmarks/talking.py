@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from joyhallo.config import CLIP_FRAMES, FPS
+from joyhallo.config import FPS
 from joyhallo.data.dataset import SAMPLES
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.diffusion.solvers import DDIM, SOLVERS, Method
@@ -40,6 +40,7 @@ from joyhallo.evaluation.drawn.makers import Engine, How, open_engine
 from joyhallo.evaluation.drawn.talks import Talk, loudness, talks
 from joyhallo.evaluation.figures import Film, psnr, steps
 from joyhallo.methods.hallo import sampling
+from joyhallo.methods.hallo.config import CHUNK_FRAMES
 from joyhallo.methods.hallo.likeness import by_colours
 from joyhallo.methods.hallo.networks.attention import Reading
 from joyhallo.methods.hallo.presets import PRESETS
@@ -155,7 +156,7 @@ class Bench:
         settings = replace(self.engine.how.settings(ALL, SEED), **change.settings)
         whose = (lambda talk: by_colours(talk.portrait, talk.sitter.face())) if change.recognised else None
         engine = replace(self.engine, whose=whose)
-        chunks = math.ceil(talk.length / CLIP_FRAMES)
+        chunks = math.ceil(talk.length / CHUNK_FRAMES)
         anchors = range(change.anchored, chunks, change.anchored) if change.anchored else ()
         with change.within():
             steady = change.steady.steady(engine.portrait(talk))
@@ -166,7 +167,7 @@ class Bench:
             before = time.process_time()
             films = [self.film(talk, change) for talk in self.said]
             seconds = (time.process_time() - before) / sum(len(film) / FPS for film in films)
-            joint = CLIP_FRAMES - int(change.settings.get("overlap", 0))
+            joint = CHUNK_FRAMES - int(change.settings.get("overlap", 0))
             rows = [told(talk, film, joint) for talk, film in zip(self.said, films, strict=True)]
             yield name, mean(rows) | {"seconds": seconds}
 
@@ -197,7 +198,7 @@ class Bench:
             film, talk = self.film(self.long, change), self.long
             for start in range(0, len(film), WINDOW):
                 part = slice(start, start + WINDOW)
-                row = told(talk, film[part], CLIP_FRAMES, part, offset=-start % CLIP_FRAMES)
+                row = told(talk, film[part], CHUNK_FRAMES, part, offset=-start % CHUNK_FRAMES)
                 yield f"{name}, from {start // FPS} s", row
 
 

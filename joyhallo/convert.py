@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import struct
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,9 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from .methods.hallo.checkpoint import HEADER_ENTRY, CheckpointError, header_entry, model_config, never_run, open_weights
+from .files.space import Need, RoomError, check_disks
+from .files.weights import WeightsError, open_weights
+from .methods.hallo.checkpoint import HEADER_ENTRY, WANTED, header_entry, model_config, never_run
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = Fa
         raise FileExistsError(f"{target} is the source itself; choose another name.")
     shapes, entry = _inspect(source)
     header, size = _header(shapes, dtype, entry)
-    _check_space(target, len(header) + size)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_disks([Need(target.name, target.parent, len(header) + size)], "make room, or choose another folder")
 
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -61,7 +63,7 @@ def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = Fa
 
 def _inspect(source: Path) -> tuple[dict[str, tuple[int, ...]], str]:
     """Shapes of the tensors to keep, in a fixed order, and the header entry that describes the model."""
-    state, header = open_weights(source)
+    state, header = open_weights(source, WANTED)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     config = model_config(source, shapes, header)
     skipped = never_run(config.net)
@@ -85,7 +87,7 @@ def _stream(source: Path, shapes: dict[str, tuple[int, ...]], dtype: str, header
     digest = hashlib.sha256(header)
     file.write(header)
     for keys in _batches(shapes):
-        state, _ = open_weights(source)  # a fresh mapping: the last one's pages go with it
+        state, _ = open_weights(source, WANTED)  # a fresh mapping: the last one's pages go with it
         for key in keys:
             data = _converted(key, state[key], dtype).view(torch.uint8).numpy().data
             digest.update(data)
@@ -109,18 +111,8 @@ def _converted(key: str, tensor: Tensor, dtype: str) -> Tensor:
     kind = DTYPES[dtype][0]
     low, high = tensor.aminmax() if kind.itemsize < tensor.dtype.itemsize else (0, 0)
     if max(-low, high) > torch.finfo(kind).max:
-        raise CheckpointError(f"{key} has values beyond what {dtype} can hold; convert with --dtype bf16.")
+        raise WeightsError(f"{key} has values beyond what {dtype} can hold; convert with --dtype bf16.")
     return tensor.to(kind).contiguous().flatten()
-
-
-def _check_space(target: Path, needed: int) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise OSError(
-            f"{target.name} needs {needed / 1e9:.2f} GB, but {target.parent} has {free / 1e9:.2f} GB free; make room "
-            "or choose another folder."
-        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -133,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         done = convert(chosen.source, chosen.output, chosen.dtype, force=chosen.force)
-    except (CheckpointError, OSError) as error:
+    except (WeightsError, RoomError, OSError) as error:
         log.error("%s", error)
         return 1
     log.info(

@@ -13,9 +13,9 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ..joyhallo.config import LATENT_SCALE, ModelConfig
-from ..joyhallo.diffusion.codec import PatchCodec
-from ..joyhallo.methods.hallo.checkpoint import CheckpointError, looks_like, patch_codec
+from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
+from ..joyhallo.files.weights import WeightsError, looks_like
+from ..joyhallo.methods.hallo.config import ModelConfig
 from .comfy_adapter import Precision, comfy_ops
 
 # A convolution of each level, by the names of ComfyUI and of diffusers
@@ -87,7 +87,7 @@ def load_vae(path: Path) -> comfy.sd.VAE:
     if "patches.mean" in state:
         return _of_patches(patch_codec(path, {key: tensor.float() for key, tensor in state.items()}, comfy_ops(FULL)))
     if "encoder.conv_in.weight" not in state or "decoder.conv_in.weight" not in state:
-        raise CheckpointError(f"{path.name} looks like {looks_like(state)}; expected was {STABLE}.")
+        raise WeightsError(f"{path.name} looks like {looks_like(state)}; expected {STABLE}.")
     vae = comfy.sd.VAE(sd=state, config=_sizes(state))
     vae.throw_exception_if_invalid()
     vae.latent_channels = _channels(state)  # which ComfyUI takes for granted where sizes are given

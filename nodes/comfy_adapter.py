@@ -15,9 +15,9 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor, nn
 
-from ..joyhallo.config import ModelConfig
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.methods.hallo.checkpoint import NETWORKS, open_checkpoint
+from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.networks.net import Net
 from ..joyhallo.methods.hallo.sampling import Settings

@@ -8,8 +8,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.faces.boxes import Box, Picture
-from ..joyhallo.faces.crops import as_picture
 from ..joyhallo.faces.find import Choice, FaceModels, Undecided
+from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.regions import FACE_EXPAND, LIP_EXPAND, Mask
 from ..joyhallo.methods.hallo.overlay import numbered, overlay
 from ..joyhallo.methods.hallo.portrait import Framing, Wishes, prepare
@@ -132,7 +132,7 @@ class FaceMaskPrep(io.ComfyNode):
         except Undecided as undecided:
             cls._offer(as_picture(image), undecided.boxes)
             raise
-        regions, found, marked = prepared.regions.at(prepared.frame.seen), prepared.found, overlay(prepared)
+        regions, found, marked = prepared.regions.at(prepared.crop.seen), prepared.found, overlay(prepared)
         return io.NodeOutput(
             prepared,
             _output(prepared.window),

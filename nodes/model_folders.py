@@ -20,7 +20,9 @@ from pathlib import Path, PureWindowsPath
 import folder_paths
 
 from ..joyhallo.faces.find import DETECTOR, RECOGNISER
-from ..joyhallo.files.download import PUBLISHED, Published, amount, fetch
+from ..joyhallo.files.download import Published, fetch
+from ..joyhallo.files.space import amount
+from ..joyhallo.methods.hallo.published import PUBLISHED
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..joyhallo.config import REGIONS
+from ..joyhallo.methods.hallo.config import REGIONS
 from ..joyhallo.methods.hallo.motion import (
     ATTACK,
     EXPRESSIVENESS,

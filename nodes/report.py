@@ -13,8 +13,9 @@ import torch
 from comfyui_version import __version__ as comfyui_version
 
 from ..joyhallo import __version__
-from ..joyhallo.config import FPS, REGIONS
+from ..joyhallo.config import FPS
 from ..joyhallo.files.fingerprint import of_file, of_module
+from ..joyhallo.methods.hallo.config import REGIONS
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.sampling import Settings
 from ..joyhallo.methods.hallo.steadiness import Steadiness
@@ -35,7 +36,7 @@ def used(take: Any, preset: str) -> str:
         "VAE": f"weights {of_module(take.vae.first_stage_model)[:SHORT]}, in {_named(take.vae.vae_dtype)}",
         "Picture": _picture(face),
         "Sampling": _sampling(take.settings, preset),
-        "Frames": f"{_sized(face.frame.size)}, {'put into the whole picture' if take.whole else 'as they are'}"
+        "Frames": f"{_sized(face.crop.size)}, {'put into the whole picture' if take.whole else 'as they are'}"
         f"{'' if take.background is None else ' of another video'}",
         "Steadiness": _steadiness(take.steadiness),
     }
@@ -78,10 +79,10 @@ def _kind(model: JoyHalloModel) -> str:
 
 
 def _picture(face: Prepared) -> str:
-    window = face.frame.window
+    window = face.crop.box
     found = "no face looked for" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
     identity = "from the picture" if face.identity.any() else "neutral"
-    return f"{_sized(face.frame.picture)}, {found}, window {window}, identity {identity}"
+    return f"{_sized(face.crop.picture)}, {found}, window {window}, identity {identity}"
 
 
 def _sampling(settings: Settings, preset: str) -> str:

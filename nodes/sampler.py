@@ -8,8 +8,8 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..joyhallo.config import GUIDANCE
 from ..joyhallo.faces.crops import MULTIPLE
+from ..joyhallo.methods.hallo.config import GUIDANCE
 from ..joyhallo.methods.hallo.motion import curve
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.presets import PRESETS
@@ -178,7 +178,7 @@ class JoyHalloSampler(io.ComfyNode):
         steadiness = steadiness or Steadiness()
         expect(steadiness, Steadiness, "steadiness", "Steadiness")
         check_vae(vae, model.config)
-        speech.check(model.config.net)
+        speech.check(model.config.net.audio_layers, model.config.net.audio_channels)
         face = face.at((size, size), pose=pose_mask, expression=expression_mask, lip=lip_mask)
         weights = _weights(speech.length, pose_weight, expression_weight, lip_weight)
         settings = chosen(PRESETS, preset, "preset").settings(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..joyhallo.config import CLIP_FRAMES
+from ..joyhallo.methods.hallo.config import CHUNK_FRAMES
 from ..joyhallo.methods.hallo.steadiness import Steadiness
 from .sockets import Steady, schema
 
@@ -25,7 +25,7 @@ class JoyHalloSteadiness(io.ComfyNode):
                     "overlap",
                     default=0,
                     min=0,
-                    max=CLIP_FRAMES // 2,
+                    max=CHUNK_FRAMES // 2,
                     tooltip="Frames of each chunk of 16 that the next one goes through again, to continue from them: "
                     "smoother joints; 4 takes a third more time. 0 is the original.",
                 ),
@@ -33,7 +33,7 @@ class JoyHalloSteadiness(io.ComfyNode):
                     "fade",
                     default=0,
                     min=0,
-                    max=CLIP_FRAMES // 2,
+                    max=CHUNK_FRAMES // 2,
                     tooltip="Frames over which a jump between two chunks fades out, everywhere but on the lips. 4 "
                     "are enough; they look a little softer. 0: none.",
                 ),

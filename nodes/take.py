@@ -15,14 +15,14 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ..joyhallo.config import FPS, LATENT_SCALE
+from ..joyhallo.config import FPS
+from ..joyhallo.diffusion.codec import LATENT_SCALE
 from ..joyhallo.diffusion.schedule import Schedule
 from ..joyhallo.faces.boxes import Box
 from ..joyhallo.faces.crops import paste
-from ..joyhallo.files.download import amount
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.files.journal import Journal, key_of, tidy
-from ..joyhallo.files.space import Need, check_disks, check_memory, free
+from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
 from ..joyhallo.film.read import Reel
 from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.hallo.memory import working_memory
@@ -86,14 +86,14 @@ class Take:
         """Raise a ValueError for what would come to nothing, before time is spent on it."""
         if self.background is not None:
             self._check_background(self.background)
-        size, needed = self.face.frame.size[0], self._memory(replace(self.settings, rows_together=False))
+        size, needed = self.face.crop.size[0], self._memory(replace(self.settings, rows_together=False))
         there = comfy.model_management.get_total_memory(self.model.device)
         check_memory(f"Denoising at {size}x{size}", needed, there, "choose a smaller size")
         check_disks(self.needs())
 
     def _memory(self, settings: Settings) -> int:
         """Bytes, beside the weights, on the device that computes."""
-        size, dtype = self.face.frame.size[0], self.model.precision.compute
+        size, dtype = self.face.crop.size[0], self.model.precision.compute
         return max(working_memory(self.model.config.net, settings, size, dtype).values())
 
     def _check_background(self, video: Any) -> None:
@@ -102,7 +102,7 @@ class Take:
                 "A background is connected, but the square alone is asked for, which shows nothing of it; choose the "
                 "whole picture, or disconnect the background."
             )
-        found, expected = video.get_dimensions(), self.face.frame.picture
+        found, expected = video.get_dimensions(), self.face.crop.picture
         if found != expected:
             raise ValueError(
                 f"The background is {found[0]}x{found[1]} pixels, but the picture is {expected[0]}x{expected[1]}; "
@@ -122,7 +122,7 @@ class Take:
 
     def needs(self) -> list[Need]:
         """Of disks."""
-        width, height = self.face.frame.seen if self.whole else self.face.frame.size
+        width, height = self.face.crop.seen if self.whole else self.face.crop.size
         still = 3 * self.face.picture.shape[0] * self.face.picture.shape[1]
         moving = int(COMPRESSED * self.speech.length * 3 * width * height)
         copy = Need("the frames", temporary_folder(), still + moving)
@@ -143,8 +143,8 @@ class Take:
     def journal(self) -> Journal | None:
         if not self.resume:
             return None
-        width, height = (side // LATENT_SCALE for side in self.face.frame.size)
-        shape = self.settings.clip_frames, self.model.config.net.latent_channels, height, width
+        width, height = (side // LATENT_SCALE for side in self.face.crop.size)
+        shape = self.settings.chunk_frames, self.model.config.net.latent_channels, height, width
         return Journal(journal_folder(), self._key(), shape)
 
     def _key(self) -> str:
@@ -187,7 +187,7 @@ class Take:
             length=self.speech.length,
             device=self.model.device,
             dtype=self.model.precision.compute,
-            ready=self.model.loader(self.settings, self.face.frame.size[0]),
+            ready=self.model.loader(self.settings, self.face.crop.size[0]),
             on_step=preview.after_step,
             steady=self.steadiness.steady(self.face.portrait),
             anchors=self.steadiness.anchors(self.speech.levels, self.starts),
@@ -196,15 +196,15 @@ class Take:
 
     @property
     def _at_once(self) -> int:
-        width, height = self.face.frame.picture
+        width, height = self.face.crop.picture
         return max(1, PASTED // (width * height))
 
     def _pasted(self, frames: Tensor, backdrop: Reel | None) -> Tensor:
         if backdrop is None:
-            return paste(frames, self.face.picture, self.face.frame)
+            return paste(frames, self.face.picture, self.face.crop)
         onto = backdrop.take(len(frames)).movedim(-1, 1).to(frames)
         own = None if self.face.face is None else self.face.face.box
-        return paste(frames, self.face.picture, self.face.frame, onto=onto, clear_of=self._others, face=own)
+        return paste(frames, self.face.picture, self.face.crop, onto=onto, clear_of=self._others, face=own)
 
     @cached_property
     def _others(self) -> list[Box]:

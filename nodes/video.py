@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.read import AT_ONCE, facts, frames, read_sound
-from ..joyhallo.film.write import Sound, write
+from ..joyhallo.film.write import write
+from ..joyhallo.sound.audio import Sound
 
 
 def as_sound(audio: Any) -> Sound | None:

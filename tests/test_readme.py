@@ -12,8 +12,8 @@ from functools import cache
 import pytest
 from shared import REPOSITORY
 
-from joyhallo.files.download import PUBLISHED
 from joyhallo.methods.hallo.presets import PRESETS
+from joyhallo.methods.hallo.published import PUBLISHED
 
 ENGLISH, CHINESE = (REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
 READMES = pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=["en", "zh"])

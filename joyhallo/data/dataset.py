@@ -28,12 +28,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..config import FPS, LATENT_SCALE, SAMPLE_RATE
+from ..config import FPS, SAMPLE_RATE
+from ..diffusion.codec import LATENT_SCALE
 from ..faces.boxes import Picture
-from ..faces.regions import Mask, SoftMasks, locator, pixels, pyramid
+from ..faces.regions import Mask
 from ..files.fingerprint import sha256
 from ..film.write import YUV444, File, Format, Grade, VideoError
 from ..libraries import brief, library
+from ..methods.hallo.masks import SoftMasks, locator, pixels, pyramid
 from ..methods.hallo.sampling import Portrait
 from ..sound.audio import Recording, load
 

@@ -25,11 +25,12 @@ from PIL import Image
 from torch import Tensor
 
 from .. import work
-from ..config import NetConfig
-from ..faces.regions import BASE, Mask, SoftMasks, resized
+from ..faces.regions import Mask, resized
 from ..files.fingerprint import sha256
 from ..film import source
 from ..libraries import brief
+from ..methods.hallo.config import NetConfig
+from ..methods.hallo.masks import BASE, SoftMasks
 from ..sound.audio import load, prepare
 from .dataset import (
     CLIPS,
@@ -145,7 +146,7 @@ def read_meta(path: Path) -> list[dict[str, str]]:
         assert all(isinstance(entry, dict) for entry in entries)
     except (OSError, ValueError, TypeError, AssertionError) as error:
         raise DatasetError(
-            f"{path} is no meta file ({brief(error)}); expected was a list of clips as extract_meta_info writes it."
+            f"{path} is no meta file ({brief(error)}); expected a list of clips as extract_meta_info writes it."
         ) from error
     return entries
 

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..diffusion.codec import CODEC, load_codec
 from ..faces.find import DETECTOR, RECOGNISER, FaceModels
 from ..files.fingerprint import of_tensors, sha256
+from ..files.weights import open_weights
 from ..libraries import LibraryError, brief
-from ..methods.hallo.checkpoint import CODEC, load_codec, open_weights
 from ..sound import vocals
 from ..sound.wav2vec2 import Encoder, load_encoder
 
@@ -78,7 +79,7 @@ def _made(place: str) -> Any:
         return getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError) as error:
         raise LibraryError(
-            f"{place} cannot be used ({brief(error)}); expected was MODULE:FUNCTION of a module that Python finds."
+            f"{place} cannot be used ({brief(error)}); expected MODULE:FUNCTION of a module that Python finds."
         ) from error
 
 

@@ -30,7 +30,7 @@ from .dataset import (
     write_record,
 )
 from .models import Models
-from .steps import Job, Settings, failed, prepare_clip
+from .steps import Job, Preparation, failed, prepare_clip
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,12 @@ def prepare(
     videos: Sequence[Path],
     root: Path,
     models: Models,
-    settings: Settings | None = None,
+    settings: Preparation | None = None,
     shares: Shares | None = None,
     progress: Progress = lambda done, total, record: None,
 ) -> list[Record]:
     """Prepare videos, or all in folders of them, and write the manifest; the records of this run's share."""
-    settings, shares = settings or Settings(), shares or Shares()
+    settings, shares = settings or Preparation(), shares or Shares()
     digests = models.digests()
     facts = {"settings": asdict(settings), "models": digests}
     jobs = [
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.videos,
             chosen.output,
             Models(**{name: getattr(chosen, name) for name in Models.__dataclass_fields__}),
-            Settings(**{name: getattr(chosen, name) for name in names}),
+            Preparation(**{name: getattr(chosen, name) for name in names}),
             Shares(chosen.workers, chosen.num_shards, chosen.shard, chosen.ray),
             _show,
         )
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = Settings()
+    default = Preparation()
     parser = argparse.ArgumentParser(
         prog="python -m joyhallo.data.prepare",
         description=__doc__,

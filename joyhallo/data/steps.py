@@ -16,22 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import FPS, NetConfig
+from ..config import FPS
 from ..faces.boxes import Box, Picture, Points, Size, joint
-from ..faces.crops import Frame, cut, frame_face, in_window
+from ..faces.crops import Crop, crop_face, cut, in_crop
 from ..faces.find import OVERLAP, FaceError, Limits, check_face, face_of, turn
-from ..faces.regions import Mask, SoftMasks, drawn, face_rectangle, lip_rectangle, resized, soft_masks
+from ..faces.regions import Mask, drawn, face_rectangle, lip_rectangle, resized
 from ..faces.track import Track, follow
-from ..files.download import amount
 from ..files.fingerprint import sha256
-from ..files.space import MARGIN, RoomError, free
+from ..files.space import MARGIN, RoomError, amount, free
 from ..film import source
-from ..film.write import Sound
 from ..libraries import brief
 from ..methods.hallo import likeness
+from ..methods.hallo.config import NetConfig
+from ..methods.hallo.masks import SoftMasks, soft_masks
 from ..sound import vocals
 from ..sound import wav2vec2 as speech
-from ..sound.audio import SILENCE
+from ..sound.audio import SILENCE, Sound
 from ..sound.loudness import loudness
 from . import models as loaded
 from .dataset import (
@@ -66,7 +66,7 @@ Told = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Preparation:
     """The defaults are what the published weights were trained with, as far as that is known."""
 
     size: int = 512  # pixels of each side
@@ -88,7 +88,7 @@ class Job:
     source: str  # what the video is called in the manifest
     id: str
     speaker: str
-    settings: Settings
+    settings: Preparation
     models: Models
     digests: Mapping[str, str]  # of the models
 
@@ -282,12 +282,12 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
     track = replace(track, meshes=track.meshes[:length])
     (size,) = sizes
     turned = _checked(track, size, clip.settings)
-    frame = frame_face(size, joint(track.boxes), (clip.settings.size, clip.settings.size))
-    meshes = (in_window(mesh, frame) * (clip.settings.size / frame.seen[0]) for mesh in track.meshes)
-    write_masks(clip.folder, *joint_masks(meshes, frame.size, clip.settings))
-    write_film(clip.path("video"), _batches(clip.pictures(track.start, track.start + length), frame))
-    window, boxes = frame.window, track.boxes
-    share = float(np.median([box.longest for box in boxes])) / min(frame.seen)
+    crop = crop_face(size, joint(track.boxes), (clip.settings.size, clip.settings.size))
+    meshes = (in_crop(mesh, crop) * (clip.settings.size / crop.seen[0]) for mesh in track.meshes)
+    write_masks(clip.folder, *joint_masks(meshes, crop.size, clip.settings))
+    write_film(clip.path("video"), _batches(clip.pictures(track.start, track.start + length), crop))
+    window, boxes = crop.box, track.boxes
+    share = float(np.median([box.longest for box in boxes])) / min(crop.seen)
     return {
         "length": length,
         "range": [track.start, track.start + length],  # frames of the source at 25 fps
@@ -307,7 +307,7 @@ def _noting_sizes(pictures: Iterable[Picture], sizes: set[Size]) -> Iterator[Pic
         yield picture
 
 
-def _checked(track: Track, size: Size, settings: Settings) -> float:
+def _checked(track: Track, size: Size, settings: Preparation) -> float:
     """How far the face turns; raises if it turns away, or is small or cut off."""
     faces = [face_of(mesh) for mesh in track.meshes]
     turned = float(np.quantile([turn(face.marks) for face in faces if face.marks is not None], 0.95))
@@ -326,7 +326,7 @@ def _as_clause(error: FaceError) -> str:
     return words[:1].lower() + words[1:]
 
 
-def joint_masks(meshes: Iterable[Points], size: Size, settings: Settings) -> tuple[Mask, SoftMasks]:
+def joint_masks(meshes: Iterable[Points], size: Size, settings: Preparation) -> tuple[Mask, SoftMasks]:
     """Where face and lips are in any frame: what the union of the frames' rectangles spans."""
     meshes = list(meshes)
     face = drawn(joint([face_rectangle(mesh, size, settings.expand) for mesh in meshes]), size)
@@ -338,9 +338,9 @@ def joint_masks(meshes: Iterable[Points], size: Size, settings: Settings) -> tup
     return face, soft_masks(face, lips)
 
 
-def _batches(pictures: Iterable[Picture], frame: Frame) -> Iterator[Tensor]:
+def _batches(pictures: Iterable[Picture], crop: Crop) -> Iterator[Tensor]:
     """(n, 3, size, size) in 0..1"""
-    seen = (torch.from_numpy(resized(cut(picture, frame), frame.size)) for picture in pictures)
+    seen = (torch.from_numpy(resized(cut(picture, crop), crop.size)) for picture in pictures)
     while batch := list(islice(seen, AT_ONCE)):
         yield torch.stack(batch).permute(0, 3, 1, 2).float().div(255)
 
@@ -399,7 +399,7 @@ def _whose(clip: _UnderWay, picture: Picture, box: Box) -> Tensor | None:
 def write_speech(clip: Any, record: Record) -> Told:
     recording = Clip(clip.job.root, record).recording
     encoder = loaded.encoder(clip.models)
-    features = speech.encode(encoder, recording, clip_frames=1).features(0, record.length)
+    features = speech.encode(encoder, recording, multiple=1).features(0, record.length)
     write_tensors(clip.path("speech"), features=features)
     return {"encoder": encoder.name, "layers": features.shape[1], "width": features.shape[2]}
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import LATENT_SCALE, CodecConfig
+from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights
+from ..libraries import brief
 from ..ops import CastOps, Ops, TorchOps
 
+LATENT_SCALE = 8  # pixels per latent, along each side
+CODEC = "a Stable Diffusion autoencoder in diffusers' layout, such as the folder sd-vae-ft-mse, or a codec of patches"
 FRAMES_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Which codec turns pixels into the networks' latents, and the factor that brings these to unit variance."""
+
+    kind: str = "sd-vae"
+    scale: float = 0.18215
 
 
 class AutoencoderCodec:
@@ -199,3 +213,60 @@ def _moments(pictures: Tensor) -> tuple[Tensor, Tensor]:
 def _blocks(pictures: Tensor) -> Tensor:
     """(n, 3, height, width) -> (blocks, patch)"""
     return F.pixel_unshuffle(pictures, LATENT_SCALE).movedim(1, -1).flatten(0, 2)
+
+
+# ---- files
+
+
+def load_codec(
+    path: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> AutoencoderCodec | PatchCodec:
+    """A Stable Diffusion autoencoder in diffusers' layout, its folder or its weights file alone; or a PatchCodec."""
+    path = Path(path)
+    if path.is_dir():
+        names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+        path = next((path / name for name in names if (path / name).exists()), path / names[0])
+    state, _ = open_weights(path, f"{CODEC}.")
+    if "patches.mean" in state:
+        return patch_codec(path, state).to(device)
+    if "decoder.conv_in.weight" not in state or "encoder.down_blocks.0.resnets.0.conv1.weight" not in state:
+        raise WeightsError(f"{path.name} looks like {looks_like(state)}; expected {CODEC}.")
+    from diffusers.models.autoencoders.autoencoder_kl import (
+        AutoencoderKL,
+    )  # slow to import, and only scripts and training need it
+
+    state = {key: tensor.to(device=device, dtype=dtype) for key, tensor in modern_spelling(state).items()}
+    sizes = path.parent / "config.json"
+    config = json.loads(sizes.read_text()) if sizes.exists() else _autoencoder_sizes(state)
+    with torch.device("meta"):
+        autoencoder: Any = AutoencoderKL.from_config(config)
+    autoencoder.load_state_dict(state, strict=True, assign=True)
+    return AutoencoderCodec(autoencoder.requires_grad_(False).eval())
+
+
+def patch_codec(path: Path, state: Mapping[str, Tensor], ops: Ops = CastOps) -> PatchCodec:
+    """From the tensors of a file."""
+    try:
+        return PatchCodec.of(state, ops)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path.name} looks like a codec of patches, but not all of its tensors fit ({brief(error)}). It is "
+            "damaged or of another version; download it again, or make it with python -m "
+            "joyhallo.training.small.patches."
+        ) from error
+
+
+def _autoencoder_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    widths = []
+    while (key := f"encoder.down_blocks.{len(widths)}.resnets.0.conv1.weight") in state:
+        widths.append(state[key].shape[0])
+    layers = sum(
+        re.fullmatch(r"encoder\.down_blocks\.0\.resnets\.\d+\.conv1\.weight", key) is not None for key in state
+    )
+    return {
+        "down_block_types": ["DownEncoderBlock2D"] * len(widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(widths),
+        "block_out_channels": widths,
+        "layers_per_block": layers,
+        "latent_channels": state["decoder.conv_in.weight"].shape[1],
+    }

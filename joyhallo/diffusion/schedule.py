@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import ScheduleConfig
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The diffusion's noise schedule; the defaults are the ones the published weights are sampled with."""
+
+    train_steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "linear"  # or "scaled_linear": linear in the square root
+    zero_terminal_snr: bool = True
 
 
 @dataclass(frozen=True)

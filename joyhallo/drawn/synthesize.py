@@ -56,7 +56,7 @@ SWAY, ROLL = 0.004, 0.008  # deviation of the head's place, in shares of the pic
 
 
 @dataclass(frozen=True)
-class Settings:
+class Production:
     size: int = 128  # pixels of each side
     people: int = 200  # for training
     others: int = 20  # for validation
@@ -83,7 +83,7 @@ class Job:
     split: Split
     person: int
     number: int  # of the clip
-    settings: Settings
+    settings: Production
     models: Models
     digests: Mapping[str, str]
 
@@ -136,7 +136,7 @@ def _draw(clip: _UnderWay, _: Record) -> Told:
     moving = poses(what.motion, job.dice("poses", job.number))
     write_film(clip.path("video"), _batches(sitter, moving))
     write_sound(clip.path("sound"), what.samples)
-    regions = steps.joint_masks(map(sitter.mesh, moving), (size, size), steps.Settings())
+    regions = steps.joint_masks(map(sitter.mesh, moving), (size, size), steps.Preparation())
     write_masks(clip.folder, *regions)
     write_tensors(clip.path("identity"), identity=likeness.by_colours(sitter.picture(), sitter.face()))
     numbers = {name: torch.from_numpy(getattr(what.motion, name)) for name in ("opening", "spread", "viseme")}
@@ -192,13 +192,13 @@ def _lost(job: Job, reason: str) -> Record:
 
 def synthesize(
     root: Path,
-    settings: Settings | None = None,
+    settings: Production | None = None,
     models: Models | None = None,
     workers: int = 0,
     progress: Callable[[int, int, Record], None] = lambda done, total, record: None,
 ) -> list[Record]:
     """Draw and say all clips, and write the manifest; what is there already is kept."""
-    settings, models = settings or Settings(), models or Models()
+    settings, models = settings or Production(), models or Models()
     digests = models.digests()
     jobs = [
         Job(root.absolute(), f"{split}-{person:04d}-{number:03d}", split, person, number, settings, models, digests)
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         voice.check()
         records = synthesize(
             chosen.output,
-            Settings(**{name: getattr(chosen, name) for name in Settings.__dataclass_fields__}),
+            Production(**{name: getattr(chosen, name) for name in Production.__dataclass_fields__}),
             Models(encoder=chosen.encoder, codec=chosen.codec),
             chosen.workers,
             _show,
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = Settings()
+    default = Production()
     parser = argparse.ArgumentParser(
         prog="python -m joyhallo.drawn.synthesize",
         description=__doc__,

@@ -5,183 +5,88 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from .boxes import Box, Picture, Points, Size, whole
-from .regions import Mask, resized
+from .regions import resized
 
 SMALLEST_FACE, FACE, LARGEST_FACE = 0.5, 0.6, 0.7  # longest side of the face over the side of the frame
 CROPPED_AT_MOST = 0.1  # of a side, where a picture is used as it is
 MULTIPLE = 64  # sides the networks take
-FEATHER = 0.08  # of the window's shortest side
+FEATHER = 0.08  # of the crop's shortest side
 STILL = 0.1  # change of brightness, in 0..1, from which on a place counts as moved
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A window of a picture, seen at another size. Windows have whole pixels and may reach beyond the borders."""
+class Crop:
+    """A crop of a picture, seen at another size. Crops have whole pixels and may reach beyond the borders."""
 
     picture: Size
-    window: Box
+    box: Box
     size: Size
 
     @property
     def inside(self) -> Box:
-        return self.window.within(whole(self.picture))
+        return self.box.within(whole(self.picture))
 
     @property
     def seen(self) -> Size:
-        """Of the window, in the picture's pixels."""
-        return int(self.window.width), int(self.window.height)
+        """Of the crop, in the picture's pixels."""
+        return int(self.box.width), int(self.box.height)
 
-    def at(self, size: Size) -> Frame:
-        """The same window at another size."""
+    def at(self, size: Size) -> Crop:
+        """The same crop at another size."""
         _check_size(size)
         (width, height), (across, down) = self.seen, size
         if abs(width * down - height * across) > max(size):  # both sides of a window are rounded
             raise ValueError(
-                f"The window of {width}x{height} pixels would have to be stretched to frames of {across}x{down}; "
+                f"The crop of {width}x{height} pixels would have to be stretched to frames of {across}x{down}; "
                 "choose frames of its shape, or prepare the portrait for theirs."
             )
         return replace(self, size=size)
 
 
-# ---- any picture -> 8-bit RGB
+# ---- choosing the crop
 
 
-def as_picture(image: Any, background: tuple[int, int, int] = (255, 255, 255)) -> Picture:
-    """A PIL image, an array or a tensor -> (height, width, 3) in 0..255.
+def crop_face(picture: Size, face: Box, size: Size = (512, 512)) -> Crop:
+    """A crop around the face, which takes 50 to 70 % of the crop's shorter side.
 
-    PIL images are turned as their EXIF data says. Arrays and tensors are (height, width[, channels]), a batch of one
-    may stand before; floats are in 0..1. What is transparent shows the background.
-    """
-    if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)
-        array = _pixels_of(image)
-    else:
-        array = _in_bytes(_single(_numbers_of(image)))
-    if not array.shape[0] or not array.shape[1]:
-        raise ValueError(f"The picture has the shape {array.shape}: nothing is in it; load another one.")
-    return _composited(array, background)
-
-
-def as_mask(mask: Any) -> Mask:
-    """A mask (height, width) in any of the forms that a picture may have -> 0..255; the brightest channel counts."""
-    shape = tuple(getattr(mask, "shape", ()))
-    if len(shape) == 3 and shape[0] > 1 and shape[2] > 4:
-        raise ValueError(f"{shape[0]} masks were given where one is needed; pick one of the batch.")
-    return as_picture(mask).max(2)
-
-
-def _pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion to 8 bits cuts these off at 255
-        values = np.asarray(image)
-        if values.dtype.kind == "f" and values.max(initial=0) <= 1:
-            return _in_bytes(values[..., None])
-        return (values.clip(0, 65535) / (257 if values.max(initial=0) > 255 else 1)).round().astype(np.uint8)[..., None]
-    if image.mode == "La":  # Pillow takes no other way out of premultiplied grey
-        image = image.convert("LA")
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
-    return np.array(image.convert("RGBA" if transparent else "RGB"))
-
-
-def _numbers_of(image: Any) -> NDArray[Any]:
-    if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        return (image.float() if image.is_floating_point() else image).numpy()
-    return np.asarray(image)
-
-
-def _single(array: NDArray[Any]) -> NDArray[Any]:
-    if array.ndim == 4:
-        if len(array) != 1:
-            raise ValueError(
-                f"{len(array)} pictures, as of a video, were given where one is needed; pick one of the batch, in "
-                "ComfyUI with the node ImageFromBatch."
-            )
-        array = array[0]
-    elif array.ndim == 3 and array.shape[0] == 1 and array.shape[2] > 4:  # a batch of one mask
-        array = array[0]
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or not 1 <= array.shape[2] <= 4:
-        raise ValueError(
-            f"The picture has the shape {array.shape}; expected (height, width) or (height, width, channels) with 1 to "
-            "4 channels, the channels last."
-        )
-    return array
-
-
-def _in_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == bool:
-        return array.astype(np.uint8) * 255
-    if array.dtype == np.uint16:
-        return (array / 257).round().astype(np.uint8)
-    if array.dtype.kind != "f":
-        raise ValueError(f"The picture holds {array.dtype} numbers; give 8 or 16 bits without sign, or floats in 0..1.")
-    if not np.isfinite(array).all():
-        raise ValueError("The picture holds values that are not numbers; check what produced it.")
-    if array.size and (array.min() < -0.25 or array.max() > 1.5):
-        raise ValueError(
-            f"The picture holds values from {array.min():.2f} to {array.max():.2f}; floats must be in 0..1: scale them."
-        )
-    return (array.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def _composited(array: NDArray[np.uint8], background: tuple[int, int, int]) -> Picture:
-    channels = array.shape[2]
-    color = np.repeat(array[..., :1], 3, 2) if channels < 3 else array[..., :3]
-    if channels in (1, 3):
-        return np.array(color)
-    opaque = array[..., -1:] / 255
-    return (color * opaque + np.array(background) * (1 - opaque)).round().astype(np.uint8)
-
-
-# ---- choosing the window
-
-
-def frame_face(picture: Size, face: Box, size: Size = (512, 512)) -> Frame:
-    """A window around the face, which takes 50 to 70 % of the window's shorter side.
-
-    A picture of the right shape where it does so already is left alone. Otherwise the window is moved, and made as
+    A picture of the right shape where it does so already is left alone. Otherwise the crop is moved, and made as
     tight as may be, to stay within the picture; only a face too large for that gets a border.
     """
     _check_size(size)
     shape = _shape(picture, size)
     if shape == picture and SMALLEST_FACE <= face.longest / min(picture) <= LARGEST_FACE:
-        return Frame(picture, whole(picture), size)
+        return Crop(picture, whole(picture), size)
     shorter = max(2, round(face.longest / FACE))
     if shorter > min(shape):
         shorter = max(min(shape), math.ceil(face.longest / LARGEST_FACE))
     width, height = (round(side * shorter / min(size)) for side in size)
     x, y = face.center
     left, top = _placed(x, width, picture[0]), _placed(y, height, picture[1])
-    return Frame(picture, Box(left, top, left + width, top + height), size)
+    return Crop(picture, Box(left, top, left + width, top + height), size)
 
 
 def _shape(picture: Size, size: Size) -> Size:
-    """The largest window of the size's shape in the picture."""
+    """The largest crop of the size's shape in the picture."""
     scale = min(picture[0] / size[0], picture[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _placed(center: float, length: int, limit: int) -> int:
-    """Where a window starts that is centred if the picture allows it: not beyond a border that it can avoid."""
+    """Where a crop starts that is centred if the picture allows it: not beyond a border that it can avoid."""
     start = round(center - length / 2)
     low, high = min(0, limit - length), max(0, limit - length)
     return min(max(start, low), high)
 
 
-def frame_whole(picture: Size, size: Size) -> Frame:
+def crop_whole(picture: Size, size: Size) -> Crop:
     """The picture as it is, less what the shape asked for does not hold: a few per cent of one side at most."""
     _check_size(size)
     width, height = picture
@@ -193,7 +98,7 @@ def frame_whole(picture: Size, size: Size) -> Frame:
             f"let the face be framed, crop the picture to their shape, or choose frames of {near[0]}x{near[1]}."
         )
     left, top = (width - window[0]) // 2, (height - window[1]) // 2
-    return Frame(picture, Box(left, top, left + window[0], top + window[1]), size)
+    return Crop(picture, Box(left, top, left + window[0], top + window[1]), size)
 
 
 def fitting(picture: Size, longest: int) -> Size:
@@ -212,27 +117,27 @@ def _check_size(size: Size) -> None:
         )
 
 
-# ---- through the window and back
+# ---- through the crop and back
 
 
-def cut(picture: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    """The window of a picture or of a mask, in the picture's pixels; the border is repeated beyond it."""
-    if picture.shape[1::-1] != frame.picture:
+def cut(picture: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
+    """The crop of a picture or of a mask, in the picture's pixels; the border is repeated beyond it."""
+    if picture.shape[1::-1] != crop.picture:
         found = "x".join(map(str, picture.shape[1::-1]))
-        raise ValueError(f"The frame belongs to a picture of {frame.picture[0]}x{frame.picture[1]}, not of {found}.")
-    rows = np.arange(frame.window.top, frame.window.bottom).clip(0, picture.shape[0] - 1).astype(int)
-    columns = np.arange(frame.window.left, frame.window.right).clip(0, picture.shape[1] - 1).astype(int)
+        raise ValueError(f"The crop belongs to a picture of {crop.picture[0]}x{crop.picture[1]}, not of {found}.")
+    rows = np.arange(crop.box.top, crop.box.bottom).clip(0, picture.shape[0] - 1).astype(int)
+    columns = np.arange(crop.box.left, crop.box.right).clip(0, picture.shape[1] - 1).astype(int)
     return picture[rows[:, None], columns]
 
 
-def in_window(points: Points, frame: Frame) -> Points:
-    return points - np.array([frame.window.left, frame.window.top])
+def in_crop(points: Points, crop: Crop) -> Points:
+    return points - np.array([crop.box.left, crop.box.top])
 
 
 def paste(
     frames: Tensor,
     picture: Picture,
-    frame: Frame,
+    crop: Crop,
     onto: Tensor | None = None,
     clear_of: Sequence[Box] = (),
     face: Box | None = None,
@@ -242,22 +147,21 @@ def paste(
     The seam is feathered, except where it is the picture's own border, and each frame's colours are shifted to agree
     with the picture along it. Where nothing moved, the picture's finer detail is kept.
 
-    onto (n, 3, picture height, picture width): what is around the window instead of the picture, someone else's video
+    onto (n, 3, picture height, picture width): what is around the crop instead of the picture, someone else's video
     of it. clear_of: other faces, which are left to what is around: the frames end half-way between these and their
-    own `face`, in the middle of the window if it is not given.
+    own `face`, in the middle of the crop if it is not given.
     """
-    if tuple(frames.shape[1:]) != (3, *frame.size[::-1]):
+    if tuple(frames.shape[1:]) != (3, *crop.size[::-1]):
         raise ValueError(
-            f"The frames have the shape {tuple(frames.shape)}; this window gives (n, 3, {frame.size[1]}, "
-            f"{frame.size[0]})."
+            f"The frames have the shape {tuple(frames.shape)}; this crop gives (n, 3, {crop.size[1]}, {crop.size[0]})."
         )
     frames = frames.float()
     result = _around(frames, picture, onto)
-    there, here = frame.inside.slices, frame.inside.moved(-frame.window.left, -frame.window.top).slices
-    enlarged = _enlarged(_recolored(frames, picture, frame), cut(picture, frame))
-    place, weight = result[(..., *there)], feather(frame)
+    there, here = crop.inside.slices, crop.inside.moved(-crop.box.left, -crop.box.top).slices
+    enlarged = _enlarged(_recolored(frames, picture, crop), cut(picture, crop))
+    place, weight = result[(..., *there)], feather(crop)
     for other in clear_of:
-        weight = weight * half(frame, face or _middle(frame.window), other)
+        weight = weight * half(crop, face or _middle(crop.box), other)
     place += weight.to(frames)[here] * (enlarged[(..., *here)].clamp(0, 1) - place)
     return result
 
@@ -284,9 +188,9 @@ def _middle(window: Box) -> Box:
     )
 
 
-def half(frame: Frame, own: Box, other: Box) -> Tensor:
-    """Weight over the window (height, width): 1 on one's own side of the middle between two faces, 0 beyond it."""
-    window = frame.window
+def half(crop: Crop, own: Box, other: Box) -> Tensor:
+    """Weight over the crop (height, width): 1 on one's own side of the middle between two faces, 0 beyond it."""
+    window = crop.box
     gap, side_by_side = max(
         (max(other.left - own.right, own.left - other.right), True),
         (max(other.top - own.bottom, own.top - other.bottom), False),
@@ -311,19 +215,19 @@ def half(frame: Frame, own: Box, other: Box) -> Tensor:
     return ramp.expand(int(window.height), -1) if side_by_side else ramp[:, None].expand(-1, int(window.width))
 
 
-def _recolored(frames: Tensor, picture: Picture, frame: Frame) -> Tensor:
+def _recolored(frames: Tensor, picture: Picture, crop: Crop) -> Tensor:
     """Each frame's channels shifted to agree with the picture along the seam."""
-    seam = _sized(feather(frame)[None, None].to(frames), (frame.size[1], frame.size[0]))[0, 0]
+    seam = _sized(feather(crop)[None, None].to(frames), (crop.size[1], crop.size[0]))[0, 0]
     seam = (seam > 0.01) & (seam < 0.99)
     if not seam.any():
         return frames
-    before = _as_tensor(resized(cut(picture, frame), frame.size), frames)
+    before = _as_tensor(resized(cut(picture, crop), crop.size), frames)
     # The median forgives what moved there.
     return frames - (frames - before)[..., seam].median(-1).values[..., None, None]
 
 
 def _enlarged(frames: Tensor, seen: Picture) -> Tensor:
-    """Frames at the window's own size, with the finer detail of what the window showed where nothing moved."""
+    """Frames at the crop's own size, with the finer detail of what the crop showed where nothing moved."""
     shape = (seen.shape[0], seen.shape[1])
     before = _as_tensor(resized(seen, (frames.shape[3], frames.shape[2])), frames)
     detail = _as_tensor(seen, frames) - _sized(before, shape)
@@ -337,12 +241,12 @@ def stillness(frames: Tensor, before: Tensor) -> Tensor:
     return (1 - change / STILL).clamp(0, 1)
 
 
-def feather(frame: Frame) -> Tensor:
-    """Weight of the frames over the window (height, width): 1, falling smoothly to 0 at seams."""
-    window, inside = frame.window, frame.inside
+def feather(crop: Crop) -> Tensor:
+    """Weight of the frames over the crop (height, width): 1, falling smoothly to 0 at seams."""
+    window, inside = crop.box, crop.inside
     width = max(1.0, FEATHER * min(window.width, window.height))
-    across = _ramp(int(window.width), width, inside.left > 0, inside.right < frame.picture[0])
-    down = _ramp(int(window.height), width, inside.top > 0, inside.bottom < frame.picture[1])
+    across = _ramp(int(window.width), width, inside.left > 0, inside.right < crop.picture[0])
+    down = _ramp(int(window.height), width, inside.top > 0, inside.bottom < crop.picture[1])
     return down[:, None] * across
 
 

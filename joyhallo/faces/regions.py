@@ -1,22 +1,11 @@
-"""Where the face and the lips are: rectangles, soft masks and their pyramid, with the original's numbers.
-
-The original leaves this to OpenCV. Its 8-bit resize and blur are fixed-point arithmetic, repeated here with integers:
-the numbers are the same, and no OpenCV is needed. Masks are 8-bit arrays (height, width) until the pyramid.
-"""
+"""Where the face and the lips of a mesh are: outlines, rectangles and hard masks, with the original's numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache
-
 import numpy as np
-import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from ..config import LATENT_SCALE
 from .boxes import Box, Points, Size, around
 
 Mask = NDArray[np.uint8]
@@ -32,26 +21,6 @@ LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 146, 91, 181, 84, 17, 3
 
 FACE_EXPAND = 1.2
 LIP_EXPAND = 2.0
-BASE = 64  # side of the masks that the pyramid is made of
-FACE_BLUR = 51  # kernel sizes, in pixels of the base
-LIP_BLUR = 31
-
-
-@dataclass(frozen=True)
-class SoftMasks:
-    """(64, 64) each; the three regions that gate the audio."""
-
-    pose: Mask  # outside of the face, not everything: the three need not add up to 1
-    expression: Mask
-    lip: Mask
-
-    def at(self, size: Size) -> SoftMasks:
-        """Shown at a size at which they can be looked at and edited."""
-        return SoftMasks(*(smoothly(mask, size) for mask in (self.pose, self.expression, self.lip)))
-
-    def replaced(self, **edited: Mask) -> SoftMasks:
-        """With the named regions as someone edited them, at any size."""
-        return replace(self, **{name: smoothly(mask, (BASE, BASE)) for name, mask in edited.items()})
 
 
 def face_rectangle(points: Points, size: Size, expand: float = FACE_EXPAND) -> Box:
@@ -90,41 +59,6 @@ def drawn(box: Box, size: Size) -> Mask:
     return mask
 
 
-def soft_masks(face: Mask, lips: Mask) -> SoftMasks:
-    """From hard masks of the face and of the lips, each of any size that covers the whole picture."""
-    around_face, lip = softened(face, FACE_BLUR), softened(lips, LIP_BLUR)
-    # The original truncates: 50 of the 256 values come out one lower than 255 - value.
-    pose = ((1 - around_face / 255) * 255).astype(np.uint8)
-    expression = np.maximum(around_face.astype(np.int16) - lip, 0).astype(np.uint8)
-    return SoftMasks(pose, expression, lip)
-
-
-def softened(mask: Mask, blur: int) -> Mask:
-    return stretched(blurred(shrunk(mask, BASE), blur))
-
-
-def pyramid(masks: SoftMasks, size: Size, levels: int = 4) -> list[Tensor]:
-    """Per level (3, pixels) in 0..1, row by row; each level straight from the base."""
-    width, height = (side // LATENT_SCALE for side in size)
-    regions = (masks.pose, masks.expression, masks.lip)
-    return [
-        torch.stack([torch.from_numpy(resized(mask, (width >> level, height >> level))).flatten() for mask in regions])
-        .float()
-        .div(255)
-        for level in range(levels)
-    ]
-
-
-def locator(face: Mask, size: Size) -> Tensor:
-    """The hard mask of the face as a picture (3, height, width) in 0..1."""
-    return torch.from_numpy(resized(face, size)).float().div(255).expand(3, -1, -1).contiguous()
-
-
-def pixels(picture: NDArray[np.uint8], size: Size) -> Tensor:
-    """Picture (height, width, 3) -> (3, height, width) in -1..1. Stretches if the shapes differ: see framing."""
-    return torch.from_numpy(resized(picture, size)).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5).contiguous()
-
-
 def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Bilinear, antialiased where it shrinks."""
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
@@ -133,70 +67,3 @@ def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 def smoothly(mask: Mask, size: Size) -> Mask:
     """Bicubic: what is enlarged and then shrunk comes back the same, where bilinear would blur it twice."""
     return np.array(Image.fromarray(mask).resize(size, Image.Resampling.BICUBIC))
-
-
-# ---- OpenCV's 8-bit arithmetic
-
-
-def shrunk(mask: Mask, side: int) -> Mask:
-    """To a square by OpenCV's bilinear rule: not antialiased, weights in 1/2048."""
-    if mask.shape == (side, side):
-        return mask
-    if mask.shape == (2 * side, 2 * side):
-        return _halved(mask)
-    (top, down), (left, across) = (_positions(length, side) for length in mask.shape)
-    rows, columns = mask.shape
-    # A column beyond the border is the border's; OpenCV gives it the weight 1, which tells after rounding.
-    inside = (left >= 0) & (left < columns - 1)
-    across = np.where(inside[:, None], across, (2048, 0))
-    left, right = left.clip(0, columns - 1), (left + 1).clip(0, columns - 1)
-    wide = mask[:, left].astype(np.int32) * across[:, 0] + mask[:, right].astype(np.int32) * across[:, 1]
-    above, below = (wide[(top + i).clip(0, rows - 1)] >> 4 for i in (0, 1))
-    mixed = ((above * down[:, :1]) >> 16) + ((below * down[:, 1:]) >> 16)
-    return ((mixed + 2) >> 2).astype(np.uint8)
-
-
-def _halved(mask: Mask) -> Mask:
-    quarters = mask.reshape(mask.shape[0] // 2, 2, mask.shape[1] // 2, 2).astype(np.int32).sum((1, 3))
-    return ((quarters + 2) >> 2).astype(np.uint8)
-
-
-def _positions(length: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """For every target pixel the source pixel before it and the weights of that and the next one."""
-    scale = 1 / (side / length)
-    at = ((np.arange(side) + 0.5) * scale - 0.5).astype(np.float32)
-    before = np.floor(at)
-    beyond = at - before
-    weights = np.stack([1 - beyond, beyond], 1) * np.float32(2048)
-    return before.astype(np.int64), np.rint(weights).astype(np.int32)
-
-
-def blurred(mask: Mask, size: int) -> Mask:
-    """OpenCV's Gaussian of `size` pixels, weights in 1/256, mirrored at the borders."""
-    padded = np.pad(mask, size // 2, "reflect").astype(np.int64)
-    down = sliding_window_view(padded, size, 0) @ gaussian(size)
-    both = sliding_window_view(down, size, 1) @ gaussian(size)
-    return ((both + (1 << 15)) >> 16).astype(np.uint8)
-
-
-@cache
-def gaussian(size: int) -> NDArray[np.int64]:
-    """Weights in 1/256; each one's rounding error is handed on to the next, the middle one takes the rest."""
-    sigma = 0.15 * size + 0.35
-    curve = np.exp(-0.5 * (np.arange(-(size // 2), size // 2 + 1) / sigma) ** 2)
-    half, error = [], 0.0
-    for exact in curve[: size // 2] / curve.sum() * 256:
-        half.append(round(exact + error))
-        error += exact - half[-1]
-    return np.array([*half, 256 - 2 * sum(half), *half[::-1]])
-
-
-def stretched(mask: Mask) -> Mask:
-    """Contrast stretched to 0..255; a mask of one value becomes 0.
-
-    OpenCV multiplies and adds single-precision numbers with one rounding, which double precision gives as well.
-    """
-    low, high = int(mask.min()), int(mask.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    scaled = mask * float(np.float32(scale)) + float(np.float32(-low * scale))
-    return np.rint(scaled.astype(np.float32)).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The published model files: where they come from, and how they are fetched when someone asks for it.
+"""Published model files, fetched when someone asks for them.
 
 huggingface_hub knows the server, its mirrors, proxies, tokens and the offline switch. The bytes are received here, as
 recent versions of its own download throw away what has arrived when they are cancelled, which is much of 5 GB.
@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ..libraries import brief, library
+from .space import Need, RoomError, amount, check_disks
 
 log = logging.getLogger(__name__)
 
 REVISION = "main"  # no commit is known to be the one that the paper was made with
 CHUNK = 256 << 10
-MARGIN = 512 << 20  # bytes of the disk that are left to others
 ATTEMPTS = 3  # in a row that bring nothing
 PAUSE = 1.0  # seconds between them
 
@@ -53,46 +52,6 @@ class Published:
         return f"{_server()}/{self.repository}"
 
 
-HALLO = "fudan-generative-ai/hallo"
-CHINESE = "TencentGameMate/chinese-wav2vec2-base"
-NON_COMMERCIAL = "InsightFace's models are for non-commercial research only"
-
-
-def _from_hallo(place: str, **more: Any) -> Published:
-    return Published(place, HALLO, place, **more)
-
-
-def _wav2vec(folder: str, repository: str, path: str, weights: str, other: str) -> tuple[Published, ...]:
-    return (
-        Published(f"{folder}/config.json", repository, f"{path}config.json"),
-        Published(f"{folder}/preprocessor_config.json", repository, f"{path}preprocessor_config.json", needed=False),
-        Published(f"{folder}/{weights}", repository, path + weights, 377_000_000, alike=(f"{folder}/{other}",)),
-    )
-
-
-# By what a user chooses: a file, or the folder that holds several. The places and repositories are those of JoyHallo's
-# README. Sizes are only told beforehand: most follow from the shapes of the weights, in half precision for net.pth.
-PUBLISHED: dict[str, tuple[Published, ...]] = {
-    "joyhallo/net.pth": (Published("joyhallo/net.pth", "jdh-algo/JoyHallo-v1", "net.pth", 4_750_000_000),),
-    "hallo/net.pth": (_from_hallo("hallo/net.pth", size=4_850_000_000),),
-    "chinese-wav2vec2-base": _wav2vec("chinese-wav2vec2-base", CHINESE, "", "pytorch_model.bin", "model.safetensors"),
-    "wav2vec/wav2vec2-base-960h": _wav2vec(
-        "wav2vec/wav2vec2-base-960h", HALLO, "wav2vec/wav2vec2-base-960h/", "model.safetensors", "pytorch_model.bin"
-    ),
-    "face_analysis": (
-        _from_hallo("face_analysis/models/scrfd_10g_bnkps.onnx", licence=NON_COMMERCIAL),
-        _from_hallo("face_analysis/models/glintr100.onnx", licence=NON_COMMERCIAL),
-    ),
-    "sd-vae-ft-mse/diffusion_pytorch_model.safetensors": (
-        _from_hallo("sd-vae-ft-mse/diffusion_pytorch_model.safetensors", size=335_000_000),
-    ),
-    "face_analysis/models/face_landmarker_v2_with_blendshapes.task": (
-        _from_hallo("face_analysis/models/face_landmarker_v2_with_blendshapes.task"),
-    ),
-    "audio_separator/Kim_Vocal_2.onnx": (_from_hallo("audio_separator/Kim_Vocal_2.onnx", size=67_000_000),),
-}
-
-
 def fetch(files: Mapping[Path, Published], progress: Progress = lambda done, total: None) -> None:
     """Put every file in its place, whole and verified; a DownloadError says what hinders it.
 
@@ -116,10 +75,6 @@ def fetch(files: Mapping[Path, Published], progress: Progress = lambda done, tot
             os.replace(offer.part, offer.target)
         log.info("%s is there, from %s", offer.target, offer.file.page)
         done += offer.size
-
-
-def amount(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 # ---- what the server offers
@@ -163,19 +118,15 @@ def _ask(target: Path, file: Published) -> _Offer:
 
 
 def _check_space(offers: Iterable[_Offer]) -> None:
-    needed: dict[int, int] = {}
-    for offer in offers:
-        folder = next((folder for folder in offer.target.parents if folder.is_dir()), None)
-        if folder is None:
-            continue  # a drive that is not there, as writing will tell
-        disk = folder.stat().st_dev
-        needed[disk] = needed.get(disk, MARGIN) + max(0, offer.size - offer.received)
-        free = shutil.disk_usage(folder).free
-        if free < needed[disk]:
-            raise DownloadError(
-                f"The disk of {folder} has {amount(free)} free, but the download needs {amount(needed[disk])}, "
-                "with a margin; make room, or let the model folder lie on another disk."
-            )
+    needs = [
+        Need("the download", offer.target.parent, max(0, offer.size - offer.received))
+        for offer in offers
+        if any(folder.is_dir() for folder in offer.target.parents)  # else a missing drive, as writing will tell
+    ]
+    try:
+        check_disks(needs, "make room, or put the model folder on another disk")
+    except RoomError as error:
+        raise DownloadError(str(error)) from error
 
 
 # ---- bytes

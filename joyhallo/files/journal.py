@@ -19,10 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..film.write import DISK_FULL
 from ..libraries import brief
-from .download import amount
-from .space import RoomError
+from .space import DISK_FULL, RoomError, amount
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..libraries import brief, library
-from .write import Sound, VideoError
+from ..sound.audio import Sound
+from .write import VideoError
 
 AT_ONCE = 8  # frames
 

@@ -18,7 +18,7 @@ from PIL import Image
 from ..config import FPS
 from ..faces.boxes import Picture
 from ..libraries import library
-from .write import Sound
+from ..sound.audio import Sound
 
 LONGEST_HOLD = 30.0  # seconds that a frame may stay; beyond it the time stamps are wrong
 SLACK = 0.05  # seconds by which sound may lag behind its own time stamps before silence fills the gap

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import math
@@ -22,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..files.space import DISK_FULL
 from ..libraries import brief, library
-from ..sound.audio import BLOCK, AudioError, as_channels, checked_rate, resampled
+from ..sound.audio import BLOCK, AudioError, Sound, as_channels, checked_rate, resampled
 
 log = logging.getLogger(__name__)
 
-Sound = tuple[Tensor, int]  # (channels, samples) in -1..1, and the rate
 Name = str | PathLike[str]
 
 RATES_OF_FILM = (24, 30, 48, 60, 120)  # also shown slower by 1000 / 1001, and then called 23.976, 29.97, ...
@@ -35,7 +34,6 @@ FASTEST = 1000
 BACKGROUND = 1.0  # transparent frames show white, as transparent portraits do
 PIECE = 1 << 20  # pixels converted at once
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 6: "5.1"}  # every format keeps these in their order
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class VideoError(ValueError):
@@ -192,7 +190,7 @@ def write(
     metadata: kept as JSON, under its names.
     """
     facts, grade = _chosen(format, quality)
-    rate, track = check(fps, sound), None if sound is None else Track(sound, facts)
+    rate, track = check(fps, sound), None if sound is None else SoundTrack(sound, facts)
     paths = map(Path, [names] if isinstance(names, str | PathLike) else names)
     path = next(paths)
     if isinstance(names, str | PathLike) and path.exists():
@@ -319,7 +317,7 @@ def _shared(frames: Tensor, columns: int, rows: int) -> Tensor:
 # ---- sound
 
 
-class Track:
+class SoundTrack:
     """The sound as a format takes it, handed out in order and followed by silence."""
 
     def __init__(self, sound: Sound, facts: Format):
@@ -378,7 +376,7 @@ class File:
         facts: Format,
         grade: Grade,
         rate: Fraction,
-        track: Track | None,
+        track: SoundTrack | None,
         metadata: Mapping[str, Any],
     ):
         self.path, self.facts, self.grade, self.rate, self.track = path, facts, grade, rate, track
@@ -393,7 +391,7 @@ class File:
         for key, value in metadata.items():
             self._file.metadata[key] = as_json(value)
 
-    def _sound_stream(self, track: Track) -> Any:
+    def _sound_stream(self, track: SoundTrack) -> Any:
         stream = self._file.add_stream(self.facts.audio, rate=track.rate)
         stream.codec_context.layout = LAYOUTS[track.channels]
         stream.codec_context.format = self.facts.samples

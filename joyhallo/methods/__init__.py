@@ -1,1 +1,97 @@
-"""The methods, one folder each; README.md says what a method consists of."""
+"""The methods, a folder each, and the table that tells their files apart. README.md: what a method consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from ..files.weights import KINDS, SOUND, Kind, WeightsError, contents
+from ..files.weights import looks_like as _looks_like
+
+Task = Literal["portrait", "redub"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: what is known of a method before any of its code is imported."""
+
+    name: str
+    task: Task  # portrait: a picture speaks; redub: the lips of a film follow another recording
+    checkpoint: Kind
+    licence: str  # of its published weights
+    module: str  # in this folder: what opens its checkpoints
+    function: str
+
+    @property
+    def open(self) -> Callable[..., Any]:
+        return getattr(import_module(f".{self.module}", __package__), self.function)
+
+
+FIVE = (r"reference_unet\.", r"denoising_unet\.", r"face_locator\.", r"imageproj\.", r"audioproj\.")
+REGIONAL = r"denoising_unet\..*\.attn2_1\."  # an attention for each region, which Hallo alone has
+
+METHODS = (
+    Method(
+        "JoyHallo",
+        "portrait",
+        Kind("a JoyHallo checkpoint", FIVE, (REGIONAL,)),
+        "code: MIT; weights: see their page",
+        "hallo.checkpoint",
+        "open_checkpoint",
+    ),
+    Method(
+        "Hallo",
+        "portrait",
+        Kind("a Hallo checkpoint", (*FIVE, REGIONAL)),
+        "code: MIT; weights: see their page",
+        "hallo.checkpoint",
+        "open_checkpoint",
+    ),
+)
+
+# Files that people have beside them, and choose by mistake. What is told by more comes before what is told by less.
+PART = "a single UNet: a stage-1 training file ({}) or Stable Diffusion's own"
+NEIGHBOURS = (
+    Kind("a part of a JoyHallo or Hallo training run", (r"(reference_unet|denoising_unet|audioproj|imageproj)\.",)),
+    Kind(
+        "a Wav2Lip generator of 256 pixels", (r"(module\.)?face_decoder_blocks\.", r"(module\.)?face_encoder_blocks\.7")
+    ),
+    Kind("a Wav2Lip generator", (r"(module\.)?face_decoder_blocks\.",)),
+    Kind("Wav2Lip's sync expert", (r"(module\.)?face_encoder\.0\.", r"(module\.)?audio_encoder\.0\.")),
+    Kind("Wav2Lip's discriminator", (r"(module\.)?binary_pred\.",)),
+    Kind("a SyncNet, which measures lip sync", (r"netcnnlip\.",)),
+    Kind("an S3FD face detector", (r"conv3_3_norm\.",)),
+)
+LAST = (
+    Kind("an AnimateDiff motion module, which JoyHallo already holds", (r".*motion_modules\.",), (r".*resnets\.",)),
+    Kind(PART.format("denoising_unet"), (r"down_blocks\.\d+\.resnets", "conv_norm_out")),
+    Kind(PART.format("reference_unet"), (r"down_blocks\.\d+\.resnets",)),
+    Kind("a stage-1 training file (face_locator)", (r"conv_in\.", r"blocks\.0\.")),
+    Kind("a stage-1 training file (imageproj)", (r"proj\.weight", r"norm\.weight"), (r"(?!proj\.|norm\.)",)),
+    SOUND,
+)
+ALL = (*(method.checkpoint for method in METHODS), *NEIGHBOURS, *KINDS, *LAST)
+
+
+def kind_of(path: Path) -> Kind | None:
+    """What a file is, told by the names in it; None if it is nothing that we know. A WeightsError if it is damaged."""
+    return contents(path).kind(ALL)
+
+
+def method_of(path: Path) -> Method:
+    """The method that a checkpoint belongs to; a WeightsError says what the file looks like if it is none."""
+    found = contents(path)
+    kind = found.kind(ALL)
+    for method in METHODS:
+        if method.checkpoint is kind:
+            return method
+    known = ", ".join(method.name for method in METHODS)
+    raise WeightsError(f"{path.name} looks like {looks_like(found.shapes)}. Expected a checkpoint of {known}.")
+
+
+def looks_like(names: Collection[str]) -> str:
+    """Completes "It looks like ...", for a file with these names in it."""
+    return _looks_like(names, ALL)

@@ -32,6 +32,8 @@ BLOCK = 1 << 18  # samples at once, so that hours of sound are never copied as a
 
 Watch = Callable[[float], None]  # told often how much of some long work is done, in 0..1; what it raises stops that
 
+Sound = tuple[Tensor, int]  # (channels, samples) in -1..1, and the rate
+
 
 class AudioError(ValueError):
     """A recording that cannot be used, in words for whoever chose it."""

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..film.write import Sound
-from .audio import BLOCK, as_channels, checked_rate, resampled
+from .audio import BLOCK, Sound, as_channels, checked_rate, resampled
 from .times import pieces, plain, seconds
 
 SPEAKERS = (1, 2)  # in the picture from left to right

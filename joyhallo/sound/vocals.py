@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..config import SAMPLE_RATE
+from ..files.weights import WeightsError
 from ..libraries import library
-from ..methods.hallo.checkpoint import CheckpointError
 from .audio import AudioError, Recording, Watch, joined, prepare, resampled, resampled_length, stereo, unwatched
 
 log = logging.getLogger(__name__)
@@ -51,18 +51,18 @@ class Separator:
 def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Separator:
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no file {path}. Expected was {FILE}.")
+        raise WeightsError(f"There is no file {path}. Expected {FILE}.")
     runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
     try:
         session = runtime.InferenceSession(str(path), providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        raise CheckpointError(
+        raise WeightsError(
             f"{path.name} is not an ONNX network that can be run ({str(error).splitlines()[0]}). Download {FILE} again."
         ) from error
     (entry, *more), sizes = session.get_inputs(), (4, BINS, FRAMES)
     if more or any(isinstance(n, int) and n != m for n, m in zip(entry.shape[1:], sizes, strict=False)):
         shapes = [tuple(put.shape) for put in (entry, *more)]
-        raise CheckpointError(f"{path.name} takes {shapes}; expected was (batch, 4, {BINS}, {FRAMES}), as {FILE} does.")
+        raise WeightsError(f"{path.name} takes {shapes}; expected (batch, 4, {BINS}, {FRAMES}), as {FILE} does.")
     return Separator(path.name, lambda spectrum: session.run(None, {entry.name: spectrum})[0])
 
 

@@ -20,14 +20,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import CLIP_FRAMES, FPS, SAMPLE_RATE, NetConfig
+from ..config import FPS, SAMPLE_RATE
 from ..files.fingerprint import of_module
-from ..film.write import Sound
+from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights
 from ..libraries import library
-from ..methods.hallo.checkpoint import CheckpointError, looks_like, modern_spelling, open_weights
-from .audio import Recording, Watch, levels, unwatched, video_frames
+from .audio import Recording, Sound, Watch, levels, unwatched, video_frames
 
 log = logging.getLogger(__name__)
+
+WINDOW = 5  # rows that a network is given for each frame: its own between its neighbours
+FILLED = 16  # rows of which the original makes a multiple, with silence, before it encodes
 
 # Rows that the transformer sees in one pass, as in the original at any length: 1.2 GB at most. With random weights,
 # which attend to all there is alike, parts of this size are 5 % off one pass over ten minutes (of one minute, 12 %),
@@ -76,16 +78,16 @@ class Speech:
         start, stop, _ = slice(start, stop).indices(self.rows)
         return self.read(start, stop) if stop > start else torch.zeros(0, self.layers, self.channels)
 
-    def windows(self, start: int = 0, stop: int | None = None, size: int = NetConfig.audio_window) -> Tensor:
+    def windows(self, start: int = 0, stop: int | None = None, size: int = WINDOW) -> Tensor:
         """(rows, size, layers, channels): each row between its neighbours, the ends repeated. A view, not copies."""
         start, stop, _ = slice(start, stop).indices(self.rows)
         if stop <= start:
             return torch.zeros(0, size, self.layers, self.channels)
         return surrounded(self.read, self.rows, start, stop, size)
 
-    def check(self, config: NetConfig) -> None:
-        """Raise a SpeechError if a network of these sizes cannot hear this speech."""
-        found, taken = (self.layers, self.channels), (config.audio_layers, config.audio_channels)
+    def check(self, layers: int, channels: int) -> None:
+        """Raise a SpeechError unless these are the layers and channels of this speech."""
+        found, taken = (self.layers, self.channels), (layers, channels)
         if found != taken:
             raise SpeechError(
                 f"The speech features of {self.encoder} have {found[0]} layers of {found[1]} channels, but this model "
@@ -95,7 +97,7 @@ class Speech:
 
     @property
     def shape(self) -> torch.Size:
-        return torch.Size((self.rows, NetConfig.audio_window, self.layers, self.channels))
+        return torch.Size((self.rows, WINDOW, self.layers, self.channels))
 
     def __len__(self) -> int:
         return self.rows
@@ -157,7 +159,7 @@ def load_encoder(
     name = name or folder.resolve().name
     facts = _read_json(folder / "config.json") or {}
     if facts.get("model_type", "wav2vec2") != "wav2vec2":
-        raise CheckpointError(f"{name} is a {facts['model_type']} model; expected was {FOLDER}.")
+        raise WeightsError(f"{name} is a {facts['model_type']} model; expected {FOLDER}.")
     state = _encoder_weights(folder)
     model = _build(facts, state, name)
     if normalize is None:
@@ -199,25 +201,25 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}). Download it again.") from error
+        raise WeightsError(f"{path} is not valid JSON ({error}). Download it again.") from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {type(found).__name__} where settings are expected. Download it again.")
+        raise WeightsError(f"{path} holds a {type(found).__name__} where settings are expected. Download it again.")
     return found
 
 
 def _encoder_weights(folder: Path) -> dict[str, Tensor]:
     if folder.is_file():
         open_weights(folder, f"{FOLDER}.")  # says so if it is another kind of file altogether
-        raise CheckpointError(f"{folder.name} is a single file; expected was {FOLDER}.")
+        raise WeightsError(f"{folder.name} is a single file; expected {FOLDER}.")
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
         others = sorted(file.name for file in folder.glob("*.pt")) if folder.is_dir() else []
         hint = f" {others[0]} is for fairseq and cannot be used." if others else ""
-        raise CheckpointError(f"{folder} holds neither {' nor '.join(WEIGHTS)}; expected was {FOLDER}.{hint}")
+        raise WeightsError(f"{folder} holds neither {' nor '.join(WEIGHTS)}; expected {FOLDER}.{hint}")
     state, _ = open_weights(path, f"{FOLDER}.")
     state = {key.removeprefix("wav2vec2."): tensor.float() for key, tensor in modern_spelling(state).items()}
     if "feature_projection.projection.weight" not in state:
-        raise CheckpointError(f"{path} looks like {looks_like(state)}; expected was {FOLDER}.")
+        raise WeightsError(f"{path} looks like {looks_like(state)}; expected {FOLDER}.")
     return state
 
 
@@ -230,7 +232,7 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
             model: nn.Module = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config.from_dict(facts))
     except Exception as error:  # releases of transformers differ in what they raise
         reason = " ".join(str(error).split())
-        raise CheckpointError(
+        raise WeightsError(
             f"config.json of {name} does not describe a wav2vec2 encoder ({reason}). Download it again."
         ) from error
     shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
@@ -238,7 +240,7 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
         state.setdefault("masked_spec_embed", torch.zeros(shapes["masked_spec_embed"]))
     unfit = [key for key, shape in shapes.items() if key not in state or state[key].shape != shape]
     if unfit:
-        raise CheckpointError(
+        raise WeightsError(
             f"The weights of {name} do not fit its config.json: {len(unfit)} of {len(shapes)} tensors are missing or "
             f"of another size ({', '.join(unfit[:3])}{', ...' if len(unfit) > 3 else ''}). Download the folder again."
         )
@@ -252,7 +254,7 @@ def _told_to_normalize(folder: Path) -> bool | None:
         return None
     rate = facts.get("sampling_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
-        raise CheckpointError(f"{folder.name} hears sound at {rate} Hz; expected was an encoder for {SAMPLE_RATE} Hz.")
+        raise WeightsError(f"{folder.name} hears sound at {rate} Hz; expected an encoder for {SAMPLE_RATE} Hz.")
     return bool(facts.get("do_normalize", True))
 
 
@@ -268,15 +270,13 @@ def _kind_normalizes(name: str, facts: dict[str, Any]) -> bool:
 
 
 @torch.no_grad()
-def encode(
-    encoder: Encoder, recording: Recording, clip_frames: int = CLIP_FRAMES, sound: Sound | None = None
-) -> Speech:
-    """Features of a recording, for chunks of `clip_frames` rows; 1 adds none. `sound` comes along as it is.
+def encode(encoder: Encoder, recording: Recording, multiple: int = FILLED, sound: Sound | None = None) -> Speech:
+    """Features of a recording in a `multiple` of rows: silence fills the last ones. `sound` comes along as it is.
 
     Up to WHOLE rows are computed here and now, in one pass. A longer recording is encoded in parts, each with CONTEXT
     around it, when they are asked for: hours of speech cost no more memory than the longest that is done in one pass.
     """
-    passes = _Passes(encoder, Signal.of(recording.samples, encoder.normalize, clip_frames))
+    passes = _Passes(encoder, Signal.of(recording.samples, encoder.normalize, multiple))
     first = passes.part(0)
     return Speech(
         length=recording.frames,
@@ -287,7 +287,7 @@ def encode(
         encoder=encoder.name,
         read=(lambda start, stop: first[start:stop]) if passes.count == 1 else passes.read,
         levels=levels(recording.samples, passes.rows),
-        key=_key(encoder, recording, clip_frames),
+        key=_key(encoder, recording, multiple),
         sound=sound,
     )
 
@@ -304,9 +304,9 @@ def layers_of(encoder: Encoder, sounds: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(list(_hidden_states(encoder.model, inputs, positions.reach)[1:]), dim=2), inputs
 
 
-def _key(encoder: Encoder, recording: Recording, clip_frames: int) -> str:
+def _key(encoder: Encoder, recording: Recording, multiple: int) -> str:
     """A digest of all that the features follow from."""
-    facts = (encoder.name, encoder.normalize, clip_frames, len(recording.samples), of_module(encoder.model))
+    facts = (encoder.name, encoder.normalize, multiple, len(recording.samples), of_module(encoder.model))
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(recording.samples.detach().contiguous().numpy().data)
     return digest.hexdigest()
@@ -323,12 +323,12 @@ class Signal:
     length: int  # samples, with the silence
 
     @classmethod
-    def of(cls, samples: Tensor, normalize: bool, clip_frames: int) -> Signal:
+    def of(cls, samples: Tensor, normalize: bool, multiple: int) -> Signal:
         mean, deviation = 0.0, 1.0
         if normalize:
             mean, deviation = samples.mean().item(), math.sqrt(samples.var(correction=0).item() + 1e-7)
         frames = video_frames(len(samples))
-        filling = -frames % clip_frames
+        filling = -frames % multiple
         length = len(samples) + filling * (SAMPLE_RATE // FPS)
         return cls(samples, mean, deviation, frames + filling, length)
 

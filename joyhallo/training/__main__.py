@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ..data.dataset import DatasetError
 from ..files.space import RoomError
+from ..files.weights import WeightsError
 from ..film.write import VideoError
 from ..libraries import LibraryError
-from ..methods.hallo.checkpoint import CheckpointError
 from .checkpoints import CheckpointsError
 from .recipe import RecipeError, read_recipe
 from .trainer import TrainingError, dry_run, train
@@ -26,7 +26,7 @@ from .trainer import TrainingError, dry_run, train
 log = logging.getLogger(__name__)
 
 ERRORS = (
-    CheckpointError,
+    WeightsError,
     CheckpointsError,
     DatasetError,
     LibraryError,

@@ -24,11 +24,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..config import ModelConfig
 from ..data.dataset import replacing, write_text
 from ..files.space import Need, check_disks
 from ..libraries import brief
 from ..methods.hallo.checkpoint import HEADER_ENTRY, header_entry
+from ..methods.hallo.config import ModelConfig
 from .recipe import Recipe, RecipeError
 
 FOLDER, MODEL, RECIPE = "checkpoints", "model.safetensors", "recipe.json"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from ..files.download import amount
+from ..files.space import amount
 from .checkpoints import sizes
 from .recipe import GROUPS, Recipe
 from .start import group

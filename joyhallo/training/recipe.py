@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from ..config import CLIP_FRAMES, GUIDANCE, MOTION_FRAMES, ScheduleConfig
+from ..diffusion.schedule import ScheduleConfig
 from ..libraries import library
+from ..methods.hallo.config import CHUNK_FRAMES, GUIDANCE, MOTION_FRAMES
 
 STAGES = ("pictures", "clips")
 GROUPS: tuple[str, ...] = ("appearance", "audio", "motion")
@@ -30,7 +31,7 @@ class Data:
     folder: str = ""  # a dataset of joyhallo.data.prepare or synthesize
     batch: int = 4  # samples at once on each device
     workers: int = 2  # processes that read samples ahead
-    frames: int = CLIP_FRAMES  # of each sample, for the stage of clips
+    frames: int = CHUNK_FRAMES  # of each sample, for the stage of clips
     motion_frames: int = MOTION_FRAMES  # that came before them
     apart: int = 30  # frames between reference and target, for the stage of pictures
 
@@ -92,7 +93,7 @@ class Validation:
     every: int = 0  # steps; 0: never
     samples: int = 16  # of the validation split, whose loss is measured
     videos: int = 1  # clips that are sampled, with the public sampler
-    frames: int = 2 * CLIP_FRAMES  # of each of them at most
+    frames: int = 2 * CHUNK_FRAMES  # of each of them at most
     steps: int = 20
     guidance: float = GUIDANCE
     device: str = ""  # where; nothing: where training is

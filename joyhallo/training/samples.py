@@ -16,9 +16,10 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from ..config import LATENT_SCALE, NetConfig
 from ..data.dataset import Clip, Problem
-from ..faces.regions import pyramid
+from ..diffusion.codec import LATENT_SCALE
+from ..methods.hallo.config import NetConfig
+from ..methods.hallo.masks import pyramid
 from ..sound.wav2vec2 import surrounded
 from .recipe import Drop, Recipe
 

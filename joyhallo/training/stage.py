@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..config import REGIONS
 from ..diffusion.schedule import Schedule
+from ..methods.hallo.config import REGIONS
 from ..methods.hallo.networks.attention import Reading
 from ..methods.hallo.networks.audio_module import RegionGates
 from ..methods.hallo.networks.blocks import Part, Runner, at_once

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import CodecConfig, ModelConfig, NetConfig
+from ..diffusion.codec import CodecConfig
 from ..methods.hallo.checkpoint import open_checkpoint
+from ..methods.hallo.config import ModelConfig, NetConfig
 from ..methods.hallo.networks.motion_module import Positions, waves
 from ..methods.hallo.networks.net import Net
 from .layers import TrainingOps

@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..config import CodecConfig, ModelConfig
 from ..data.dataset import Clip, open_dataset
-from ..diffusion.codec import AutoencoderCodec, PatchCodec
-from ..files.download import amount
+from ..diffusion.codec import AutoencoderCodec, CodecConfig, PatchCodec, load_codec
+from ..files.space import amount
 from ..libraries import library
-from ..methods.hallo.checkpoint import load_codec
+from ..methods.hallo.config import ModelConfig
 from . import checkpoints
 from .average import Average
 from .checkpoints import State

@@ -20,12 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import FPS, GUIDANCE, SAMPLE_RATE
+from ..config import FPS, SAMPLE_RATE
 from ..data.dataset import Clip, DatasetError, open_dataset
+from ..diffusion.codec import load_codec
 from ..diffusion.schedule import Schedule
+from ..files.weights import WeightsError
 from ..film.write import VideoError, write
 from ..libraries import LibraryError
-from ..methods.hallo.checkpoint import CheckpointError, load_checkpoint, load_codec
+from ..methods.hallo.checkpoint import load_checkpoint
+from ..methods.hallo.config import GUIDANCE
 from ..methods.hallo.sampling import Settings, animate
 from ..sound.wav2vec2 import surrounded
 from .checkpoints import MODEL
@@ -155,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for path in write_videos(chosen.model, chosen.dataset, chosen.codec, chosen.output, chosen):
             log.info("%s", path)
-    except (CheckpointError, DatasetError, LibraryError, VideoError, OSError, ValueError) as error:
+    except (WeightsError, DatasetError, LibraryError, VideoError, OSError, ValueError) as error:
         log.error("%s", error)
         return 1
     finally:

@@ -12,8 +12,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from joyhallo.diffusion.codec import PatchCodec
-from joyhallo.methods.hallo.checkpoint import load_codec
+from joyhallo.diffusion.codec import PatchCodec, load_codec
 
 
 @pytest.fixture(scope="module", params=[patchwork.SIZES, None], ids=["with a decoder", "patches alone"])

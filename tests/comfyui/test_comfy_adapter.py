@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 import joyhallo.methods.hallo.sampling
-from joyhallo.config import ModelConfig, NetConfig
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.methods.hallo.checkpoint import header_entry, load_checkpoint
+from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.sampling import Settings
 from joyhallo.ops import TorchOps
 
-SETTINGS = Settings(steps=2, clip_frames=4, seed=3)
+SETTINGS = Settings(steps=2, chunk_frames=4, seed=3)
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 

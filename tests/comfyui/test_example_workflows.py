@@ -21,7 +21,7 @@ from film import shorten
 from PIL import Image
 from stock import stock
 
-from joyhallo.files.download import PUBLISHED
+from joyhallo.methods.hallo.published import PUBLISHED
 from tools.comfyui.server import ROOT, Client
 from tools.comfyui.workflow import NOTES, as_prompt, widgets
 

@@ -67,7 +67,7 @@ def test_the_outputs_are_what_the_engine_gives(run):
     found = run()
     wishes = engine.Wishes(mesh=LEFT.astype(np.float32), identity="neutral")
     expected = engine.prepare(picture(), wishes=wishes)
-    width, height = expected.frame.seen
+    width, height = expected.crop.seen
     assert torch.equal(found["square"], torch.from_numpy(expected.window)[None] / 255)
     for name in ("pose", "expression", "lip"):
         assert found[name].shape == (1, height, width)
@@ -85,7 +85,7 @@ def test_the_outputs_are_what_the_engine_gives(run):
 
 def test_the_square_is_where_the_picture_shows_it(run):
     found, image = run(), picture()
-    window = found["face"].frame.window
+    window = found["face"].crop.box
     assert torch.equal(found["square"], image[(slice(None), *window.slices)])
 
 

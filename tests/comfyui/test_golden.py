@@ -12,8 +12,8 @@ from loaded import filmed
 from safetensors.torch import load_file, save_file
 from shared import shared_folder
 
-from joyhallo.config import ModelConfig
 from joyhallo.methods.hallo.checkpoint import header_entry
+from joyhallo.methods.hallo.config import ModelConfig
 from tools.demo_model.seeded import write_autoencoder
 
 

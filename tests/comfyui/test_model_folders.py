@@ -14,7 +14,7 @@ from hub import Hub, serving
 from safetensors.numpy import save_file
 from shared import REPOSITORY
 
-from joyhallo.files.download import PUBLISHED
+from joyhallo.methods.hallo.published import PUBLISHED
 
 NET, ENCODER, VAE = "joyhallo/net.pth", "chinese-wav2vec2-base", "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 FRESH = (NET, ENCODER, "face_analysis", VAE)  # what a new node is set to where nothing is there

@@ -225,7 +225,7 @@ def test_around_the_square_the_background_is_seen(pack, loaded, make, background
 
     frames = pack.joyhallo.faces.crops
     box = pack.joyhallo.faces.boxes.Box(160, 160, 352, 352)
-    face = replace(loaded.face, frame=frames.Frame(loaded.face.frame.picture, box, (64, 64)))
+    face = replace(loaded.face, crop=frames.Crop(loaded.face.crop.picture, box, (64, 64)))
     found = make(face=face, picture="whole picture", background=background)[0].get_components().images
     behind = background.get_components().images
     assert torch.equal(found[:, :160], behind[:, :160])

@@ -23,18 +23,18 @@ from joyhallo.data import steps
 from joyhallo.data.dataset import open_dataset, read_manifest
 from joyhallo.data.models import Models
 from joyhallo.data.prepare import Shares, identify, prepare
-from joyhallo.data.steps import Settings
+from joyhallo.data.steps import Preparation
+from joyhallo.diffusion.codec import load_codec
 from joyhallo.faces import track as tracking
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.find import outline_box
 from joyhallo.film import source
 from joyhallo.methods.hallo import likeness
-from joyhallo.methods.hallo.checkpoint import load_codec
 from tools.demo_model.seeded import write_autoencoder
 
 ENCODER = str(REPOSITORY / "demo_model" / "wav2vec2")
 MODELS = Models(encoder="filmed:ear", finders="filmed:green")
-SMALL = Settings(size=64, validation=0)
+SMALL = Preparation(size=64, validation=0)
 IN_PROCESS = Shares(workers=0)
 
 
@@ -287,7 +287,7 @@ def panned(tmp_path_factory):
 def test_a_real_face_is_followed(panned, tmp_path):
     """By a true mesh; it is laid again in the clip that came out."""
     true_mesh.models()  # or it is skipped
-    models, settings = Models(encoder="filmed:ear", finders="filmed:true"), Settings(size=256, identity="colours")
+    models, settings = Models(encoder="filmed:ear", finders="filmed:true"), Preparation(size=256, identity="colours")
     (record,) = prepared(panned, tmp_path, models, replace(settings, validation=0)).values()
     assert (record.status, record.reason, record.length) == ("ok", "", 25)
     (clip,) = open_dataset(tmp_path).clips
@@ -307,7 +307,7 @@ def test_mediapipe_looks_at_a_whole_video(panned, tmp_path):
     """With models of which a face seems to be turned away, for their points are numbered otherwise."""
     pytest.importorskip("mediapipe")
     models = Models(encoder="filmed:ear", landmarker=str(true_mesh.as_task(tmp_path)))
-    settings = Settings(size=256, identity="colours", validation=0, turned=99)
+    settings = Preparation(size=256, identity="colours", validation=0, turned=99)
     (record,) = prepared(panned, tmp_path / "set", models, settings).values()
     assert (record.status, record.reason) == ("ok", "")
     assert (record.length, record.about["pictures"]["looks"], record.about["pictures"]["missed"]) == (25, 13, 0)

@@ -8,9 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from joyhallo.config import CodecConfig
-from joyhallo.diffusion.codec import DecoderSizes, PatchCodec, PatchDecoder
-from joyhallo.methods.hallo.checkpoint import CheckpointError, load_codec
+from joyhallo.diffusion.codec import CodecConfig, DecoderSizes, PatchCodec, PatchDecoder, load_codec
+from joyhallo.files.weights import WeightsError
 from tools.demo_model.seeded import AUTOENCODER, autoencoder_weights
 
 
@@ -102,7 +101,7 @@ def test_a_file_that_lacks_something_is_named(tmp_path, lost):
     tensors = load_file(patchwork.write(tmp_path / "codec.safetensors"))
     del tensors[lost]
     save_file(tensors, tmp_path / "damaged.safetensors")
-    with pytest.raises(CheckpointError, match=r"damaged.safetensors looks like a codec of patches.*not all.*fit"):
+    with pytest.raises(WeightsError, match=r"damaged.safetensors looks like a codec of patches.*not all.*fit"):
         load_codec(tmp_path / "damaged.safetensors")
 
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from joyhallo.config import ScheduleConfig
-from joyhallo.diffusion.schedule import Schedule
+from joyhallo.diffusion.schedule import Schedule, ScheduleConfig
 
 
 def theirs(beta_schedule: str = "linear") -> DDIMScheduler:

@@ -8,8 +8,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistep
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from joyhallo.config import ScheduleConfig
-from joyhallo.diffusion.schedule import Schedule, Step
+from joyhallo.diffusion.schedule import Schedule, ScheduleConfig, Step
 from joyhallo.diffusion.solvers import SOLVERS
 
 THEIRS = {"ddim": DDIMScheduler, "dpmpp_2m": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}

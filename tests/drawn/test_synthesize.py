@@ -15,7 +15,7 @@ from joyhallo.data.dataset import SPLITS, open_dataset, read_manifest
 from joyhallo.data.models import Models
 from joyhallo.drawn import drawing, espeak, mouths, sentences, speaking, synthesize, voice
 from joyhallo.drawn.drawing import Pose, Sitter, look_of
-from joyhallo.drawn.synthesize import Settings
+from joyhallo.drawn.synthesize import Production
 from joyhallo.drawn.voice import Manner, Phoneme, speak
 from joyhallo.faces.boxes import Box, around
 from joyhallo.faces.regions import LIPS, OUTLINE
@@ -26,7 +26,7 @@ from joyhallo.sound.audio import levels
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so there is no synthetic speech"
 )
-FEW = Settings(size=128, people=2, others=1, clips=2, seconds=2.0, english=0.3)
+FEW = Production(size=128, people=2, others=1, clips=2, seconds=2.0, english=0.3)
 
 
 def someone(number: int, size: int = 128) -> Sitter:
@@ -366,4 +366,4 @@ def test_loudness_alone_tells_less_of_the_mouth_than_it_would():
 )
 def test_settings_that_cannot_be_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
-        Settings(**changes)
+        Production(**changes)

@@ -12,7 +12,6 @@ import scipy.ndimage
 import scipy.stats
 import torch
 
-from joyhallo.config import CLIP_FRAMES
 from joyhallo.diffusion.codec import PatchCodec
 from joyhallo.drawn.drawing import STILL, Pose, Sitter, look_of
 from joyhallo.drawn.sentences import words
@@ -22,6 +21,7 @@ from joyhallo.evaluation.drawn.acceptance import FIGURES, Figure, Mark, Plan, Ta
 from joyhallo.evaluation.drawn.makers import EvaluationError, How, open_engine, open_nodes
 from joyhallo.evaluation.drawn.mouths import Album, Gauge
 from joyhallo.evaluation.drawn.talks import FAINTEST, loudness, portraits, talks
+from joyhallo.methods.hallo.config import CHUNK_FRAMES
 from tools.demo_model import evaluate as demo
 
 needs_espeak = pytest.mark.skipif(
@@ -184,7 +184,7 @@ class Drawn:
         if self.flaw == "flickering":
             return dice.normal(0, 4, shape)
         if self.flaw == "jumping":
-            return (np.arange(shape[0]) // CLIP_FRAMES % 2 * 4)[:, None, None, None]
+            return (np.arange(shape[0]) // CHUNK_FRAMES % 2 * 4)[:, None, None, None]
         return 0
 
 
@@ -327,10 +327,10 @@ def test_what_cannot_be_measured_is_told(tmp_path, capsys, monkeypatch):
 
 @needs_espeak
 def test_the_engine_says_what_it_is_given():
-    talk = talks(1, 24, 64)[0].begun(CLIP_FRAMES)
+    talk = talks(1, 24, 64)[0].begun(CHUNK_FRAMES)
     engine = open_engine(demo.MODEL, How(size=64, steps=1))
     film = engine.make(talk, talk.samples, (1, 1, 1), 5)
-    assert (film.shape, film.dtype) == ((CLIP_FRAMES, 64, 64, 3), np.uint8)
+    assert (film.shape, film.dtype) == ((CHUNK_FRAMES, 64, 64, 3), np.uint8)
     assert np.array_equal(engine.make(talk, talk.samples, (1, 1, 1), 5), film)
     for other in (
         engine.make(talk, talk.scrambled(), (1, 1, 1), 5),

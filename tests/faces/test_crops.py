@@ -4,18 +4,8 @@ import torch
 from PIL import Image
 
 from joyhallo.faces.boxes import Box, whole
-from joyhallo.faces.crops import (
-    Frame,
-    as_mask,
-    as_picture,
-    cut,
-    fitting,
-    frame_face,
-    frame_whole,
-    half,
-    in_window,
-    paste,
-)
+from joyhallo.faces.crops import Crop, crop_face, crop_whole, cut, fitting, half, in_crop, paste
+from joyhallo.faces.picture import as_mask, as_picture
 from joyhallo.faces.regions import resized
 
 
@@ -159,8 +149,8 @@ def test_the_face_takes_50_to_70_percent(picture, size):
         width = longest * random.uniform(0.6, 1)
         center = [random.uniform(0.2, 0.8) * side for side in picture]
         face = Box(center[0] - width / 2, center[1] - longest / 2, center[0] + width / 2, center[1] + longest / 2)
-        frame = frame_face(picture, face, size)
-        window = frame.window
+        crop = crop_face(picture, face, size)
+        window = crop.box
         assert 0.5 <= face.longest / min(window.width, window.height) <= 0.705
         assert abs(window.width / window.height - size[0] / size[1]) < 2 / min(window.width, window.height) + 1e-9
         visible = face.within(whole(picture))
@@ -171,26 +161,26 @@ def test_the_face_takes_50_to_70_percent(picture, size):
 
 
 def test_a_window_stays_in_the_picture_where_it_can():
-    frame = frame_face((1000, 800), Box(0, 0, 150, 200))
-    assert frame.window == Box(0, 0, 333, 333)
-    tight = frame_face((1000, 300), Box(400, 40, 560, 240))
+    crop = crop_face((1000, 800), Box(0, 0, 150, 200))
+    assert crop.box == Box(0, 0, 333, 333)
+    tight = crop_face((1000, 300), Box(400, 40, 560, 240))
     assert tight.window.height == 300  # 333 would need a border; 67 % of 300 is still fine
-    bordered = frame_face((1000, 300), Box(400, 0, 600, 300))
+    bordered = crop_face((1000, 300), Box(400, 0, 600, 300))
     assert bordered.window.height == 429
     assert bordered.window.top == -64
 
 
 def test_a_fitting_square_is_left_alone():
-    assert frame_face((640, 640), Box(200, 150, 500, 530)).window == whole((640, 640))
+    assert crop_face((640, 640), Box(200, 150, 500, 530)).window == whole((640, 640))
 
 
 def test_as_it_is():
-    assert frame_whole((800, 600), (512, 384)).window == Box(0, 0, 800, 600)
-    assert frame_whole((800, 620), (512, 384)).window == Box(0, 10, 800, 610)
+    assert crop_whole((800, 600), (512, 384)).window == Box(0, 0, 800, 600)
+    assert crop_whole((800, 620), (512, 384)).window == Box(0, 10, 800, 610)
     with pytest.raises(ValueError, match="512x384"):
-        frame_whole((800, 600), (512, 512))
+        crop_whole((800, 600), (512, 512))
     with pytest.raises(ValueError, match="512x448"):
-        frame_whole((800, 600), (500, 460))
+        crop_whole((800, 600), (500, 460))
     assert fitting((1080, 1920), 512) == (256, 512)
 
 
@@ -200,24 +190,24 @@ def test_the_same_window_at_another_size():
         longest, (x, y) = random.uniform(60, 900), random.uniform(0, 1000, 2)
         face = Box(x, y, x + longest, y + longest)
         for size, other in (((512, 512), (64, 64)), ((256, 384), (512, 768)), ((448, 64), (896, 128))):
-            assert frame_face((1000, 900), face, size).at(other) == frame_face((1000, 900), face, other)
-    frame = frame_face((1000, 800), Box(400, 300, 550, 500))
+            assert crop_face((1000, 900), face, size).at(other) == crop_face((1000, 900), face, other)
+    crop = crop_face((1000, 800), Box(400, 300, 550, 500))
     for size, words in (((512, 510), "multiples of 64"), ((0, 0), "multiples of 64"), ((512, 448), "stretched to")):
         with pytest.raises(ValueError, match=words):
-            frame.at(size)
+            crop.at(size)
 
 
 def test_cut_repeats_the_border_and_points_follow():
     picture = scene(40, 30)
-    frame = Frame((40, 30), Box(-10, -5, 30, 35), (64, 64))
-    seen = cut(picture, frame)
+    crop = Crop((40, 30), Box(-10, -5, 30, 35), (64, 64))
+    seen = cut(picture, crop)
     assert seen.shape == (40, 40, 3)
     assert np.array_equal(seen[5:35, 10:], picture[:, :30])
     assert np.array_equal(seen[0], seen[5])
-    x, y = in_window(np.array([[7.0, 9.0]]), frame)[0].astype(int)
+    x, y = in_crop(np.array([[7.0, 9.0]]), crop)[0].astype(int)
     assert np.array_equal(seen[y, x], picture[9, 7])
     with pytest.raises(ValueError, match="30x40"):
-        cut(picture.transpose(1, 0, 2), frame)
+        cut(picture.transpose(1, 0, 2), crop)
 
 
 # ---- and back
@@ -235,10 +225,10 @@ WINDOWS = {
 def test_unchanged_pixels_go_back_unchanged(window):
     picture = scene(1000, 900)
     size = (256, 256) if window.width == window.height else (320, 288)
-    frame = Frame((1000, 900), window, size)
-    frames = as_tensor(resized(cut(picture, frame), size)).expand(2, -1, -1, -1)
-    before, found = as_tensor(picture), paste(frames, picture, frame)
-    inside = frame.inside
+    crop = Crop((1000, 900), window, size)
+    frames = as_tensor(resized(cut(picture, crop), size)).expand(2, -1, -1, -1)
+    before, found = as_tensor(picture), paste(frames, picture, crop)
+    inside = crop.inside
     place = (..., slice(int(inside.top), int(inside.bottom)), slice(int(inside.left), int(inside.right)))
     assert psnr(found[place], before[place].expand(2, -1, -1, -1)) >= 45
     outside = torch.ones(900, 1000, dtype=torch.bool)
@@ -248,21 +238,21 @@ def test_unchanged_pixels_go_back_unchanged(window):
 
 def test_a_shift_of_colour_does_not_show():
     picture = scene(400, 400)
-    frame = Frame((400, 400), Box(50, 50, 350, 350), (256, 256))
-    frames = (as_tensor(resized(cut(picture, frame), (256, 256)))[None] * 0.8 + 0.1) + torch.tensor(
+    crop = Crop((400, 400), Box(50, 50, 350, 350), (256, 256))
+    frames = (as_tensor(resized(cut(picture, crop), (256, 256)))[None] * 0.8 + 0.1) + torch.tensor(
         [[0.03, -0.02, 0.0]]
     )[..., None, None]
     shifted = as_tensor(picture)[None] * 0.8 + 0.1
     back = (shifted[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    assert psnr(paste(frames, back, frame), shifted) > 40
+    assert psnr(paste(frames, back, crop), shifted) > 40
 
 
 def test_what_moved_is_shown():
     picture = scene(600, 600)
-    frame = Frame((600, 600), Box(100, 100, 500, 500), (256, 256))
-    frames = as_tensor(resized(cut(picture, frame), (256, 256)))[None].clone()
+    crop = Crop((600, 600), Box(100, 100, 500, 500), (256, 256))
+    frames = as_tensor(resized(cut(picture, crop), (256, 256)))[None].clone()
     frames[..., 100:160, 90:170] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
-    found = paste(frames, picture, frame)[0]
+    found = paste(frames, picture, crop)[0]
     assert (found[:, 300, 300] - torch.tensor([1.0, 0.0, 0.0])).abs().max() < 0.01
     assert torch.equal(found[:, :100], as_tensor(picture)[:, :100])
 
@@ -270,18 +260,18 @@ def test_what_moved_is_shown():
 def test_there_is_no_seam():
     """A frame that is brighter in its middle goes over into the picture without a step."""
     picture = np.full((300, 300, 3), 100, np.uint8)
-    frame = Frame((300, 300), Box(50, 50, 250, 250), (256, 256))
+    crop = Crop((300, 300), Box(50, 50, 250, 250), (256, 256))
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, 256)] * 2, indexing="ij")
     frames = 100 / 255 + 0.3 * (1 - x**2).clamp(0) * (1 - y**2).clamp(0)
-    found = paste(frames.expand(1, 3, -1, -1), picture, frame)
+    found = paste(frames.expand(1, 3, -1, -1), picture, crop)
     assert found.diff(dim=-1).abs().max() < 0.02
 
 
 def test_frames_of_another_size_are_refused():
     picture = scene(300, 300)
-    frame = Frame((300, 300), Box(50, 50, 250, 250), (256, 256))
+    crop = Crop((300, 300), Box(50, 50, 250, 250), (256, 256))
     with pytest.raises(ValueError, match="128"):
-        paste(torch.zeros(1, 3, 128, 128), picture, frame)
+        paste(torch.zeros(1, 3, 128, 128), picture, crop)
 
 
 # ---- two people in one picture
@@ -289,16 +279,16 @@ def test_frames_of_another_size_are_refused():
 LEFT, RIGHT = Box(110, 100, 230, 280), Box(262, 110, 382, 290)
 
 
-def couple() -> tuple[np.ndarray, tuple[Frame, Frame]]:
+def couple() -> tuple[np.ndarray, tuple[Crop, Crop]]:
     picture = scene(560, 400)
-    return picture, tuple(frame_face((560, 400), face, (256, 256)) for face in (LEFT, RIGHT))  # type: ignore[return-value]
+    return picture, tuple(crop_face((560, 400), face, (256, 256)) for face in (LEFT, RIGHT))  # type: ignore[return-value]
 
 
-def colored(frame: Frame, picture: np.ndarray, face: Box, color: tuple[float, float, float]) -> torch.Tensor:
+def colored(crop: Crop, picture: np.ndarray, face: Box, color: tuple[float, float, float]) -> torch.Tensor:
     """Frames in which a face, and something of what is around it, is of one colour."""
-    frames = as_tensor(resized(cut(picture, frame), frame.size))[None].clone()
-    scale = frame.size[0] / frame.window.width
-    place = face.inset(-15).moved(-frame.window.left, -frame.window.top).scaled(scale)
+    frames = as_tensor(resized(cut(picture, crop), crop.size))[None].clone()
+    scale = crop.size[0] / crop.box.width
+    place = face.inset(-15).moved(-crop.box.left, -crop.box.top).scaled(scale)
     frames[(..., *place.slices)] = torch.tensor(color)[:, None, None]
     return frames
 
@@ -320,17 +310,17 @@ def test_each_face_is_of_its_own_frames():
 def test_two_who_are_still_leave_no_seam():
     picture, (left, right) = couple()
     result = None
-    for frame, other, own in ((left, RIGHT, LEFT), (right, LEFT, RIGHT)):
-        still = as_tensor(resized(cut(picture, frame), (256, 256))).expand(2, -1, -1, -1)
-        result = paste(still, picture, frame, onto=result, clear_of=[other], face=own)
+    for crop, other, own in ((left, RIGHT, LEFT), (right, LEFT, RIGHT)):
+        still = as_tensor(resized(cut(picture, crop), (256, 256))).expand(2, -1, -1, -1)
+        result = paste(still, picture, crop, onto=result, clear_of=[other], face=own)
     assert result is not None
     assert psnr(result, as_tensor(picture).expand(2, -1, -1, -1)) >= 45
     smooth = np.full((400, 560, 3), 120, np.uint8)
-    for frame, other in ((left, RIGHT), (right, LEFT)):
+    for crop, other in ((left, RIGHT), (right, LEFT)):
         brighter = torch.full((1, 3, 256, 256), 0.6)
         brighter[..., :2, :], brighter[..., -2:, :] = 120 / 255, 120 / 255
         brighter[..., :2], brighter[..., -2:] = 120 / 255, 120 / 255
-        found = paste(brighter, smooth, frame, clear_of=[other], face=LEFT if other is RIGHT else RIGHT)
+        found = paste(brighter, smooth, crop, clear_of=[other], face=LEFT if other is RIGHT else RIGHT)
         assert found.diff(dim=-1).abs().max() < 0.02
 
 
@@ -346,11 +336,11 @@ def test_two_who_are_still_leave_no_seam():
     ],
 )
 def test_the_middle_between_two_faces_divides_the_window(own, other):
-    frame = frame_face((400, 300), own, (256, 256))
-    weight, theirs = half(frame, own, other), half(frame, other, own)
+    crop = crop_face((400, 300), own, (256, 256))
+    weight, theirs = half(crop, own, other), half(crop, other, own)
     for box, expected in ((own, 1.0), (other, 0.0)):
         kept = box if own.within(other).area == 0 else box.inset(11)
-        inner = kept.within(frame.inside).moved(-frame.window.left, -frame.window.top).slices
+        inner = kept.within(crop.inside).moved(-crop.box.left, -crop.box.top).slices
         assert (weight[inner] == expected).all()
     assert torch.allclose(weight + theirs, torch.ones(()), atol=1e-6)
 

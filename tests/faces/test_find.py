@@ -12,12 +12,12 @@ from PIL import Image
 from shared import REPOSITORY, shared_folder
 
 from joyhallo import libraries
-from joyhallo.config import NetConfig
 from joyhallo.faces import find as faces
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.find import FaceError, FaceMesh, InsightFace, Limits
 from joyhallo.faces.regions import LIPS, OUTLINE
 from joyhallo.libraries import LibraryError
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.portrait import Finders, Framing, Wishes, prepare
 from joyhallo.methods.hallo.sampling import Settings, check
 
@@ -266,8 +266,8 @@ def test_landmarks_from_elsewhere_need_no_library(size):
     portrait_fits(found, size)
     assert not found.portrait.identity.any()
     lip = found.portrait.masks[0][2].reshape(size[1] // 8, size[0] // 8)
-    x, y = (points[list(LIPS)].mean(0) - (found.frame.window.left, found.frame.window.top)) / found.frame.window.width
-    row, column = int(y * found.frame.window.width / found.frame.window.height * lip.shape[0]), int(x * lip.shape[1])
+    x, y = (points[list(LIPS)].mean(0) - (found.crop.box.left, found.crop.box.top)) / found.crop.box.width
+    row, column = int(y * found.crop.box.width / found.crop.box.height * lip.shape[0]), int(x * lip.shape[1])
     assert lip[row, column] > 0.9
 
 
@@ -280,7 +280,7 @@ def test_masks_from_elsewhere_need_no_library():
     portrait_fits(found)
     assert torch.equal(found.portrait.identity, identity[0])
     assert found.face is None
-    assert found.frame.window.width == round(160 / 0.6)
+    assert found.crop.box.width == round(160 / 0.6)
     assert found.portrait.locator[0, 256, 256] == 1
     assert found.portrait.masks[0][2].reshape(64, 64)[39, 32] > 0.8
 
@@ -364,7 +364,7 @@ def test_true_faces_are_framed_and_covered(name):
     assert faces.turn(faces.face_of(points).marks) < 0.3
     found = prepare(picture, wishes=Wishes(mesh=points, identity="neutral"))
     portrait_fits(found)
-    window = found.frame.window
+    window = found.crop.box
     assert 0.5 <= faces.outline_box(points).longest / window.width <= 0.7
     inside = (points - (window.left, window.top)) / window.width
     columns, rows = (inside * 64).astype(int).clip(0, 63).T

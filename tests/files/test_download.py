@@ -13,7 +13,7 @@ import pytest
 from hub import Hub, serving
 from shared import REPOSITORY, shared_folder
 
-from joyhallo.files.download import PUBLISHED
+from joyhallo.methods.hallo.published import PUBLISHED
 
 MEGABYTE = 1 << 20
 NET = bytes(range(256)) * (12 * MEGABYTE // 256)  # some dozens of the chunks that are received at once
@@ -23,7 +23,7 @@ NAMES = {"net.pth": "someone/net/net.pth", "config.json": "someone/net/config.js
 FETCHING = """
 import json, sys
 from pathlib import Path
-from joyhallo.download import Published, fetch
+from joyhallo.files.download import Published, fetch
 
 class Cancelled(Exception):
     pass

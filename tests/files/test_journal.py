@@ -14,15 +14,14 @@ import small
 import torch
 from shared import REPOSITORY
 
-from joyhallo.config import ScheduleConfig
-from joyhallo.diffusion.schedule import Schedule
+from joyhallo.diffusion.schedule import Schedule, ScheduleConfig
 from joyhallo.files import journal
 from joyhallo.files.journal import Journal, JournalError, key_of, tidy
 from joyhallo.files.space import Need, RoomError, check_disks
 from joyhallo.methods.hallo.sampling import Settings, animate
 
 SHAPE = (4, 4, 8, 8)
-SETTINGS = Settings(steps=2, clip_frames=4, seed=3, overlap=1)
+SETTINGS = Settings(steps=2, chunk_frames=4, seed=3, overlap=1)
 
 
 def latents(seed: int) -> torch.Tensor:

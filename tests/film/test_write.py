@@ -523,7 +523,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(tmp_path):
     code = f"""
 import resource, torch
 from pathlib import Path
-from joyhallo.video import FORMATS, VideoError, write
+from joyhallo.film.write import FORMATS, VideoError, write
 folder = Path({str(tmp_path)!r})
 frames, sound = torch.rand(20, 64, 64, 3), (torch.rand(1, 16_000) - 0.5, 16_000)
 for format in FORMATS:

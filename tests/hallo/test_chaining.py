@@ -10,7 +10,7 @@ from torch import Tensor
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
 
-QUICK = Settings(steps=2, clip_frames=4, seed=3)
+QUICK = Settings(steps=2, chunk_frames=4, seed=3)
 
 
 @pytest.fixture(scope="module")

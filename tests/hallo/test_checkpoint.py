@@ -15,16 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from shared import CARRIED, REPOSITORY
 
-from joyhallo.config import CodecConfig, ModelConfig, NetConfig, ScheduleConfig
 from joyhallo.convert import convert, main
-from joyhallo.methods.hallo.checkpoint import (
-    HEADER_ENTRY,
-    CheckpointError,
-    header_entry,
-    load_checkpoint,
-    load_codec,
-    modern_spelling,
-)
+from joyhallo.diffusion.codec import CodecConfig, load_codec
+from joyhallo.diffusion.schedule import ScheduleConfig
+from joyhallo.files.weights import WeightsError, modern_spelling
+from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry, load_checkpoint
+from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 
 PUBLISHED = json.loads(gzip.decompress((CARRIED / "keys_and_shapes.json.gz").read_bytes()))
@@ -45,7 +41,7 @@ def checkpoint(tmp_path, state):
 
 
 def complaint(path) -> str:
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(WeightsError) as caught:
         load_checkpoint(path)
     assert path.name in str(caught.value)
     return str(caught.value)
@@ -272,7 +268,7 @@ def test_a_failed_conversion_leaves_what_was_there(tmp_path, checkpoint, state):
     convert(checkpoint, target)
     before = target.read_bytes()
     torch.save({**state, "imageproj.norm.bias": torch.full((32,), 1e6)}, tmp_path / "loud.pth")
-    with pytest.raises(CheckpointError, match=r"imageproj\.norm\.bias .* bf16"):
+    with pytest.raises(WeightsError, match=r"imageproj\.norm\.bias .* bf16"):
         convert(tmp_path / "loud.pth", target, force=True)
     assert target.read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["loud.pth", "net.pth", "there.safetensors"]
@@ -356,9 +352,9 @@ def test_old_spellings_of_weight_norm():
 
 
 def test_something_else_in_the_codecs_place(checkpoint, tmp_path):
-    with pytest.raises(CheckpointError, match="expected was a Stable Diffusion autoencoder"):
+    with pytest.raises(WeightsError, match="expected a Stable Diffusion autoencoder"):
         load_codec(checkpoint)
-    with pytest.raises(CheckpointError, match=r"There is no file .*Expected was a Stable Diffusion autoencoder"):
+    with pytest.raises(WeightsError, match=r"There is no file .*Expected a Stable Diffusion autoencoder"):
         load_codec(tmp_path / "vae.safetensors")
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from benchmarks.memory import measured
-from joyhallo.config import NetConfig
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.memory import working_memory
 from joyhallo.methods.hallo.sampling import Settings
 
@@ -10,7 +10,7 @@ CASES = [
     (256, Settings(), False),
     (512, Settings(), False),
     (512, Settings(guidance=1.0), False),
-    (512, Settings(clip_frames=8, motion_frames=1), False),
+    (512, Settings(chunk_frames=8, motion_frames=1), False),
     (768, Settings(rows_together=False), True),
     (256, Settings(reuse=2), False),
 ]

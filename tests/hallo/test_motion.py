@@ -253,7 +253,7 @@ def test_weights_are_the_product_of_what_was_asked_for():
 
 def sampler(rows: Tensor) -> Sampler:
     picture = small.portrait()
-    settings = Settings(steps=2, weights=rows, clip_frames=len(rows), motion_frames=2)
+    settings = Settings(steps=2, weights=rows, chunk_frames=len(rows), motion_frames=2)
     codec = small.BlockCodec()
     return Sampler(
         small.net(), picture, codec.encode(picture.picture[None]), settings, torch.device("cpu"), torch.float32

@@ -38,7 +38,7 @@ def lines(picture: np.ndarray) -> np.ndarray:
 
 def test_the_window_is_framed_and_what_is_outside_dimmed():
     found = prepared(drawn_mesh(500, 400, 150))
-    window = found.frame.window
+    window = found.crop.box
     shown = overlay(found)
     assert shown.shape == (800, 1000, 3)
     outside = np.ones((800, 1000), bool)
@@ -54,7 +54,7 @@ def test_the_window_is_framed_and_what_is_outside_dimmed():
 def test_each_region_has_its_tint():
     """Where one region alone is at work, its colour is mixed in as strongly as is said; the lips' is the strongest."""
     found = masked(1000, 800)
-    window, shown = found.frame.window, overlay(found)
+    window, shown = found.crop.box, overlay(found)
     masks = found.regions
     assert max(TINTS, key=lambda name: TINTS[name][1]) == "lip"
     for name, (color, strength) in TINTS.items():
@@ -136,7 +136,7 @@ def test_pictures_of_any_size_are_shown_at_a_size_to_look_at(width, height):
 
 def test_a_window_beyond_the_picture_is_framed_at_its_border():
     found = prepared(drawn_mesh(150, 140, 270), width=300, height=300)
-    assert found.frame.window.left < 0
+    assert found.crop.box.left < 0
     shown = overlay(found)
     assert shown.shape == (768, 768, 3)
     drawn = lines(shown)
@@ -149,7 +149,7 @@ def test_the_tints_of_a_true_face_differ_for_everyone():
     picture = np.array(pytest.importorskip("skimage.data").astronaut())
     found = prepare(picture, wishes=Wishes(mesh=true_mesh.mesh(picture), identity="neutral"))
     shown = Image.fromarray(overlay(found)).resize(picture.shape[1::-1], Image.Resampling.BOX)
-    window = np.asarray(shown)[found.frame.window.slices]
+    window = np.asarray(shown)[found.crop.box.slices]
     window = np.asarray(Image.fromarray(window).resize((64, 64), Image.Resampling.BOX)) / 255
     for blindness in (np.eye(3), DEUTERANOPIA, PROTANOPIA):
         seen = (window**2.2 @ blindness.T).clip(0, 1) ** (1 / 2.2)

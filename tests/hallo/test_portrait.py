@@ -44,7 +44,7 @@ def same(a, b) -> bool:
 @pytest.mark.parametrize("size", [(256, 256), (512, 512), (704, 704)], ids=str)
 def test_another_size_is_the_same_as_preparing_for_it(size):
     assert same(prepared().at(size).portrait, prepared(size=size).portrait)
-    assert prepared().at(size).frame == prepared(size=size).frame
+    assert prepared().at(size).crop == prepared(size=size).crop
 
 
 def test_a_window_of_any_shape_keeps_its_shape():
@@ -92,7 +92,7 @@ def test_regions_of_a_true_face_fed_back_stay_within_one_percent(side):
 
 
 def fed_back(found: Prepared) -> None:
-    shown = found.regions.at(found.frame.seen)
+    shown = found.regions.at(found.crop.seen)
     again = found.at((512, 512), **{name: as_comfyui(getattr(shown, name)) for name in REGIONS})
     for expected, level in zip(found.at((512, 512)).portrait.masks, again.portrait.masks, strict=True):
         assert (level - expected).abs().max() <= 0.01

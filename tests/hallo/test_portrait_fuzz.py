@@ -8,11 +8,11 @@ import torch
 from drawn_faces import DrawnMeshes, drawn_mesh
 from PIL import Image
 
-from joyhallo.config import NetConfig
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.crops import paste
 from joyhallo.faces.find import Face
 from joyhallo.libraries import LibraryError
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.overlay import overlay
 from joyhallo.methods.hallo.portrait import Finders, Framing, Wishes, prepare
 from joyhallo.methods.hallo.sampling import Settings, check
@@ -89,13 +89,13 @@ def sound(found) -> None:
     assert portrait.masks[0][2].max() > 0.5
     height, width = found.picture.shape[:2]
     frames = (portrait.picture[None] + 1) / 2
-    assert paste(frames, found.picture, found.frame).shape == (1, 3, height, width)
+    assert paste(frames, found.picture, found.crop).shape == (1, 3, height, width)
     shown(found)
 
 
 def shown(found) -> None:
-    regions = found.regions.at(found.frame.seen)
-    found.at(found.frame.size, pose=regions.pose, expression=regions.expression, lip=regions.lip)
+    regions = found.regions.at(found.crop.seen)
+    found.at(found.crop.size, pose=regions.pose, expression=regions.expression, lip=regions.lip)
     assert overlay(found).dtype == np.uint8
 
 
@@ -106,7 +106,7 @@ def test_pictures_and_places(mode, width, height, where):
     found = attempt(picture(mode, width, height), wishes=wishes, framing=Framing(size=(128, 128)))
     if found is not None:
         sound(found)
-        assert found.frame.window.width == found.frame.window.height
+        assert found.crop.box.width == found.crop.box.height
 
 
 @FEW

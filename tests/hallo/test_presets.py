@@ -13,7 +13,7 @@ from joyhallo.methods.hallo import sampling
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.methods.hallo.sampling import Sampler, Settings, Stage, animate, stages
 
-QUICK = Settings(steps=4, clip_frames=4, seed=3)
+QUICK = Settings(steps=4, chunk_frames=4, seed=3)
 BOTH, ALONE = Stage(True, True), Stage(False, True)
 BOTH_AGAIN, ALONE_AGAIN = Stage(True, False), Stage(False, False)
 LAST_TWO = (
@@ -268,7 +268,7 @@ def test_a_preset_leaves_room_for_the_rest():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_makes_frames(net, name):
-    found = clip(net, PRESETS[name].settings(steps=3, clip_frames=4), count=4)
+    found = clip(net, PRESETS[name].settings(steps=3, chunk_frames=4), count=4)
     assert found.shape == (4, 3, 64, 64)
     assert found.isfinite().all()
 

@@ -11,7 +11,7 @@ from joyhallo.methods.hallo.networks.denoising_unet import ChunkConditions
 from joyhallo.methods.hallo.sampling import Portrait, Sampler, Settings, Stage, _guided, animate
 from joyhallo.ops import CastOps
 
-QUICK = Settings(steps=2, clip_frames=4, seed=3)
+QUICK = Settings(steps=2, chunk_frames=4, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_any_number_of_motion_frames(net, motion):
 
 
 def test_chunks_shorter_than_the_motion_frames(net):
-    assert len(frames_of(net, replace(QUICK, clip_frames=1, motion_frames=3), count=3)) == 3
+    assert len(frames_of(net, replace(QUICK, chunk_frames=1, motion_frames=3), count=3)) == 3
 
 
 @pytest.mark.parametrize(("width", "height"), [(128, 64), (64, 192)])
@@ -365,8 +365,8 @@ def test_a_portrait_that_does_not_fit(net, change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"clip_frames": 31}, "31 frames per chunk with 2 motion frames.*holds 32"),
-        ({"clip_frames": 0}, "at least one frame"),
+        ({"chunk_frames": 31}, "31 frames per chunk with 2 motion frames.*holds 32"),
+        ({"chunk_frames": 0}, "at least one frame"),
         ({"weights": (1.0, 1.0)}, "three numbers"),
         ({"weights": torch.ones(0, 3)}, r"\(0, 3\); give three numbers.* or rows of three"),
         ({"weights": torch.ones(6, 2)}, r"\(6, 2\); give"),

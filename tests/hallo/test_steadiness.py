@@ -11,8 +11,8 @@ import small
 import torch
 
 from joyhallo.diffusion.schedule import Schedule
-from joyhallo.faces.regions import pixels, pyramid, soft_masks
 from joyhallo.film.plot import SIZE
+from joyhallo.methods.hallo.masks import pixels, pyramid, soft_masks
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate
 from joyhallo.methods.hallo.steadiness import (
     GAINS,
@@ -367,7 +367,7 @@ def test_a_held_clip_begins_as_the_plain_one_does():
     net, portrait = small.net(), small.portrait()
 
     def clip(**more) -> list[torch.Tensor]:
-        settings = Settings(steps=1, clip_frames=4)
+        settings = Settings(steps=1, chunk_frames=4)
         chunks = animate(net, small.BlockCodec(), Schedule(), portrait, small.windows(12), settings, **more)
         return [chunk.frames for chunk in chunks]
 

@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from joyhallo.config import NetConfig, ScheduleConfig
 from joyhallo.diffusion.codec import AutoencoderCodec
-from joyhallo.diffusion.schedule import Schedule
+from joyhallo.diffusion.schedule import Schedule, ScheduleConfig
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate
 
@@ -105,7 +105,7 @@ class Case:
                 steps=facts.get("steps", 1),
                 guidance=facts.get("cfg_scale", 3.5),
                 weights=facts.get("motion_scale") or (1.0, 1.0, 1.0),
-                clip_frames=facts["frames"],
+                chunk_frames=facts["frames"],
                 motion_frames=facts["n_motion"],
             ),
             **changes,

@@ -9,11 +9,12 @@ import torch
 from seeded import normals
 from torch import Tensor
 
-from joyhallo.config import LATENT_SCALE
 from joyhallo.data import dataset
 from joyhallo.data.dataset import NAMES, SAMPLES, Record, Split
+from joyhallo.diffusion.codec import LATENT_SCALE
 from joyhallo.faces.boxes import Box
-from joyhallo.faces.regions import drawn, soft_masks
+from joyhallo.faces.regions import drawn
+from joyhallo.methods.hallo.masks import soft_masks
 
 SIZE = 64
 LAYERS, WIDTH, CHANNELS = 3, 16, 4

@@ -9,8 +9,8 @@ import torch
 from cases import WEIGHTS, Case, animated_with, answers, frames_first, frames_third
 from torch import Tensor, nn
 
-from joyhallo.config import NetConfig
 from joyhallo.diffusion.codec import AutoencoderCodec
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.attention import Reading, SpatialBlock, Transformer
 from joyhallo.methods.hallo.networks.audio_module import RegionGates, audio_module
 from joyhallo.methods.hallo.networks.blocks import Resnet, TimeEmbedding

@@ -10,17 +10,8 @@ import torch
 from cases import answers
 from torch import Tensor
 
-from joyhallo.faces.regions import (
-    FACE_BLUR,
-    drawn,
-    face_rectangle,
-    lip_rectangle,
-    locator,
-    pixels,
-    pyramid,
-    soft_masks,
-    softened,
-)
+from joyhallo.faces.regions import drawn, face_rectangle, lip_rectangle
+from joyhallo.methods.hallo.masks import FACE_BLUR, locator, pixels, pyramid, soft_masks, softened
 
 
 def in_bytes(picture: Tensor, middle: float = 0.0, half: float = 1.0) -> Tensor:

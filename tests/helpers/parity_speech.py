@@ -6,7 +6,8 @@ import seeded
 import torch
 from cases import answers
 
-from joyhallo.config import CLIP_FRAMES, SAMPLE_RATE
+from joyhallo.config import SAMPLE_RATE
+from joyhallo.methods.hallo.config import CHUNK_FRAMES
 from joyhallo.sound.audio import prepare
 from joyhallo.sound.wav2vec2 import Encoder, encode, wrap_encoder
 
@@ -29,7 +30,7 @@ def wav2vec(case):
         recording = prepare(case[f"wave.{key}"], SAMPLE_RATE)
         expected = case.facts.get("lengths", {}).get(key)
         for name, encoder in encoders.items():
-            speech = encode(encoder, recording, 1 if key == "raw" else case.facts.get("frames", CLIP_FRAMES))
+            speech = encode(encoder, recording, 1 if key == "raw" else case.facts.get("frames", CHUNK_FRAMES))
             if expected and (speech.length, speech.rows) != (expected["audio_length"], expected["padded_frames"]):
                 raise AssertionError(f"{case.name} {key}: {speech.length} of {speech.rows} rows, expected {expected}")
             yield f"out.{name}.{key}", speech.features()

@@ -8,7 +8,8 @@ import seeded
 import torch
 from torch import Tensor
 
-from joyhallo.config import LATENT_SCALE, NetConfig
+from joyhallo.diffusion.codec import LATENT_SCALE
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait
 

@@ -14,7 +14,8 @@ import mesh
 import torch
 from safetensors.torch import save_file
 
-from joyhallo.config import SAMPLE_RATE, NetConfig
+from joyhallo.config import SAMPLE_RATE
+from joyhallo.methods.hallo.config import NetConfig
 from tools.demo_model.seeded import NET, net_weights, seeded, write_autoencoder
 
 # What a .pth cannot tell is as in the published ones: heads, groups, layers and channels of the speech encoder.

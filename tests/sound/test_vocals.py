@@ -6,8 +6,8 @@ import torch
 from separators import fake_network
 from speakers import ENGLISH, MANDARIN, music, recordings, spoken, voice
 
+from joyhallo.files.weights import WeightsError
 from joyhallo.libraries import LibraryError
-from joyhallo.methods.hallo.checkpoint import CheckpointError
 from joyhallo.sound import vocals
 from joyhallo.sound.audio import AudioError, load, prepare, read, resampled, stereo
 from joyhallo.sound.vocals import Separator, hear, isolated, load_separator, music_likely, pause_depth, separated
@@ -76,7 +76,7 @@ def test_a_file_is_loaded_when_it_is_needed(tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no network")
     assert torch.equal(hear(mixed(3), 44_100, "off", broken).samples, prepare(mixed(3), 44_100).samples)
-    with pytest.raises(CheckpointError, match=r"broken\.onnx"):
+    with pytest.raises(WeightsError, match=r"broken\.onnx"):
         hear(mixed(3), 44_100, "on", broken)
 
 
@@ -181,9 +181,9 @@ def test_files_that_are_no_separator(tmp_path):
     for path, words in [
         (tmp_path / "nowhere.onnx", "There is no file"),
         (tmp_path / "broken.onnx", "not an ONNX network"),
-        (fake_network(tmp_path / "other.onnx", bins=2048), r"takes .*2048.*expected was \(batch, 4, 3072, 256\)"),
+        (fake_network(tmp_path / "other.onnx", bins=2048), r"takes .*2048.*expected \(batch, 4, 3072, 256\)"),
     ]:
-        with pytest.raises(CheckpointError, match=words):
+        with pytest.raises(WeightsError, match=words):
             load_separator(path)
 
 

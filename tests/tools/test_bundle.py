@@ -13,12 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from joyhallo.diffusion.codec import load_codec
 from joyhallo.drawn.drawing import Pose, look_of
 from joyhallo.evaluation.drawn.acceptance import Plan
 from joyhallo.evaluation.drawn.makers import How, as_film, open_engine
 from joyhallo.evaluation.drawn.talks import talks
 from joyhallo.faces.boxes import around
-from joyhallo.methods.hallo.checkpoint import load_checkpoint, load_codec
+from joyhallo.methods.hallo.checkpoint import load_checkpoint
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.sound.wav2vec2 import load_encoder
 from joyhallo.training import recipe

@@ -14,12 +14,12 @@ from joyhallo.drawn import espeak, mouths
 from joyhallo.sound.audio import Recording
 from joyhallo.sound.wav2vec2 import encode, load_encoder
 from joyhallo.training.small import hearing
-from joyhallo.training.small.hearing import Settings, Take
+from joyhallo.training.small.hearing import HearingTraining, Take
 from joyhallo.training.small.probe import Heard, Probe
 
 transformers = pytest.importorskip("transformers")
 
-FEW = Settings(hours=0.01, steps=24, batch=4, seconds=1.0, learning_rate=5e-3)
+FEW = HearingTraining(hours=0.01, steps=24, batch=4, seconds=1.0, learning_rate=5e-3)
 
 
 def hum(number: int) -> Take:
@@ -185,7 +185,7 @@ def test_the_folder_is_small_and_says_how_well_it_hears(folder):
         "preprocessor_config.json",
     ]
     told = json.loads((folder / "hearing.json").read_text())
-    assert Settings(**told["settings"]) == FEW
+    assert HearingTraining(**told["settings"]) == FEW
     assert told["figures"]["plain"]["correlation"] == 0.5
 
 
@@ -238,7 +238,7 @@ def test_the_command_speaks_trains_and_writes(tmp_path, capsys):
     found = json.loads((place / "hearing.json").read_text())["figures"]
     assert -1 <= found["plain"]["correlation"] <= 1
     assert 0 < found["opening in speech"] < 1
-    assert encode(load_encoder(place), Recording(torch.zeros(16_000)), clip_frames=1).features().shape == (25, 4, 64)
+    assert encode(load_encoder(place), Recording(torch.zeros(16_000)), multiple=1).features().shape == (25, 4, 64)
 
 
 def test_a_machine_without_espeak_is_told_how_to_get_it(monkeypatch, tmp_path, capsys):
@@ -256,4 +256,4 @@ def test_a_machine_without_espeak_is_told_how_to_get_it(monkeypatch, tmp_path, c
 @pytest.mark.parametrize("changes", [{"steps": 0}, {"hours": 0.0}, {"seconds": 11.0}, {"seconds": 0.1}])
 def test_settings_that_cannot_be_are_refused(changes):
     with pytest.raises(ValueError, match=r"At least one step of one crop is expected, of 0.5 to 10 seconds"):
-        Settings(**changes)
+        HearingTraining(**changes)

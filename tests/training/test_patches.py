@@ -17,12 +17,11 @@ from safetensors.torch import load_file
 from joyhallo.data import steps
 from joyhallo.data.dataset import Clip, read_manifest, stored
 from joyhallo.data.models import Models
-from joyhallo.diffusion.codec import DecoderSizes, PatchCodec
-from joyhallo.methods.hallo.checkpoint import load_codec
+from joyhallo.diffusion.codec import DecoderSizes, PatchCodec, load_codec
 from joyhallo.training.small import patches
-from joyhallo.training.small.patches import Outcomes, Settings, main
+from joyhallo.training.small.patches import Outcomes, PatchTraining, main
 
-QUICK = Settings(steps=60, batch=4, warmup=5, save=20, sizes=DecoderSizes(width=16, blocks=1, fine=8))
+QUICK = PatchTraining(steps=60, batch=4, warmup=5, save=20, sizes=DecoderSizes(width=16, blocks=1, fine=8))
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,12 @@ from shared import REPOSITORY
 from joyhallo.data.dataset import open_dataset, read_manifest, write_manifest
 from joyhallo.data.models import Models
 from joyhallo.data.prepare import Shares, prepare
-from joyhallo.data.steps import Settings
-from joyhallo.diffusion.codec import PatchCodec
+from joyhallo.data.steps import Preparation
+from joyhallo.diffusion.codec import PatchCodec, load_codec
 from joyhallo.files.space import RoomError
+from joyhallo.files.weights import WeightsError
 from joyhallo.methods.hallo import sampling
-from joyhallo.methods.hallo.checkpoint import CheckpointError, load_checkpoint, load_codec, open_checkpoint
+from joyhallo.methods.hallo.checkpoint import load_checkpoint, open_checkpoint
 from joyhallo.training import checkpoints, trainer
 from joyhallo.training.__main__ import RECIPES, main
 from joyhallo.training.average import Average
@@ -76,7 +77,9 @@ def ground(tmp_path_factory):
     codec = PatchCodec.fit(clips.pictures("all", 4), clips.CHANNELS)
     save(codec.tensors(), folder / "codec.safetensors")
     models = Models(encoder="filmed:ear", finders="filmed:green", codec=str(folder / "codec.safetensors"))
-    prepare([folder / "videos"], folder / "data", models, Settings(size=clips.SIZE, validation=0.25), Shares(workers=0))
+    prepare(
+        [folder / "videos"], folder / "data", models, Preparation(size=clips.SIZE, validation=0.25), Shares(workers=0)
+    )
     return folder
 
 
@@ -531,10 +534,10 @@ def test_hallo_s_weights_become_joyhallo_s(ground, tmp_path):
     hallo = small.net(regional_audio=True)
     torch.save(hallo.state_dict(), tmp_path / "net.pth")
     settings = {"start": {"weights": str(tmp_path / "net.pth")}, "net": {}}
-    with pytest.raises(CheckpointError, match=r"do not divide|does not say"):
+    with pytest.raises(WeightsError, match=r"do not divide|does not say"):
         train(build({**table(ground, "hallo"), **settings}))
-    from joyhallo.config import ModelConfig
     from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry
+    from joyhallo.methods.hallo.config import ModelConfig
 
     save(hallo.state_dict(), tmp_path / "hallo.safetensors", {HEADER_ENTRY: header_entry(ModelConfig(hallo.config))})
     told = build({"start": {"weights": str(tmp_path / "hallo.safetensors")}})

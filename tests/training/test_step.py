@@ -12,8 +12,8 @@ from plain_training import PlainNet
 from seeded import normals
 from torch import nn
 
-from joyhallo.config import NetConfig, ScheduleConfig
-from joyhallo.diffusion.schedule import Schedule
+from joyhallo.diffusion.schedule import Schedule, ScheduleConfig
+from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait, Sampler, Settings
 from joyhallo.training.layers import TrainingOps
@@ -162,7 +162,7 @@ def test_training_and_sampling_see_the_same():
     found = Stage(ours, told).velocity(batch, latents[:, :count], noisy[None])
 
     portrait = Portrait(torch.zeros(3, SIZE, SIZE), drawn.identity, drawn.locator, drawn.masks)
-    settings = Settings(guidance=1, clip_frames=FRAMES, motion_frames=MOTION)
+    settings = Settings(guidance=1, chunk_frames=FRAMES, motion_frames=MOTION)
     sampler = Sampler(ours, portrait, latents[0, :1], settings, torch.device("cpu"), torch.float32)
     chunk = sampler.prepare_chunk(drawn.windows, 0, latents[0, 1:count])
     expected = sampler.velocity(ours.denoising_unet, noisy, 640, chunk)

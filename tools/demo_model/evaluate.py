@@ -23,13 +23,15 @@ import torch
 from PIL import Image
 
 from joyhallo.config import FPS
+from joyhallo.diffusion.codec import load_codec
 from joyhallo.drawn import voice
 from joyhallo.evaluation.drawn.acceptance import FIGURES, QUICK, SOON, Figure, Mark, Plan, Takes, sheet
 from joyhallo.evaluation.drawn.makers import NET, VAE, EvaluationError, How, Maker, check, open_engine, open_nodes
 from joyhallo.evaluation.drawn.talks import talks
 from joyhallo.files.fingerprint import sha256
+from joyhallo.files.weights import WeightsError
 from joyhallo.libraries import LibraryError
-from joyhallo.methods.hallo.checkpoint import CheckpointError, load_codec, open_checkpoint
+from joyhallo.methods.hallo.checkpoint import open_checkpoint
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.sound.wav2vec2 import SpeechError
 
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan, names = planned(chosen)
         voice.check()
         return _measure(chosen, plan, names)
-    except (CheckpointError, EvaluationError, LibraryError, SpeechError, OSError, ValueError) as error:
+    except (WeightsError, EvaluationError, LibraryError, SpeechError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -19,8 +19,8 @@ import torch
 from joyhallo.evaluation.drawn.acceptance import ALL
 from joyhallo.evaluation.drawn.makers import Engine, How, filmed, open_parts
 from joyhallo.evaluation.drawn.talks import Talk, talks
+from joyhallo.files.weights import WeightsError
 from joyhallo.libraries import LibraryError
-from joyhallo.methods.hallo.checkpoint import CheckpointError
 from joyhallo.training.small.patches import Outcomes
 
 SEED = 500  # of people and sentences: neither a dataset's nor those that are measured
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         engine = open_parts(chosen.net, chosen.codec, chosen.encoder, How(size=chosen.size))
         outcomes(engine, chosen.people, chosen.frames).write(chosen.output)
-    except (CheckpointError, LibraryError, OSError, ValueError) as error:
+    except (WeightsError, LibraryError, OSError, ValueError) as error:
         parser.exit(2, f"{error}\n")
     return 0
 

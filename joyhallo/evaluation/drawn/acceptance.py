@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...config import CLIP_FRAMES
 from ...faces.boxes import Picture
+from ...methods.hallo.config import CHUNK_FRAMES
 from ...methods.hallo.sampling import Codec
 from ..curves import Curve, best_lag, correlation, lagged, partial
 from ..figures import WHITE, Film, distances, interval, nearest, psnr, steps
@@ -28,7 +28,7 @@ OTHER_SEED = 1000  # further
 HEARD = slice(12, None)  # frames: all talks begin with silence, and to begin to speak with everybody else is no hearing
 FURTHEST = 15  # frames that a mouth may be early or late
 DELAY = 5  # frames, of the control
-STOP = CLIP_FRAMES  # where a talk is broken off
+STOP = CHUNK_FRAMES  # where a talk is broken off
 CLOSING = 6  # frames that a mouth may take to shut
 EVERY = 8  # frames of which one is looked at for whose it is
 UNSEEN = 0.01 * WHITE  # about the least change of brightness that an eye notices
@@ -118,7 +118,7 @@ class Takes:
         return self._take(f"without {name}", number, talk, talk.samples, weights)
 
     def first_chunk(self, name: str, more: int = 0) -> Film:
-        talk = self.talks[0].begun(CLIP_FRAMES)
+        talk = self.talks[0].begun(CHUNK_FRAMES)
         return self._take(name, 0, talk, talk.samples, ALL, more)
 
     def begun(self, number: int) -> Talk:
@@ -364,7 +364,7 @@ def _seams(takes: Takes) -> Figure:
     each, jumping = [], []
     for i, talk in enumerate(takes.talks):
         film, where = takes.spoken(i), talk.beside_lips
-        change, seams = steps(film, where), np.arange(CLIP_FRAMES, len(film), CLIP_FRAMES)
+        change, seams = steps(film, where), np.arange(CHUNK_FRAMES, len(film), CHUNK_FRAMES)
         usual = float(np.median(np.delete(change, seams - 1)))
         jumps = distances(lower(film[seams]), film[seams - 1], where)
         each.append(float(change[seams - 1].mean()) / max(usual, 1e-6))

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from ...config import SAMPLE_RATE
 from ...data.dataset import SAMPLES
+from ...diffusion.codec import load_codec
 from ...diffusion.schedule import Schedule
 from ...film.read import frames
 from ...libraries import library
-from ...methods.hallo.checkpoint import Model, load_checkpoint, load_codec
+from ...methods.hallo.checkpoint import Model, load_checkpoint
 from ...methods.hallo.portrait import Framing, Wishes, prepare
 from ...methods.hallo.presets import PRESETS
 from ...methods.hallo.sampling import Chunk, Codec, Portrait, Settings, Windows, animate
@@ -252,6 +253,6 @@ def check(folder: Path) -> None:
     missing = [name for name in (NET, VAE, f"{ENCODER}/config.json") if not (folder / name).is_file()]
     if missing:
         raise EvaluationError(
-            f"{folder} lacks {', '.join(missing)}; expected was a folder as demo_model/ is, with {NET}, {VAE} and "
+            f"{folder} lacks {', '.join(missing)}; expected a folder as demo_model/ is, with {NET}, {VAE} and "
             f"{ENCODER}/."
         )

@@ -17,7 +17,7 @@ from ...data.models import Models
 from ...drawn.drawing import Pose, Sitter, look_of
 from ...drawn.mouths import Motion
 from ...drawn.speaking import PEAK, drifting, monologue
-from ...drawn.synthesize import Job, Settings, poses
+from ...drawn.synthesize import Job, Production, poses
 from ...faces.boxes import Picture
 from ...faces.regions import LIPS, OUTLINE, Mask
 from ...sound.audio import levels
@@ -132,7 +132,7 @@ def portraits(count: int, size: int, split: Split = "validation", seed: int = SE
 
 
 def _jobs(count: int, frames: int, size: int, split: Split, seed: int) -> Sequence[Job]:
-    settings = Settings(size=size, seconds=frames / FPS, seed=seed)
+    settings = Production(size=size, seconds=frames / FPS, seed=seed)
     return [Job(Path(), f"{split}-{person}", split, person, 0, settings, Models(), {}) for person in range(count)]
 
 

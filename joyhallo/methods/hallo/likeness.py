@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...config import NetConfig
 from ...faces.boxes import Box, Picture
+from .config import NetConfig
 
 CELLS = 13  # along each side: 13 * 13 * 3 numbers, and then zeros
 AROUND = 1.4  # of the face's outline: the hair tells much

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from ...config import LATENT_SCALE, NetConfig
+from ...diffusion.codec import LATENT_SCALE
+from .config import NetConfig
 from .networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
 from .sampling import Settings
 
@@ -20,7 +21,7 @@ PREPARED = 60.0  # for what the three small networks make
 
 def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torch.dtype) -> dict[str, int]:
     """Bytes by the name of the network, for square frames of `size` pixels."""
-    frames, rows = settings.clip_frames, 2 if settings.guided and settings.rows_together else 1
+    frames, rows = settings.chunk_frames, 2 if settings.guided and settings.rows_together else 1
     map_bytes = config.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
     slices = FEED_FORWARD_ELEMENTS_ELSEWHERE * dtype.itemsize
     heard = HEARD_BY_REGION if config.regional_audio else HEARD

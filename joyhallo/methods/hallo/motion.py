@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...config import FPS, REGIONS
+from ...config import FPS
 from ...sound.audio import FLOOR
 from ...sound.times import pieces, plain, seconds
+from .config import REGIONS
 
 log = logging.getLogger(__name__)
 

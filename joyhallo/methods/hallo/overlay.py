@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...faces.boxes import Box, Picture, Points, whole
-from ...faces.regions import LIPS, OUTLINE, SoftMasks
+from ...faces.regions import LIPS, OUTLINE
+from .masks import SoftMasks
 from .portrait import Found, Prepared
 
 SIDES = (768, 1536)  # smaller pictures are enlarged, larger ones shrunk, so that lines and numbers can be seen
@@ -24,7 +25,7 @@ MOUTH = (*LIPS[:11], *LIPS[:10:-1])  # of the lips the upper edge comes first, t
 def overlay(prepared: Prepared) -> Picture:
     """The window framed and what is outside of it dimmed, its regions tinted, the faces marked."""
     picture, scale = _at_sight(prepared.picture)
-    window = prepared.frame.window.scaled(scale)
+    window = prepared.crop.box.scaled(scale)
     image = Image.fromarray(_tinted(np.asarray(picture), window, prepared.regions))
     pen = _Pen(image, scale)
     pen.rectangle(window.within(whole(picture.size)).inset(2 * pen.unit), 3)

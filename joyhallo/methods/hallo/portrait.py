@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...faces.boxes import Box, Picture, Size, covered
-from ...faces.crops import Frame, as_mask, as_picture, cut, frame_face, frame_whole, in_window
+from ...faces.crops import Crop, crop_face, crop_whole, cut, in_crop
 from ...faces.find import (
     TASK,
     Choice,
@@ -31,22 +31,10 @@ from ...faces.find import (
     face_of,
     outline_box,
 )
-from ...faces.regions import (
-    BASE,
-    FACE_EXPAND,
-    LIP_EXPAND,
-    Mask,
-    SoftMasks,
-    drawn,
-    face_rectangle,
-    lip_rectangle,
-    locator,
-    pixels,
-    pyramid,
-    resized,
-    soft_masks,
-)
+from ...faces.picture import as_mask, as_picture
+from ...faces.regions import FACE_EXPAND, LIP_EXPAND, Mask, drawn, face_rectangle, lip_rectangle, resized
 from ...libraries import LibraryError
+from .masks import BASE, SoftMasks, locator, pixels, pyramid, soft_masks
 from .sampling import Portrait
 
 log = logging.getLogger(__name__)
@@ -95,7 +83,7 @@ class Prepared:
     """A portrait, its window and its regions, whatever size the frames will have."""
 
     picture: Picture
-    frame: Frame
+    crop: Crop
     found: Found | None  # None where masks tell all
     identity: Tensor
     face_region: Mask  # hard, of the window
@@ -107,26 +95,26 @@ class Prepared:
 
     @property
     def window(self) -> Picture:
-        return cut(self.picture, self.frame)
+        return cut(self.picture, self.crop)
 
     @cached_property
     def portrait(self) -> Portrait:
         """At the frame's size."""
         return Portrait(
-            picture=pixels(self.window, self.frame.size),
+            picture=pixels(self.window, self.crop.size),
             identity=self.identity,
-            locator=locator(self.face_region, self.frame.size),
-            masks=pyramid(self.regions, self.frame.size),
+            locator=locator(self.face_region, self.crop.size),
+            masks=pyramid(self.regions, self.crop.size),
         )
 
     def at(self, size: Size, *, pose: Any = None, expression: Any = None, lip: Any = None) -> Prepared:
         """For frames of another size, and with regions that someone edited: masks of any size that cover the window."""
         given = {"pose": pose, "expression": expression, "lip": lip}
         edited = {name: self._edited(name, mask) for name, mask in given.items() if mask is not None}
-        return replace(self, frame=self.frame.at(size), regions=self.regions.replaced(**edited))
+        return replace(self, crop=self.crop.at(size), regions=self.regions.replaced(**edited))
 
     def _edited(self, name: str, mask: Any) -> Mask:
-        found, (width, height) = as_mask(mask), self.frame.seen
+        found, (width, height) = as_mask(mask), self.crop.seen
         if abs(found.shape[1] * height - found.shape[0] * width) > ALIKE * found.shape[0] * width:
             raise FaceError(
                 f"The edited {name} mask is {found.shape[1]}x{found.shape[0]} pixels, another shape than the window of "
@@ -163,9 +151,9 @@ def prepare(
     face = None if found is None else found.face
     if face is not None:
         check_face(face, _size(picture), limits or Limits())
-    frame = _frame(_size(picture), face, given.face, framing)
-    face_region, regions = _masks(face, given, wishes, frame, framing)
-    return Prepared(picture, frame, found, _identity(face, wishes), face_region, regions)
+    crop = _crop(_size(picture), face, given.face, framing)
+    face_region, regions = _masks(face, given, wishes, crop, framing)
+    return Prepared(picture, crop, found, _identity(face, wishes), face_region, regions)
 
 
 def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, face_mask: Mask | None) -> Found | None:
@@ -229,11 +217,11 @@ def _drawn_by_hand(mask: Any, name: str) -> Mask | None:
     return found
 
 
-def _frame(size: Size, face: Face | None, face_mask: Mask | None, framing: Framing) -> Frame:
+def _crop(size: Size, face: Face | None, face_mask: Mask | None, framing: Framing) -> Crop:
     box = _extent(size, face, face_mask)
     if framing.kind == "whole" or box is None:
-        return frame_whole(size, framing.size)
-    return frame_face(size, box, framing.size)
+        return crop_whole(size, framing.size)
+    return crop_face(size, box, framing.size)
 
 
 def _extent(size: Size, face: Face | None, face_mask: Mask | None) -> Box | None:
@@ -244,22 +232,20 @@ def _extent(size: Size, face: Face | None, face_mask: Mask | None) -> Box | None
     return face.box if face.mesh is None else outline_box(face.mesh)
 
 
-def _masks(
-    face: Face | None, given: _Regions, wishes: Wishes, frame: Frame, framing: Framing
-) -> tuple[Mask, SoftMasks]:
+def _masks(face: Face | None, given: _Regions, wishes: Wishes, crop: Crop, framing: Framing) -> tuple[Mask, SoftMasks]:
     """The hard mask of the face, and the soft masks, both of the frame's window."""
     if wishes.everywhere:
         full = np.full((BASE, BASE), 255, np.uint8)
         return full, SoftMasks(full, full, full)
-    size = frame.seen
-    mesh = None if face is None or face.mesh is None else in_window(face.mesh, frame)
+    size = crop.seen
+    mesh = None if face is None or face.mesh is None else in_crop(face.mesh, crop)
     if given.face is not None:
-        face_region = cut(_fitted(given.face, frame.picture), frame)
+        face_region = cut(_fitted(given.face, crop.picture), crop)
     else:
         assert mesh is not None
         face_region = drawn(face_rectangle(mesh, size, framing.expand), size)
     if given.lips is not None:
-        lip_region = cut(_fitted(given.lips, frame.picture), frame)
+        lip_region = cut(_fitted(given.lips, crop.picture), crop)
     else:
         assert mesh is not None
         lip_region = drawn(lip_rectangle(mesh, size, framing.lip_expand), size)

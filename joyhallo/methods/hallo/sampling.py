@@ -11,18 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ...config import (
-    CLIP_FRAMES,
-    GUIDANCE,
-    LATENT_SCALE,
-    MOTION_FRAMES,
-    REGIONS,
-    SAMPLING_STEPS,
-    SHALLOW_LAYERS,
-    NetConfig,
-)
+from ...diffusion.codec import LATENT_SCALE
 from ...diffusion.schedule import Schedule, Step
 from ...diffusion.solvers import SOLVERS
+from .config import CHUNK_FRAMES, GUIDANCE, MOTION_FRAMES, REGIONS, SAMPLING_STEPS, SHALLOW_LAYERS, NetConfig
 from .networks.attention import Reading
 from .networks.audio_module import RegionGates
 from .networks.denoising_unet import ChunkConditions, ClipConditions, Conditions, DenoisingUNet
@@ -68,7 +60,7 @@ class Settings:
     guidance: float = GUIDANCE  # 1 or less: the conditional row alone, at half the cost
     seed: int = 42
     weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3), whose last row holds
-    clip_frames: int = CLIP_FRAMES
+    chunk_frames: int = CHUNK_FRAMES
     motion_frames: int = MOTION_FRAMES
     overlap: int = 0  # frames at the end of a chunk that the next one goes through again, to continue from them
     rows_together: bool = True  # False, or too little memory: the guidance rows one after the other
@@ -116,8 +108,8 @@ class Progress:
 class Chunk:
     index: int
     start: int  # the clip's number of its first frame
-    latents: Tensor  # (clip_frames, channels, height, width), with those before `start` and past the end of the clip
-    frames: Tensor  # (up to clip_frames, 3, height, width) in 0..1
+    latents: Tensor  # (chunk_frames, channels, height, width), with those before `start` and past the end of the clip
+    frames: Tensor  # (up to chunk_frames, 3, height, width) in 0..1
 
 
 class Kept(Protocol):
@@ -161,7 +153,7 @@ def animate(
 
     windows (frames, window, layers, channels): speech features, one row per video frame; a last chunk that is not
     full repeats the last row. `length` frames are kept (all, if not given). `noise` replaces the seed's: one
-    (clip_frames, channels, height/8, width/8) per chunk. `ready` is called with a network before it runs: the place
+    (chunk_frames, channels, height/8, width/8) per chunk. `ready` is called with a network before it runs: the place
     to load it. Closing the generator, or an exception from `on_step`, stops at once.
 
     `steady` corrects the frames of one chunk after the other, before they are shown and continued. At the chunks
@@ -169,7 +161,7 @@ def animate(
     """
     check(net.config, portrait, windows, settings)
     steps = SOLVERS[settings.solver].steps(schedule, settings.steps)
-    size, overlap = settings.clip_frames, settings.overlap
+    size, overlap = settings.chunk_frames, settings.overlap
     length = len(windows) if length is None else min(length, len(windows))
     starts = chunk_starts(length, settings)
     noise = iter(noise) if noise is not None else seeded_noise(net.config, portrait, settings)
@@ -198,7 +190,7 @@ def animate(
 
 def chunk_starts(length: int, settings: Settings) -> range:
     """The first row of each chunk."""
-    return range(0, max(1, length - settings.overlap), settings.clip_frames - settings.overlap)
+    return range(0, max(1, length - settings.overlap), settings.chunk_frames - settings.overlap)
 
 
 @dataclass(frozen=True)
@@ -238,7 +230,7 @@ def seeded_noise(config: NetConfig, portrait: Portrait, settings: Settings) -> I
     generator = torch.Generator("cpu").manual_seed(settings.seed)
     height, width = (side // LATENT_SCALE for side in portrait.picture.shape[1:])
     while True:
-        drawn = torch.randn((config.latent_channels, settings.clip_frames, height, width), generator=generator)
+        drawn = torch.randn((config.latent_channels, settings.chunk_frames, height, width), generator=generator)
         yield drawn.transpose(0, 1)
 
 
@@ -456,7 +448,7 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
         )
     if not len(windows):
         raise ValueError("The speech features hold no frame; check that the recording is not empty.")
-    frames, motion = settings.clip_frames, settings.motion_frames
+    frames, motion = settings.chunk_frames, settings.motion_frames
     if frames < 1 or motion < 0 or frames + motion > config.positions:
         raise ValueError(
             f"{frames} frames per chunk with {motion} motion frames asked for; this model's table of positions holds "

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...config import FPS, LATENT_SCALE, REGIONS
+from ...config import FPS
+from ...diffusion.codec import LATENT_SCALE
 from ...faces.boxes import Picture
 from ...film.plot import Curve, clock, plot, stacked
+from .config import REGIONS
 from .motion import anchors
 from .sampling import Portrait
 

@@ -74,7 +74,7 @@ SILENCES = 8
 
 
 @dataclass(frozen=True)
-class Settings:
+class HearingTraining:
     hours: float = 1.0  # of speech to learn from
     steps: int = 2400
     batch: int = 16
@@ -127,7 +127,7 @@ class Batch:
     visemes: Tensor  # (batch, rows)
 
 
-def takes(settings: Settings, split: Split, count: int, workers: int = 1) -> list[Take]:
+def takes(settings: HearingTraining, split: Split, count: int, workers: int = 1) -> list[Take]:
     """Spoken by a program of its own each, so that threads are enough to speak at once."""
 
     def take(number: int) -> Take:
@@ -139,7 +139,7 @@ def takes(settings: Settings, split: Split, count: int, workers: int = 1) -> lis
         return list(pool.map(take, range(count)))
 
 
-def batch(spoken: Sequence[Take], settings: Settings, step: int) -> Batch:
+def batch(spoken: Sequence[Take], settings: HearingTraining, step: int) -> Batch:
     dice = settings.dice("step", step)
     crops = [_crop(spoken, settings.frames, dice) for _ in range(settings.batch)]
     sounds, numbers, visemes = (torch.stack(some) for some in zip(*crops, strict=True))
@@ -191,7 +191,7 @@ def room_tone(size: int, dice: np.random.Generator) -> Tensor:
 # ---- learning
 
 
-def network(settings: Settings) -> nn.Module:
+def network(settings: HearingTraining) -> nn.Module:
     """transformers' own, with weights of its choice."""
     library("transformers.models.wav2vec2.modeling_wav2vec2", "The speech encoder")
     transformers = library("transformers", "The speech encoder")
@@ -234,7 +234,7 @@ def losses(told: Iterator[Tensor], wanted: Batch) -> Tensor:
 
 
 def train(
-    settings: Settings, spoken: Sequence[Take], progress: Callable[[int, Tensor], None] = lambda step, loss: None
+    settings: HearingTraining, spoken: Sequence[Take], progress: Callable[[int, Tensor], None] = lambda step, loss: None
 ) -> Encoder:
     """progress: told the mean losses of each reading now and then"""
     encoder, reader = Encoder(network(settings), NAME, normalize=False), Reader(settings.seed)
@@ -266,7 +266,9 @@ def train(
 # ---- how well it hears
 
 
-def figures(encoder: Encoder, spoken: Sequence[Take], others: Sequence[Take], settings: Settings) -> dict[str, Any]:
+def figures(
+    encoder: Encoder, spoken: Sequence[Take], others: Sequence[Take], settings: HearingTraining
+) -> dict[str, Any]:
     """Words and voices that were not heard in training, as they are said and as they might be recorded."""
     spoken, others = spoken[:PROBED], others[:PROBED]
     known = _heard(encoder, [*map(_plain, spoken), *_recorded(spoken, settings, "train")], [*spoken, *spoken])
@@ -307,7 +309,7 @@ def _plain(take: Take) -> Tensor:
     return torch.from_numpy(take.samples.astype(np.float32))
 
 
-def _recorded(some: Sequence[Take], settings: Settings, split: Split) -> list[Tensor]:
+def _recorded(some: Sequence[Take], settings: HearingTraining, split: Split) -> list[Tensor]:
     return [recorded_sound(_plain(take), settings.dice("recorded", split, number)) for number, take in enumerate(some)]
 
 
@@ -318,7 +320,7 @@ def _heard(encoder: Encoder, sounds: Sequence[Tensor], some: Sequence[Take]) -> 
 # ---- what is written
 
 
-def write(folder: Path, encoder: Encoder, settings: Settings, found: Mapping[str, Any]) -> None:
+def write(folder: Path, encoder: Encoder, settings: HearingTraining, found: Mapping[str, Any]) -> None:
     """As transformers writes and reads it. The weights come first, so that a folder with hearing.json is whole."""
     state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
@@ -335,7 +337,7 @@ def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(facts, indent=2) + "\n")
 
 
-def learn(settings: Settings, folder: Path, workers: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def learn(settings: HearingTraining, folder: Path, workers: int, tell: Callable[[str], None]) -> dict[str, Any]:
     """Speak, train, try it out and write it: the figures."""
     spoken = takes(settings, "train", settings.takes, workers)
     others = takes(settings, "validation", min(PROBED, settings.takes), workers)
@@ -355,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     try:
-        settings = Settings(**{field.name: getattr(chosen, field.name) for field in fields(Settings)})
+        settings = HearingTraining(**{field.name: getattr(chosen, field.name) for field in fields(HearingTraining)})
         voice.check()
         found = learn(settings, chosen.output, chosen.workers, lambda line: print(line, flush=True))
     except (LibraryError, OSError, ValueError) as error:
@@ -383,7 +385,7 @@ def _parser() -> argparse.ArgumentParser:
         "seed": "another one gives other speech and other weights",
     }
     for name, said in helps.items():
-        value = getattr(Settings, name)
+        value = getattr(HearingTraining, name)
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(value), default=value, help=f"{said} (default: %(default)s)")
     parser.add_argument(

@@ -26,13 +26,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
-from ...config import LATENT_SCALE
 from ...data.dataset import Clip, DatasetError, Split, open_dataset, replacing
-from ...diffusion.codec import DecoderSizes, PatchCodec, PatchDecoder, Residual
+from ...diffusion.codec import LATENT_SCALE, DecoderSizes, PatchCodec, PatchDecoder, Residual, load_codec
 from ...files.fingerprint import of_module
+from ...files.weights import WeightsError
 from ...film.write import VideoError
 from ...libraries import LibraryError, brief
-from ...methods.hallo.checkpoint import CheckpointError, load_codec
 from ..average import Average
 from ..samples import seeded
 
@@ -46,7 +45,7 @@ AT_ONCE = 32  # pictures
 
 
 @dataclass(frozen=True)
-class Settings:
+class PatchTraining:
     steps: int = 4000
     batch: int = 8
     rate: float = 3e-3
@@ -104,7 +103,7 @@ class Outcomes:
             found = cls(**load_file(path))
         except (OSError, SafetensorError, TypeError) as error:
             raise DatasetError(
-                f"{path} holds no outcomes ({brief(error)}); expected was a file with latents and pictures, as "
+                f"{path} holds no outcomes ({brief(error)}); expected a file with latents and pictures, as "
                 "python -m tools.demo_model.outcomes writes it."
             ) from error
         made, shown = found.latents.shape, found.pictures.shape
@@ -139,7 +138,7 @@ def read(path: Path, channels: int) -> tuple[PatchCodec, int]:
     codec = load_codec(path)
     if not isinstance(codec, PatchCodec) or codec.channels != channels:
         found = f"patches of {codec.channels} channels" if isinstance(codec, PatchCodec) else "another codec"
-        raise CheckpointError(
+        raise WeightsError(
             f"{path} holds {found}; patches of {channels} channels are expected. Those of a file never change: name "
             "another file, or say --channels as they are."
         )
@@ -175,7 +174,7 @@ class Run:
         return PatchCodec.of({**self.codec.tensors(), **weights})
 
 
-def begin(path: Path, codec: PatchCodec, step: int, deviations: Tensor, settings: Settings) -> Run:
+def begin(path: Path, codec: PatchCodec, step: int, deviations: Tensor, settings: PatchTraining) -> Run:
     """From what an unfinished run left beside the file, from the file's decoder, or from nothing."""
     decoder = untrained(codec.channels, deviations, settings)
     if codec.decoder is not None:
@@ -190,7 +189,7 @@ def begin(path: Path, codec: PatchCodec, step: int, deviations: Tensor, settings
     return run
 
 
-def untrained(channels: int, deviations: Tensor, settings: Settings) -> PatchDecoder:
+def untrained(channels: int, deviations: Tensor, settings: PatchTraining) -> PatchDecoder:
     """One that adds nothing yet, and to which all channels are alike."""
     torch.manual_seed(settings.seed)
     decoder = PatchDecoder(channels, settings.sizes)
@@ -220,7 +219,7 @@ def _restore(run: Run, path: Path) -> None:
     try:
         left = torch.load(path, weights_only=True)
     except Exception as error:  # damaged files raise anything
-        raise CheckpointError(
+        raise WeightsError(
             f"{path} cannot be read ({brief(error)}); delete it, and the decoder is trained from where its file is."
         ) from error
     if left["patches"] != of_module(run.codec.patches):
@@ -232,7 +231,7 @@ def _restore(run: Run, path: Path) -> None:
 
 
 def train(
-    path: Path, root: Path, codec: PatchCodec, step: int, settings: Settings, outcomes: Outcomes | None = None
+    path: Path, root: Path, codec: PatchCodec, step: int, settings: PatchTraining, outcomes: Outcomes | None = None
 ) -> PatchCodec:
     """Up to settings.steps; the file is written every so often."""
     seen = of_split(root, "train", LEARNT)
@@ -259,7 +258,7 @@ def train(
     return run.averaged
 
 
-def loss_of(run: Run, seen: Tensor, deviations: Tensor, settings: Settings, outcomes: Outcomes | None) -> Tensor:
+def loss_of(run: Run, seen: Tensor, deviations: Tensor, settings: PatchTraining, outcomes: Outcomes | None) -> Tensor:
     latents, originals = example(run.codec, seen, deviations, settings, run.step)
     if outcomes is None:
         return error(run.codec.pictures(latents), originals, settings.edges)
@@ -275,14 +274,14 @@ def unsteadiness(apart: Tensor) -> Tensor:
     return (second - first).abs().mean()
 
 
-def rate(run: Run, settings: Settings) -> float:
+def rate(run: Run, settings: PatchTraining) -> float:
     """Of learning: rising, then falling to nothing at the end."""
     rising = min(1, (run.step - run.since + 1) / settings.warmup)
     return settings.rate * rising * (1 + math.cos(math.pi * run.step / settings.steps)) / 2
 
 
 def example(
-    codec: PatchCodec, seen: Tensor, deviations: Tensor, settings: Settings, step: int
+    codec: PatchCodec, seen: Tensor, deviations: Tensor, settings: PatchTraining, step: int
 ) -> tuple[Tensor, Tensor]:
     """Latents as a sampler might leave them, and the pictures in -1..1 that should be made of them."""
     dice = seeded(settings.seed, "patches", step)
@@ -340,9 +339,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write(chosen.output, codec)
         outcomes = None if chosen.outcomes is None else Outcomes.read(chosen.outcomes, codec)
         if step < chosen.steps:
-            codec = train(chosen.output, chosen.dataset, codec, step, Settings(chosen.steps), outcomes)
+            codec = train(chosen.output, chosen.dataset, codec, step, PatchTraining(chosen.steps), outcomes)
         held_out = of_split(chosen.dataset, "validation", MEASURED)
-    except (CheckpointError, DatasetError, LibraryError, VideoError, OSError) as error:
+    except (WeightsError, DatasetError, LibraryError, VideoError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print("noise  patches alone  with the decoder")

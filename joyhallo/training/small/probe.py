@@ -29,7 +29,7 @@ class Heard:
 
 def hear(encoder: Encoder, sounds: Sequence[Tensor], motions: Sequence[Motion]) -> Heard:
     """By the way that videos are made."""
-    rows = [encode(encoder, Recording(sound), clip_frames=1).features().flatten(1) for sound in sounds]
+    rows = [encode(encoder, Recording(sound), multiple=1).features().flatten(1) for sound in sounds]
     decibels = torch.cat([levels(sound, len(each)) for sound, each in zip(sounds, rows, strict=True)]).double().numpy()
     return Heard(
         torch.cat(rows).double().numpy(),

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....config import NetConfig
 from ....ops import Ops
+from ..config import NetConfig
 
 WORKSPACE_KEYS = 8192  # keys at once when frames share reference keys: few enough for small cards
 

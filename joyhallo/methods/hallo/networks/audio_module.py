@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....config import NetConfig
 from ....ops import Ops
+from ..config import NetConfig
 from .attention import Attention, FeedForward, KeysValues, Transformer
 
 ZERO_CONVS = ("zero_conv_full", "zero_conv_face", "zero_conv_lip")  # pose, expression, lip

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....config import NetConfig
 from ....ops import Ops
+from ..config import NetConfig
 from .attention import Transformer, spatial_transformer
 
 Part = Callable[..., Tensor]

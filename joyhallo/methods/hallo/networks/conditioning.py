@@ -7,8 +7,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....config import NetConfig
 from ....ops import Ops, TorchOps
+from ..config import NetConfig
 
 
 class ImageProj(nn.Module):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ....config import NetConfig
 from ....ops import Ops, TorchOps
+from ..config import NetConfig
 from .attention import KeysValues, Reading, TokenFold
 from .audio_module import RegionFold, RegionGates, audio_module
 from .blocks import Runner, UNet, at_once

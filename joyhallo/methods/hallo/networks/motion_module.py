@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....config import NetConfig
 from ....ops import Ops
+from ..config import NetConfig
 from .attention import Attention, FeedForward
 
 ATTENTIONS = 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from ....config import NetConfig
 from ....ops import Ops, TorchOps
+from ..config import NetConfig
 from .conditioning import AudioProj, FaceLocator, ImageProj
 from .denoising_unet import DenoisingUNet
 from .reference_unet import ReferenceUNet

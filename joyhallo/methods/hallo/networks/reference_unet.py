@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....config import NetConfig
 from ....ops import Ops, TorchOps
+from ..config import NetConfig
 from .blocks import Runner, UNet, at_once
 
 
