@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
-from ..joyhallo.files.weights import WeightsError, looks_like
+from ..joyhallo.files.weights import WeightsError
+from ..joyhallo.methods import looks_like
 from ..joyhallo.methods.hallo.config import ModelConfig
 from .comfy_adapter import Precision, comfy_ops
 

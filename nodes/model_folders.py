@@ -16,17 +16,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
+from typing import TypeVar
 
 import folder_paths
 
 from ..joyhallo.faces.find import DETECTOR, RECOGNISER
+from ..joyhallo.files import weights
 from ..joyhallo.files.download import Published, fetch
 from ..joyhallo.files.space import amount
+from ..joyhallo.files.weights import Kind as FileKind
+from ..joyhallo.methods import METHODS, kind_of
 from ..joyhallo.methods.hallo.published import PUBLISHED
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 OWN = "joyhallo"
 INNER = {OWN: "pretrained_models", "insightface": "models"}  # folders in these that count as if they were these
@@ -39,14 +45,10 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-HEADER = 128 << 10  # bytes that tell what a file is
-SECONDS = 5  # that what files hold is not looked at again: schemas are asked for often, network drives are slow
-DAMAGED = "damaged"
-CONTENTS = {
-    "checkpoint": rb'"(reference_unet|denoising_unet|audioproj)\.',
-    "wav2vec2": rb'"(wav2vec2\.)?feature_(extractor|projection)\.',
-    "vae": rb'"((first_stage_model\.)?(encoder|decoder)\.conv_(in|out)|patches)\.',
-}
+CONFIG = 128 << 10  # bytes of a config.json that are read to see what it is of
+SECONDS = 5  # for which what files hold is remembered: schemas are asked for often, and network drives are slow
+CHECKPOINTS = tuple(method.checkpoint for method in METHODS if method.task == "portrait")
+DAMAGED = FileKind("a file that cannot be read", ())
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,13 @@ def register() -> None:
 
 def checkpoints() -> list[str]:
     ours = filter(_may_be_checkpoint, _names(OWN))
-    return _choices(CHECKPOINT, [*ours, *_holding("checkpoint", "diffusion_models")])
+    return _choices(CHECKPOINT, [*ours, *_holding(CHECKPOINTS, "diffusion_models")])
 
 
 def audio_encoders() -> list[str]:
     weights = [name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS]
     folders = [name.rpartition("/")[0] for name in weights]
-    single = [name for name in _holding("wav2vec2", "audio_encoders") if name not in weights]
+    single = [name for name in _holding((weights.WAV2VEC2,), "audio_encoders") if name not in weights]
     return _choices(ENCODER, filter(_speaks_wav2vec2, folders), single)
 
 
@@ -84,7 +86,7 @@ def face_models() -> list[str]:
 
 
 def vaes() -> list[str]:
-    return _choices(VAE, _holding("vae", OWN), _names("vae"))
+    return _choices(VAE, _holding((weights.VAE,), OWN), _names("vae"))
 
 
 # ---- where what was chosen lies
@@ -218,63 +220,64 @@ def _base(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-# ---- what a file holds, told from its first bytes
+# ---- what a file holds, told by the names in it
 
 
-def _holding(content: str, folder: str) -> list[str]:
-    return _holding_at(content, folder, tuple(_names(folder)), time.monotonic() // SECONDS)
+def _holding(kinds: tuple[FileKind, ...], folder: str) -> list[str]:
+    return _holding_at(kinds, folder, tuple(_names(folder)), time.monotonic() // SECONDS)
 
 
 @lru_cache(maxsize=16)
-def _holding_at(content: str, folder: str, names: tuple[str, ...], moment: float) -> list[str]:
+def _holding_at(kinds: tuple[FileKind, ...], folder: str, names: tuple[str, ...], moment: float) -> list[str]:
     places = _folders(folder)
-    return [name for name in names if name.endswith(".safetensors") and _content(name, places) == content]
+    return [name for name in names if name.endswith(".safetensors") and _kind(name, places) in kinds]
 
 
 def _may_be_checkpoint(name: str) -> bool:
-    if not name.endswith(".safetensors"):
-        return name.endswith(".pth")
-    content = _content(name, _folders(OWN))
-    return content == "checkpoint" or (content == DAMAGED and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
+    """Damaged files are offered, too: who chooses one is told what is wrong with it."""
+    if not name.endswith((".safetensors", ".pth")):
+        return False
+    kind = _kind(name, _folders(OWN))
+    return kind in CHECKPOINTS or (kind is DAMAGED and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
 
 
 def _speaks_wav2vec2(folder: str) -> bool:
     path = _path(ENCODER, folder)
-    return path is not None and _told(_model_type_at, str(path / "config.json")) == "wav2vec2"
+    return path is not None and _told(_model_type_at, str(path / "config.json"), "") == "wav2vec2"
 
 
-def _content(name: str, places: Iterable[Path]) -> str:
+def _kind(name: str, places: Iterable[Path]) -> FileKind | None:
     paths = (os.path.join(place, name) for place in places)
     path = next(filter(os.path.isfile, paths), None)
-    return DAMAGED if path is None else _told(_content_at, path)
+    return DAMAGED if path is None else _told(_kind_at, path, DAMAGED)
 
 
-def _told(tell: Callable[[str, int, int], str], path: str) -> str:
-    """What `tell` says of a file; it is asked again when the file changes."""
+def _told(tell: Callable[[str, int, int], T], path: str, otherwise: T) -> T:
+    """What `tell` says of a file; it is asked again when the file changes. `otherwise` if the file cannot be read."""
     try:
         stat = os.stat(path)
         return tell(path, stat.st_mtime_ns, stat.st_size)
     except OSError:
-        return DAMAGED
+        return otherwise
 
 
 @lru_cache(maxsize=4096)
-def _content_at(path: str, changed: int, size: int) -> str:
-    with open(path, "rb") as file:
-        start = file.read(HEADER)
-    if start[8:9] != b"{":
+def _kind_at(path: str, changed: int, size: int) -> FileKind | None:
+    try:
+        return kind_of(Path(path))
+    except weights.WeightsError as error:
+        log.warning("%s", error)
         return DAMAGED
-    return next((content for content, keys in CONTENTS.items() if re.search(keys, start)), "something else")
 
 
 @lru_cache(maxsize=256)
 def _model_type_at(path: str, changed: int, size: int) -> str:
     with open(path, "rb") as file:
-        start = file.read(HEADER)
+        start = file.read(CONFIG)
     try:
         return str(json.loads(start).get("model_type"))
-    except (ValueError, AttributeError):
-        return DAMAGED
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 # ---- what is missing

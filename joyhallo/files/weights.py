@@ -191,11 +191,12 @@ WAV2VEC2 = Kind(
 )
 FAIRSEQ = Kind("a fairseq training checkpoint", ("encoder_layers|w2v_|cfg$|args$|task_state",))
 TRAINING = Kind("the saved state of a training run", (r".*optimizer|epoch$|global_step$|lr_scheduler",))
+UNET = Kind("a single UNet, such as Stable Diffusion's", (r"down_blocks\.\d+\.resnets",))
 SOUND = Kind("a model for sound", ("audio_encoder|.*audio",))
-KINDS = (STABLE_DIFFUSION, LORA, VAE, WAV2VEC2, FAIRSEQ, TRAINING)
+KINDS = (STABLE_DIFFUSION, LORA, VAE, WAV2VEC2, FAIRSEQ, TRAINING, UNET, SOUND)
 
 
-def looks_like(names: Collection[str], kinds: Iterable[Kind] = (*KINDS, SOUND)) -> str:
+def looks_like(names: Collection[str], kinds: Iterable[Kind] = KINDS) -> str:
     """Completes "It looks like ..."; `methods.looks_like` knows more kinds."""
     if not names:
         return "a file without any tensor"

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from ..files.weights import KINDS, SOUND, Kind, WeightsError, contents
+from ..files.weights import KINDS, Kind, WeightsError, contents
 from ..files.weights import looks_like as _looks_like
 
 Task = Literal["portrait", "redub"]
@@ -52,28 +52,25 @@ METHODS = (
     ),
 )
 
-# Files that people have beside them, and choose by mistake. What is told by more comes before what is told by less.
-PART = "a single UNet: a stage-1 training file ({}) or Stable Diffusion's own"
+# Files that people have beside these, and choose by mistake.
 NEIGHBOURS = (
     Kind("a part of a JoyHallo or Hallo training run", (r"(reference_unet|denoising_unet|audioproj|imageproj)\.",)),
     Kind(
-        "a Wav2Lip generator of 256 pixels", (r"(module\.)?face_decoder_blocks\.", r"(module\.)?face_encoder_blocks\.7")
+        "a stage-1 training file (denoising_unet), or Stable Diffusion's UNet",
+        (r"down_blocks\.\d+\.resnets", "conv_norm_out"),
     ),
+    Kind("a stage-1 training file (reference_unet)", (r"down_blocks\.\d+\.resnets",)),
+    Kind("a stage-1 training file (face_locator)", (r"conv_in\.", r"blocks\.0\.")),
+    Kind("a stage-1 training file (imageproj)", (r"proj\.weight", r"norm\.weight"), (r"(?!proj\.|norm\.)",)),
+    Kind("an AnimateDiff motion module, which JoyHallo already holds", (r".*motion_modules\.",), (r".*resnets\.",)),
+    Kind("a Wav2Lip generator of 256 pixels", (r"(module\.)?face_encoder_blocks\.7\.",)),
     Kind("a Wav2Lip generator", (r"(module\.)?face_decoder_blocks\.",)),
     Kind("Wav2Lip's sync expert", (r"(module\.)?face_encoder\.0\.", r"(module\.)?audio_encoder\.0\.")),
     Kind("Wav2Lip's discriminator", (r"(module\.)?binary_pred\.",)),
     Kind("a SyncNet, which measures lip sync", (r"netcnnlip\.",)),
     Kind("an S3FD face detector", (r"conv3_3_norm\.",)),
 )
-LAST = (
-    Kind("an AnimateDiff motion module, which JoyHallo already holds", (r".*motion_modules\.",), (r".*resnets\.",)),
-    Kind(PART.format("denoising_unet"), (r"down_blocks\.\d+\.resnets", "conv_norm_out")),
-    Kind(PART.format("reference_unet"), (r"down_blocks\.\d+\.resnets",)),
-    Kind("a stage-1 training file (face_locator)", (r"conv_in\.", r"blocks\.0\.")),
-    Kind("a stage-1 training file (imageproj)", (r"proj\.weight", r"norm\.weight"), (r"(?!proj\.|norm\.)",)),
-    SOUND,
-)
-ALL = (*(method.checkpoint for method in METHODS), *NEIGHBOURS, *KINDS, *LAST)
+ALL = (*(method.checkpoint for method in METHODS), *NEIGHBOURS, *KINDS)
 
 
 def kind_of(path: Path) -> Kind | None:

@@ -195,9 +195,9 @@ def stable_diffusions(path: Path) -> Path:
 
 
 def test_a_model_and_a_vae_that_do_not_belong_together(pack, vae, tmp_path):
-    autoencoder, config = pack.nodes.autoencoder, pack.joyhallo.config
+    autoencoder, config = pack.nodes.autoencoder, pack.joyhallo.methods.hallo.config
     published = config.ModelConfig()
-    small = replace(published, codec=config.CodecConfig("patches", 1.0))
+    small = replace(published, codec=pack.joyhallo.diffusion.codec.CodecConfig("patches", 1.0))
     ours = replace(small, net=config.NetConfig(latent_channels=16))
     autoencoder.check_vae(vae, ours)
     with pytest.raises(ValueError, match=r"16 channels.*takes 4 channels.*connect a VAE of Stable Diffusion 1.5"):

@@ -34,8 +34,8 @@ def speech(pack):
     sound[19_200:] = 0
     sound += 1e-3 * torch.randn(32_000, generator=torch.Generator().manual_seed(0))
     ours = pack.joyhallo
-    encoder = ours.speech.Encoder(seeded_encoder(SIZES).model, "a small one", False)
-    return ours.speech.encode(encoder, ours.audio.Recording(sound))
+    encoder = ours.sound.wav2vec2.Encoder(seeded_encoder(SIZES).model, "a small one", False)
+    return ours.sound.wav2vec2.encode(encoder, ours.sound.audio.Recording(sound))
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from joyhallo.evaluation.drawn.acceptance import ALL, follow
-from joyhallo.evaluation.drawn.makers import How, Nodes, open_engine
+from joyhallo.evaluation.drawn.makers import How, open_engine
 from joyhallo.evaluation.drawn.talks import talks
+from tools.comfyui.films import Nodes
 from tools.demo_model.bundle import FOLDER
 
 pytestmark = pytest.mark.skipif(

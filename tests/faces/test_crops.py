@@ -164,19 +164,19 @@ def test_a_window_stays_in_the_picture_where_it_can():
     crop = crop_face((1000, 800), Box(0, 0, 150, 200))
     assert crop.box == Box(0, 0, 333, 333)
     tight = crop_face((1000, 300), Box(400, 40, 560, 240))
-    assert tight.window.height == 300  # 333 would need a border; 67 % of 300 is still fine
+    assert tight.box.height == 300  # 333 would need a border; 67 % of 300 is still fine
     bordered = crop_face((1000, 300), Box(400, 0, 600, 300))
-    assert bordered.window.height == 429
-    assert bordered.window.top == -64
+    assert bordered.box.height == 429
+    assert bordered.box.top == -64
 
 
 def test_a_fitting_square_is_left_alone():
-    assert crop_face((640, 640), Box(200, 150, 500, 530)).window == whole((640, 640))
+    assert crop_face((640, 640), Box(200, 150, 500, 530)).box == whole((640, 640))
 
 
 def test_as_it_is():
-    assert crop_whole((800, 600), (512, 384)).window == Box(0, 0, 800, 600)
-    assert crop_whole((800, 620), (512, 384)).window == Box(0, 10, 800, 610)
+    assert crop_whole((800, 600), (512, 384)).box == Box(0, 0, 800, 600)
+    assert crop_whole((800, 620), (512, 384)).box == Box(0, 10, 800, 610)
     with pytest.raises(ValueError, match="512x384"):
         crop_whole((800, 600), (512, 512))
     with pytest.raises(ValueError, match="512x448"):
@@ -295,8 +295,8 @@ def colored(crop: Crop, picture: np.ndarray, face: Box, color: tuple[float, floa
 
 def test_each_face_is_of_its_own_frames():
     picture, (left, right) = couple()
-    assert left.window.within(right.window).area > 0
-    assert LEFT.within(right.window).area > 0.1 * LEFT.area  # its square would cover the first face
+    assert left.box.within(right.box).area > 0
+    assert LEFT.within(right.box).area > 0.1 * LEFT.area  # its square would cover the first face
     first = paste(colored(left, picture, LEFT, (1, 0, 0)), picture, left, clear_of=[RIGHT], face=LEFT)
     found = paste(colored(right, picture, RIGHT, (0, 0, 1)), picture, right, onto=first, clear_of=[LEFT], face=RIGHT)
     for box, color in ((LEFT, (1.0, 0.0, 0.0)), (RIGHT, (0.0, 0.0, 1.0))):

@@ -134,7 +134,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     undisturbed = Journal(tmp_path / "undisturbed", "key", SHAPE)
     expected = torch.cat([chunk.frames for chunk in animate(small.net(), *clip, kept=undisturbed)])
     folder, moments, counts = tmp_path / "killed", random.Random(1), []
-    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "helpers"), str(Path(__file__).parent)])
     for _ in range(3):
         victim = subprocess.Popen(
             [sys.executable, "-c", VICTIM, str(folder)],

@@ -26,7 +26,7 @@ from joyhallo.config import FPS
 from joyhallo.diffusion.codec import load_codec
 from joyhallo.drawn import voice
 from joyhallo.evaluation.drawn.acceptance import FIGURES, QUICK, SOON, Figure, Mark, Plan, Takes, sheet
-from joyhallo.evaluation.drawn.makers import NET, VAE, EvaluationError, How, Maker, check, open_engine, open_nodes
+from joyhallo.evaluation.drawn.makers import NET, VAE, EvaluationError, How, Maker, check, open_engine
 from joyhallo.evaluation.drawn.talks import talks
 from joyhallo.files.fingerprint import sha256
 from joyhallo.files.weights import WeightsError
@@ -34,6 +34,8 @@ from joyhallo.libraries import LibraryError
 from joyhallo.methods.hallo.checkpoint import open_checkpoint
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.sound.wav2vec2 import SpeechError
+
+from ..comfyui.films import open_nodes
 
 MODEL = Path(__file__).parents[2] / "demo_model"
 
