@@ -21,9 +21,10 @@ from typing import TypeVar
 import folder_paths
 
 from ..joyhallo.faces.find import DETECTOR, RECOGNISER
-from ..joyhallo.files import weights
 from ..joyhallo.files.download import Published, fetch
 from ..joyhallo.files.space import amount
+from ..joyhallo.files.weights import VAE as VAE_FILE
+from ..joyhallo.files.weights import WAV2VEC2, WeightsError
 from ..joyhallo.files.weights import Kind as FileKind
 from ..joyhallo.methods import METHODS, kind_of
 from ..joyhallo.methods.hallo.published import PUBLISHED
@@ -76,7 +77,7 @@ def checkpoints() -> list[str]:
 def audio_encoders() -> list[str]:
     weights = [name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS]
     folders = [name.rpartition("/")[0] for name in weights]
-    single = [name for name in _holding((weights.WAV2VEC2,), "audio_encoders") if name not in weights]
+    single = [name for name in _holding((WAV2VEC2,), "audio_encoders") if name not in weights]
     return _choices(ENCODER, filter(_speaks_wav2vec2, folders), single)
 
 
@@ -86,7 +87,7 @@ def face_models() -> list[str]:
 
 
 def vaes() -> list[str]:
-    return _choices(VAE, _holding((weights.VAE,), OWN), _names("vae"))
+    return _choices(VAE, _holding((VAE_FILE,), OWN), _names("vae"))
 
 
 # ---- where what was chosen lies
@@ -265,7 +266,7 @@ def _told(tell: Callable[[str, int, int], T], path: str, otherwise: T) -> T:
 def _kind_at(path: str, changed: int, size: int) -> FileKind | None:
     try:
         return kind_of(Path(path))
-    except weights.WeightsError as error:
+    except WeightsError as error:
         log.warning("%s", error)
         return DAMAGED
 

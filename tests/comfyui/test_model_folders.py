@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from hub import Hub, serving
 from safetensors.numpy import save_file
 from shared import REPOSITORY
@@ -52,7 +53,11 @@ PRETRAINED = (
 )
 
 KEYS = {
-    "checkpoint": ("denoising_unet.conv_in.weight", "reference_unet.conv_in.weight", "audioproj.norm.bias"),
+    "checkpoint": tuple(
+        f"{network}.weight"
+        for network in ("denoising_unet", "reference_unet", "face_locator", "imageproj", "audioproj")
+    ),
+    "wav2lip": ("face_decoder_blocks.0.0.conv_block.0.weight", "face_encoder_blocks.0.0.conv_block.0.weight"),
     "vae": ("decoder.conv_in.weight", "encoder.conv_in.weight", "post_quant_conv.bias"),
     "patches": ("decoder.enter.weight", "patches.mean", "patches.to_latents", "patches.to_pixels"),
     "wav2vec2": ("encoder.layers.0.final_layer_norm.bias", "feature_projection.projection.weight"),
@@ -222,6 +227,31 @@ def test_safetensors_are_told_by_what_they_hold(start, models):
     )
 
 
+@pytest.mark.parametrize("kept", ["today's", "of 2020", "TorchScript"])
+def test_a_wav2lip_model_is_not_offered_as_a_checkpoint(start, models, kept):
+    """Whatever its name; a checkpoint of ours is, in both formats of torch.save."""
+    (models / "joyhallo").mkdir(parents=True)
+    path = models / "joyhallo" / "wav2lip_gan.pth"
+    if kept == "TorchScript":
+        torch.jit.script(Wav2LipLike()).save(path)
+    else:
+        today = kept == "today's"
+        weights = {key: torch.zeros(1) for key in KEYS["wav2lip"]}
+        torch.save({"state_dict": weights, "optimizer": {}}, path, _use_new_zipfile_serialization=today)
+        ours = {key: torch.zeros(1) for key in KEYS["checkpoint"]}
+        torch.save(ours, models / "joyhallo" / "ours.pth", _use_new_zipfile_serialization=today)
+    assert start().checkpoints() == [*(["ours.pth"] if kept != "TorchScript" else []), NET, "hallo/net.pth"]
+
+
+class Wav2LipLike(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.face_decoder_blocks = torch.nn.ModuleList([torch.nn.Linear(1, 1)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
 def test_a_file_that_becomes_another_is_told_anew(start, models):
     folders = start()
     lay_weights(models / "joyhallo", lora="mine.safetensors")
@@ -317,7 +347,7 @@ class Watch:
         return result, self.opened
 
 
-def test_listing_opens_no_big_file_and_small_ones_once(start, models):
+def test_listing_opens_each_file_once(start, models):
     lay_original(models / "joyhallo")
     lay(models / "joyhallo", "broken.safetensors")
     lay_weights(models / "diffusion_models", flux="flux.safetensors")
@@ -339,6 +369,8 @@ def test_listing_opens_no_big_file_and_small_ones_once(start, models):
         "diffusion_pytorch_model.safetensors",
         "flux.safetensors",
         "model.safetensors",
+        "net.pth",
+        "net.pth",
     ]
     assert watch.files_opened(listing) == (first, [])
     assert watch.files_opened(lambda: folders.find(*FRESH))[1] == []

@@ -18,6 +18,7 @@ from shared import CARRIED, REPOSITORY
 from joyhallo.convert import convert, main
 from joyhallo.diffusion.codec import CodecConfig, load_codec
 from joyhallo.diffusion.schedule import ScheduleConfig
+from joyhallo.files.space import RoomError
 from joyhallo.files.weights import WeightsError, modern_spelling
 from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry, load_checkpoint
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
@@ -276,7 +277,7 @@ def test_a_failed_conversion_leaves_what_was_there(tmp_path, checkpoint, state):
 
 def test_a_full_disk_is_noticed_first(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(OSError, match="make room"):
+    with pytest.raises(RoomError, match="make room"):
         convert(checkpoint, tmp_path / "a.safetensors")
 
 

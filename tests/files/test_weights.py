@@ -1,0 +1,188 @@
+"""Files of weights told apart by the names in them, without a tensor being read or anything being run."""
+
+import json
+import pickle
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from shared import shared_folder
+from torch import nn
+
+from joyhallo.files.pickles import Damaged, names_in
+from joyhallo.files.weights import WeightsError, contents, open_weights
+from joyhallo.methods import METHODS, kind_of, looks_like, method_of
+
+KEPT = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3)
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x))
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Sequential(Inner(), nn.ReLU()), Inner()])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def shapes(state):
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+@KEPT
+def test_the_index_tells_what_loading_tells(tmp_path, zipped):
+    state, path = Outer().state_dict(), tmp_path / "net.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    assert contents(path).shapes == shapes(state) == shapes(open_weights(path, "weights")[0])
+
+
+@KEPT
+def test_what_a_trainer_puts_around_the_weights_is_taken_away(tmp_path, zipped):
+    state, path = Outer().state_dict(), tmp_path / "net.pth"
+    steps = torch.optim.Adam(Outer().parameters()).state_dict()
+    torch.save({"state_dict": state, "optimizer": steps}, path, _use_new_zipfile_serialization=zipped)
+    assert contents(path).shapes == shapes(state)
+
+
+@KEPT
+def test_parameters_halves_and_views_have_their_shapes(tmp_path, zipped):
+    whole = torch.arange(24.0).reshape(4, 6)
+    state = {"a": nn.Parameter(whole), "b": whole[1:, ::2], "c": whole.half(), "d": torch.zeros(()), "step": 3}
+    torch.save(state, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    told = {"a": (4, 6), "b": (3, 3), "c": (4, 6), "d": (), "step": None}
+    assert contents(tmp_path / "net.pth").shapes == told
+
+
+def test_torchscript_is_walked_through(tmp_path):
+    torch.jit.script(Outer()).save(tmp_path / "net.pt")
+    named = {key: shape for key, shape in contents(tmp_path / "net.pt").shapes.items() if shape is not None}
+    assert named == shapes(Outer().state_dict())
+    with pytest.raises(WeightsError, match=r"is a TorchScript archive.*never run"):
+        open_weights(tmp_path / "net.pt", "weights")
+
+
+def test_safetensors_are_told_by_their_header(tmp_path):
+    state = Outer().state_dict()
+    save_file(state, tmp_path / "net.safetensors", {"joyhallo": "{}"})
+    found = contents(tmp_path / "net.safetensors")
+    assert found.shapes == shapes(state)
+    assert found.header == {"joyhallo": "{}"}
+
+
+class Marked:
+    """An object that leaves a mark where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@KEPT
+def test_nothing_in_the_index_is_run(tmp_path, zipped):
+    mark = tmp_path / "mark"
+    torch.save({"a": torch.zeros(2), "evil": Marked(mark)}, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    mark.unlink(missing_ok=True)
+    assert contents(tmp_path / "net.pth").shapes == {"a": (2,), "evil": None}
+    assert not mark.exists()
+
+
+def test_no_tensor_is_read(tmp_path):
+    """The numbers are cut off, and the index is all there is."""
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "net.pth").read_bytes()
+    (tmp_path / "net.pth").write_bytes(data[:-3900])
+    assert names_in(tmp_path / "net.pth") == {"a": (1000,)}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+        (b"hello", "neither a PyTorch file nor a safetensors file"),
+        (b"\x80\x02garbage", "damaged or incomplete"),
+        (b"PK\x03\x04garbage", "damaged or incomplete"),
+        ((10).to_bytes(8, "little") + b"{not json}", "damaged or incomplete"),
+        ((6).to_bytes(8, "little") + b'{"a":1}', "damaged or incomplete"),
+        (pickle.dumps([1, 2, 3]), None),
+    ],
+)
+def test_what_is_no_file_of_weights_is_said_in_a_sentence(tmp_path, content, words):
+    path = tmp_path / "net.pth"
+    path.write_bytes(content)
+    if words is None:
+        assert contents(path).shapes == {}
+        return
+    with pytest.raises(WeightsError, match=words):
+        contents(path)
+
+
+def test_an_archive_without_an_index(tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
+        archive.writestr("a/b.txt", "nothing")
+    with pytest.raises(Damaged, match="without PyTorch's index"):
+        names_in(tmp_path / "net.pth")
+
+
+# ---- the table of methods
+
+
+def named(*keys):
+    return dict.fromkeys(keys)
+
+
+KNOWN = {
+    "manifest_joyhallo_net": "a JoyHallo checkpoint",
+    "manifest_hallo_net": "a Hallo checkpoint",
+    "manifest_wav2lip": "a Wav2Lip generator",
+    "manifest_wav2lip256": "a Wav2Lip generator of 256 pixels",
+    "manifest_wav2lip_expert": "Wav2Lip's sync expert",
+    "manifest_wav2lip_disc": "Wav2Lip's discriminator",
+    "manifest_syncnet": "a SyncNet, which measures lip sync",
+    "manifest_vae": "an autoencoder (VAE), which belongs in the VAE's place",
+    "manifest_wav2vec2_base": "a wav2vec2 speech encoder, which belongs in the audio encoder's place",
+}
+
+
+@pytest.mark.parametrize("manifest", KNOWN)
+def test_published_files_are_told_apart(manifest):
+    shared = shared_folder()
+    if shared is None:
+        pytest.skip("the lists of published keys are not here; set JOYHALLO_SHARED to the folder that holds manifests/")
+    keys = json.loads((shared / "manifests" / f"{manifest}.json").read_text())
+    assert looks_like(keys.get("tensors", keys)) == KNOWN[manifest]
+
+
+def test_a_method_is_recognised_by_its_file(tmp_path):
+    save_file({"face_decoder_blocks.0.weight": torch.zeros(1)}, tmp_path / "wav2lip.safetensors")
+    with pytest.raises(
+        WeightsError, match=r"looks like a Wav2Lip generator\. Expected a checkpoint of JoyHallo, Hallo"
+    ):
+        method_of(tmp_path / "wav2lip.safetensors")
+    five = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")
+    save_file({f"{name}.x": torch.zeros(1) for name in five}, tmp_path / "net.safetensors")
+    method = method_of(tmp_path / "net.safetensors")
+    assert method.name == "JoyHallo"
+    assert kind_of(tmp_path / "net.safetensors") is method.checkpoint
+
+
+def test_every_method_can_be_opened():
+    for method in METHODS:
+        assert callable(method.open)
+        assert method.licence
