@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..joyhallo.faces.boxes import Picture
-from ..joyhallo.methods.hallo.sampling import Chunk, Progress
+from ..joyhallo.methods.chunks import Chunk, Progress
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,13 @@ class Preview:
     def __init__(
         self,
         picture: Tensor,
-        latents: comfy.latent_formats.LatentFormat,
+        latents: comfy.latent_formats.LatentFormat | None,
         device: torch.device,
         node: str | None = None,
     ):
-        """picture (3, height, width) in -1..1 is shown until there is more; node: where words are shown."""
-        self.previewer = latent_preview.get_previewer(device, latents)
+        """picture (3, height, width) in -1..1 is shown until there is more; latents: their kind, if the method has any;
+        node: where words are shown."""
+        self.previewer = None if latents is None else latent_preview.get_previewer(device, latents)
         self.finished = picture[None] / 2 + 0.5
         self.node, self.pace, self.told = node, Pace(), False
         self.bar = comfy.utils.ProgressBar(1)  # the first step tells how many there are
@@ -83,7 +84,7 @@ class Preview:
             page().send_progress_text(text, self.node)
 
     def _shown(self, progress: Progress) -> tuple:
-        if self.previewer is not None:
+        if self.previewer is not None and progress.estimate is not None:
             frame = progress.done % len(progress.estimate)
             return self.previewer.decode_latent_to_preview_image("JPEG", progress.estimate[frame : frame + 1])
         frame = self.finished[progress.done % len(self.finished)]

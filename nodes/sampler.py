@@ -190,9 +190,10 @@ class JoyHalloSampler(io.ComfyNode):
         report.begin_hashing(model)
         used = report.used(take, preset)
         log.info("Making a video:\n%s", used)
-        made = take.shoot(preview)
-        told, plot = "\n".join([used, report.hashed(model), made.report()]), made.drift.plot()
-        ui = {"joyhallo_drift": [shown(plot)]} if len(made.drift.chunks) > 1 else None
+        made, drift = take.shoot(preview)
+        told = "\n".join([used, report.hashed(model), made.plan, made.pace(), drift.summary()])
+        plot = drift.plot()
+        ui = {"joyhallo_drift": [shown(plot)]} if len(drift.chunks) > 1 else None
         return io.NodeOutput(made.video, told, torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 

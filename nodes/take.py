@@ -1,17 +1,12 @@
-"""One run of the sampler: room looked for, chunks kept as they are finished, frames into a file as they come."""
+"""A run of JoyHallo: what its chunks are made of, what they depend on, and where they go in the picture."""
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import folder_paths
 import torch
 from torch import Tensor
 
@@ -21,10 +16,8 @@ from ..joyhallo.diffusion.schedule import Schedule
 from ..joyhallo.faces.boxes import Box
 from ..joyhallo.faces.crops import paste
 from ..joyhallo.files.fingerprint import of_module
-from ..joyhallo.files.journal import Journal, key_of, tidy
-from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
+from ..joyhallo.files.journal import Journal, key_of
 from ..joyhallo.film.read import Reel
-from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
@@ -32,26 +25,11 @@ from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness, face_out
 from ..joyhallo.sound.wav2vec2 import Speech
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview, lasting, temporary_folder
-from .video import WorkingCopy, is_whole_file
+from .preview import Preview
+from .run import Job, Made, Memory, journal_folder, make
+from .video import is_whole_file
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
-COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
-
-
-@dataclass(frozen=True)
-class Made:
-    video: WorkingCopy
-    plan: str
-    seconds: float
-    drift: DriftMeter
-
-    def pace(self) -> str:
-        each = self.seconds / (self.video.count / FPS)
-        return f"Made in {lasting(self.seconds)}, {each:.2g} s for a second of video."
-
-    def report(self) -> str:
-        return "\n".join([self.plan, self.pace(), self.drift.summary()])
 
 
 @dataclass(frozen=True)
@@ -66,41 +44,46 @@ class Take:
     background: Any = None  # a VIDEO that shows the same picture, to put the square into instead
     resume: bool = True
 
-    def shoot(self, preview: Preview) -> Made:
-        """When this returns the frames are in a file, and nowhere else."""
-        self.check()
-        if self.journal is not None:
-            tidy(self.journal.path.parent, spare=self.journal.path)
-        begun, plan, portrait = time.monotonic(), self.plan(), self.face.portrait
-        preview.tell(plan)
+    def shoot(self, preview: Preview) -> tuple[Made, DriftMeter]:
+        """The video, and how far it drifted."""
+        if self.background is not None:
+            self._check_background(self.background)
+        portrait = self.face.portrait
         meter = DriftMeter(outside_lips(portrait), face_outside_lips(portrait))
-        path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
-        write(path, self._batches(preview, meter), FPS, self.speech.sound, COPY)
-        made = Made(WorkingCopy(path, self.speech.length), plan, time.monotonic() - begun, meter)
-        preview.tell(made.pace())
-        return made
+        return make(self.job(meter), preview), meter
+
+    def job(self, meter: DriftMeter) -> Job:
+        crop, backdrop = self.face.crop, None if self.background is None else _reel(self.background)
+        return Job(
+            chunks=lambda preview: self._chunks(preview, meter),
+            placed=lambda chunk: self._placed(chunk, backdrop),
+            count=len(self.starts),
+            length=self.speech.length,
+            rate=FPS,
+            sound=self.speech.sound,
+            size=crop.picture if self.whole else crop.size,
+            moving=crop.seen if self.whole else crop.size,
+            device=self.model.device,
+            memory=Memory(
+                f"Denoising at {crop.size[0]}x{crop.size[0]}",
+                planned=self._memory(self.settings),
+                least=self._memory(replace(self.settings, rows_together=False)),
+                remedy="choose a smaller size",
+            ),
+            journal=self.journal,
+        )
 
     # ---- beforehand
 
-    def check(self) -> None:
-        """Raise a ValueError for what would come to nothing, before time is spent on it."""
-        if self.background is not None:
-            self._check_background(self.background)
-        size, needed = self.face.crop.size[0], self._memory(replace(self.settings, rows_together=False))
-        there = comfy.model_management.get_total_memory(self.model.device)
-        check_memory(f"Denoising at {size}x{size}", needed, there, "choose a smaller size")
-        check_disks(self.needs())
-
     def _memory(self, settings: Settings) -> int:
-        """Bytes, beside the weights, on the device that computes."""
         size, dtype = self.face.crop.size[0], self.model.precision.compute
         return max(working_memory(self.model.config.net, settings, size, dtype).values())
 
     def _check_background(self, video: Any) -> None:
         if not self.whole:
             raise ValueError(
-                "A background is connected, but the square alone is asked for, which shows nothing of it; choose the "
-                "whole picture, or disconnect the background."
+                'A background is connected, but `picture` is "square", which hides it; choose the whole picture, or '
+                "disconnect the background."
             )
         found, expected = video.get_dimensions(), self.face.crop.picture
         if found != expected:
@@ -109,35 +92,9 @@ class Take:
                 "connect a video that was made from the same picture."
             )
 
-    def plan(self) -> str:
-        known = min(self.chunks, 0 if self.journal is None else len(self.journal))
-        earlier = f", {known} of them finished earlier" if known else ""
-        disk, memory = sum(need.size for need in self.needs()), self._memory(self.settings)
-        there = comfy.model_management.get_total_memory(self.model.device)
-        return (
-            f"{self.speech.length} frames in {_counted(self.chunks, 'chunk')}{earlier}; up to {amount(disk)} on disk, "
-            f"where {amount(free(temporary_folder()))} are free; {amount(memory)} of memory beside the weights, of "
-            f"{amount(there)}."
-        )
-
-    def needs(self) -> list[Need]:
-        """Of disks."""
-        width, height = self.face.crop.seen if self.whole else self.face.crop.size
-        still = 3 * self.face.picture.shape[0] * self.face.picture.shape[1]
-        moving = int(COMPRESSED * self.speech.length * 3 * width * height)
-        copy = Need("the frames", temporary_folder(), still + moving)
-        if self.journal is None:
-            return [copy]
-        missing = self.chunks - min(self.chunks, len(self.journal))
-        return [copy, Need("finished chunks", self.journal.path.parent, missing * self.journal.record)]
-
     @cached_property
     def starts(self) -> range:
         return chunk_starts(self.speech.length, self.settings)
-
-    @property
-    def chunks(self) -> int:
-        return len(self.starts)
 
     @cached_property
     def journal(self) -> Journal | None:
@@ -163,21 +120,8 @@ class Take:
 
     # ---- the work itself
 
-    def _batches(self, preview: Preview, meter: DriftMeter) -> Iterator[Tensor]:
-        """(n, height, width, 3)"""
-        backdrop = None if self.background is None else _reel(self.background)
-        for chunk in self._chunks(preview):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            meter(chunk.frames)
-            preview.after_chunk(chunk)
-            if not self.whole:
-                yield chunk.frames.movedim(1, -1)
-                continue
-            for frames in chunk.frames.split(self._at_once):
-                yield self._pasted(frames, backdrop).movedim(1, -1)
-
-    def _chunks(self, preview: Preview) -> Iterator[Chunk]:
-        return animate(
+    def _chunks(self, preview: Preview, meter: DriftMeter) -> Iterator[Chunk]:
+        chunks = animate(
             self.model.net,
             ComfyCodec(self.vae, self.model.config),
             Schedule(self.model.config.schedule),
@@ -193,11 +137,18 @@ class Take:
             anchors=self.steadiness.anchors(self.speech.levels, self.starts),
             kept=self.journal,
         )
+        for chunk in chunks:
+            meter(chunk.frames)
+            yield chunk
 
-    @property
-    def _at_once(self) -> int:
+    def _placed(self, chunk: Chunk, backdrop: Reel | None) -> Iterator[Tensor]:
+        """(n, height, width, 3)"""
+        if not self.whole:
+            yield chunk.frames.movedim(1, -1)
+            return
         width, height = self.face.crop.picture
-        return max(1, PASTED // (width * height))
+        for frames in chunk.frames.split(max(1, PASTED // (width * height))):
+            yield self._pasted(frames, backdrop).movedim(1, -1)
 
     def _pasted(self, frames: Tensor, backdrop: Reel | None) -> Tensor:
         if backdrop is None:
@@ -216,12 +167,3 @@ class Take:
 def _reel(video: Any) -> Reel:
     """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
     return Reel.of(video.get_stream_source()) if is_whole_file(video) else Reel(iter([video.get_components().images]))
-
-
-def journal_folder() -> Path:
-    """Beside ComfyUI's own users, where nobody is served files from."""
-    return Path(folder_paths.get_system_user_directory("joyhallo"), "journal")
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -22,14 +22,14 @@ def mask(name: str) -> torch.Tensor:
 
 
 @contextmanager
-def filmed(take: ModuleType) -> Iterator[list[torch.Tensor]]:
-    """The sampler's frames as they are before they go into a file, which keeps 8 bits of them."""
-    frames, write = [], take.write
+def filmed(run: ModuleType) -> Iterator[list[torch.Tensor]]:
+    """A run's frames as they are before they go into a file, which keeps 8 bits of them."""
+    frames, write = [], run.write
 
     def watched(path, batches, *rest):
         return write(path, (frames.append(batch) or batch for batch in batches), *rest)
 
-    with mock.patch.object(take, "write", watched):
+    with mock.patch.object(run, "write", watched):
         yield frames
 
 
@@ -41,7 +41,7 @@ class Loaded:
         nodes, (portrait, *masks) = pack.nodes, PICTURES
         picture = torch.from_numpy(np.array(Image.open(FOLDER / portrait).convert("RGB"))).float()[None] / 255
         sound = torch.randn(1, 1, 8_000, generator=torch.Generator().manual_seed(1)) / 10
-        self.sampler, self.take = nodes.sampler.JoyHalloSampler, nodes.take
+        self.sampler, self.run = nodes.sampler.JoyHalloSampler, nodes.run
         self.model, self.encoder, faces, self.vae = nodes.load_models.LoadJoyHalloModels.execute(
             "demo", "demo", "none", "demo", "auto", False
         ).args
@@ -58,7 +58,7 @@ class Loaded:
     @torch.inference_mode()
     def frames(self) -> torch.Tensor:
         settings = (1, "exact", 2, 3.5, 1.0, 1.0, 1.0, 64, "square", False)
-        with filmed(self.take) as frames:
+        with filmed(self.run) as frames:
             self.sampler.execute(self.model, self.vae, self.face, self.speech, *settings)
         return torch.cat(frames)
 

@@ -97,7 +97,7 @@ def test_the_nodes_give_the_originals_frames(pack, case, models, monkeypatch):
     assert count == case.facts["audio_length"]
     noise = [frames_first(case[f"latents.{i}"]) for i in range(case.facts["chunks"])]
     monkeypatch.setattr(pack.joyhallo.methods.hallo.sampling, "seeded_noise", lambda *_: iter(noise))
-    with filmed(nodes.take) as batches:
+    with filmed(nodes.run) as batches:
         video = nodes.sampler.JoyHalloSampler.execute(
             *(model, vae_of(case, vae), face, speech, 0, "exact", case.facts["steps"], case.facts["cfg_scale"]),
             *(1.0, 1.0, 1.0, size, "square", False),

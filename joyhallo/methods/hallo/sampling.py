@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...diffusion.codec import LATENT_SCALE
 from ...diffusion.schedule import Schedule, Step
 from ...diffusion.solvers import SOLVERS
+from ..chunks import Kept, Progress
 from .config import CHUNK_FRAMES, GUIDANCE, MOTION_FRAMES, REGIONS, SAMPLING_STEPS, SHALLOW_LAYERS, NetConfig
 from .networks.attention import Reading
 from .networks.audio_module import RegionGates
@@ -96,30 +97,11 @@ def stages(settings: Settings, steps: int) -> list[Stage]:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where the sampling stands, after a step."""
-
-    done: int
-    total: int
-    estimate: Tensor  # (frames, channels, height, width): the latents that this step points at
-
-
-@dataclass(frozen=True)
 class Chunk:
     index: int
     start: int  # the clip's number of its first frame
     latents: Tensor  # (chunk_frames, channels, height, width), with those before `start` and past the end of the clip
     frames: Tensor  # (up to chunk_frames, 3, height, width) in 0..1
-
-
-class Kept(Protocol):
-    """Where finished chunks are kept, those of an earlier run first."""
-
-    def read(self, index: int) -> Tensor | None:
-        """The latents of a chunk, or None where there is none yet."""
-        ...
-
-    def write(self, index: int, latents: Tensor) -> None: ...
 
 
 def as_it_is(network: nn.Module) -> nn.Module:

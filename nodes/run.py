@@ -1,0 +1,121 @@
+"""One run of any method: space checked, chunks kept as they are finished, frames into a file as they come."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import torch
+from torch import Tensor
+
+from ..joyhallo.faces.boxes import Size
+from ..joyhallo.files.journal import Journal, tidy
+from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
+from ..joyhallo.film.write import COPY, write
+from ..joyhallo.methods.chunks import Chunk
+from ..joyhallo.sound.audio import Sound
+from .preview import Preview, lasting, temporary_folder
+from .video import WorkingCopy
+
+COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device that computes, beside the weights."""
+
+    task: str  # what needs it, as a sentence begins
+    planned: int
+    least: int  # with every saving
+    remedy: str  # where even that is too much
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a method is to make: chunks that come one after the other, and the pictures that they are placed in."""
+
+    chunks: Callable[[Preview], Iterable[Chunk]]
+    placed: Callable[[Any], Iterator[Tensor]]  # a chunk -> whole pictures (n, height, width, 3), some at a time
+    count: int  # chunks
+    length: int  # frames
+    rate: Fraction | int
+    sound: Sound | None
+    size: Size  # of the pictures
+    moving: Size  # of the part of them that changes from frame to frame
+    device: torch.device
+    memory: Memory
+    journal: Journal | None = None
+
+    def needs(self) -> list[Need]:
+        """What will lie on disks."""
+        still, moving = self.size[0] * self.size[1], self.moving[0] * self.moving[1]
+        copy = Need("the frames", temporary_folder(), 3 * still + int(COMPRESSED * self.length * 3 * moving))
+        if self.journal is None:
+            return [copy]
+        missing = (self.count - self.known) * self.journal.record
+        return [copy, Need("finished chunks", self.journal.path.parent, missing)]
+
+    @property
+    def known(self) -> int:
+        """Chunks that an earlier run finished."""
+        return min(self.count, 0 if self.journal is None else len(self.journal))
+
+    def check(self) -> None:
+        """Raise a RoomError for what would run out of memory or disk, before time is spent on it."""
+        there = comfy.model_management.get_total_memory(self.device)
+        check_memory(self.memory.task, self.memory.least, there, self.memory.remedy)
+        check_disks(self.needs())
+
+    def plan(self) -> str:
+        chunks = f"{self.count} chunk{'' if self.count == 1 else 's'}"
+        earlier = f", {self.known} of them finished earlier" if self.known else ""
+        disk, there = sum(need.size for need in self.needs()), comfy.model_management.get_total_memory(self.device)
+        return (
+            f"{self.length} frames in {chunks}{earlier}; up to {amount(disk)} on disk, where "
+            f"{amount(free(temporary_folder()))} are free; {amount(self.memory.planned)} of memory beside the weights, "
+            f"of {amount(there)}."
+        )
+
+
+@dataclass(frozen=True)
+class Made:
+    video: WorkingCopy
+    plan: str
+    seconds: float  # that it took
+    length: float  # seconds of video
+
+    def pace(self) -> str:
+        return f"Made in {lasting(self.seconds)}, {self.seconds / self.length:.2g} s for a second of video."
+
+
+def make(job: Job, preview: Preview) -> Made:
+    """When this returns the frames are in a file, and nowhere else."""
+    job.check()
+    if job.journal is not None:
+        tidy(job.journal.path.parent, spare=job.journal.path)
+    begun, plan = time.monotonic(), job.plan()
+    preview.tell(plan)
+    path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
+    write(path, _pictures(job, preview), job.rate, job.sound, COPY)
+    made = Made(WorkingCopy(path, job.length), plan, time.monotonic() - begun, float(job.length / job.rate))
+    preview.tell(made.pace())
+    return made
+
+
+def _pictures(job: Job, preview: Preview) -> Iterator[Tensor]:
+    for chunk in job.chunks(preview):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        preview.after_chunk(chunk)
+        yield from job.placed(chunk)
+
+
+def journal_folder() -> Path:
+    """A system user directory, which ComfyUI's web server serves to nobody."""
+    return Path(folder_paths.get_system_user_directory("joyhallo"), "journal")
