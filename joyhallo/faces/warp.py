@@ -33,7 +33,7 @@ class Warps:
     """Upright squares, one for each frame.
 
     matrices (frames, 2, 3): pixels of a picture -> pixels of its square, both counted from the middle of the first.
-    mask (size, size) in 0..1: how much of what is put back counts.
+    mask (size, size) in 0..1: how much of what is put back counts; 0 at the rim, beyond which a square knows nothing.
     """
 
     matrices: NDArray[np.float64]
