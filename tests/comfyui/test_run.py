@@ -1,0 +1,119 @@
+"""A run of a method that is not JoyHallo: file, progress, cancelling and resuming, with a stand-in that paints."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from painter import CORNERS, Painter
+
+FRAMES, RATE = 23, Fraction(30_000, 1001)
+
+
+@pytest.fixture(scope="module")
+def ours(pack):
+    """The pack's own modules, whose classes are not those of the tests' `joyhallo`."""
+    import importlib
+
+    names = ("faces.track", "faces.warp", "files.journal", "methods.redub")
+    return {name: importlib.import_module(f"{pack.__name__}.joyhallo.{name}") for name in names}
+
+
+@pytest.fixture(scope="module")
+def film():
+    return torch.rand(FRAMES, 3, 90, 128, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def job(pack, ours, film):
+    redub, run = ours["methods.redub"], pack.nodes.run
+    points = np.stack([CORNERS - CORNERS.mean(0) + np.array([40 + i, 45]) for i in range(FRAMES - 4)])
+    track = ours["faces.track"].Track(2, points, len(points), 0)
+
+    def job(painter, journal=None, sound=None, memory=1):
+        windows, crops = torch.linspace(0, 1, FRAMES), painter.crops(track)
+
+        def chunks(preview):
+            return redub.redub(painter, film.split(7), track, windows, on_progress=preview.after_step, kept=journal)
+
+        def placed(chunk):
+            yield redub.placed(chunk, crops, track).movedim(1, -1)
+
+        return run.Job(
+            chunks=chunks,
+            placed=placed,
+            count=redub.chunk_count(painter, FRAMES),
+            length=FRAMES,
+            rate=RATE,
+            sound=sound,
+            size=(128, 90),
+            moving=(128, 90),
+            device=torch.device("cpu"),
+            memory=run.Memory("Painting", memory, memory, "paint less"),
+            journal=journal,
+        )
+
+    return job
+
+
+@pytest.fixture
+def preview(pack, film):
+    return partial(pack.nodes.preview.Preview, film[0] * 2 - 1, None, torch.device("cpu"))
+
+
+def test_the_file_holds_what_the_method_made(pack, job, preview):
+    sound = torch.rand(1, 16_000, generator=torch.Generator().manual_seed(1)) - 0.5, 16_000
+    made = pack.nodes.run.make(job(Painter(), sound=sound), preview())
+    found = made.video.get_components()
+    assert found.frame_rate == RATE
+    assert found.images.shape == (FRAMES, 90, 128, 3)
+    assert found.audio["sample_rate"] == 16_000
+    single = job(Painter(1))
+    expected = torch.cat([batch for chunk in single.chunks(preview()) for batch in single.placed(chunk)])
+    assert (found.images - expected).abs().max() <= 0.5 / 255 + 1e-6
+    assert "23 frames in 5 chunks" in made.plan
+
+
+def test_a_run_that_was_stopped_goes_on(pack, job, ours, preview, tmp_path):
+    journal = ours["files.journal"].Journal(tmp_path, "painted", (5, 3, 64, 64))
+    whole = pack.nodes.run.make(job(Painter()), preview()).video.get_components().images
+
+    class Tired(Painter):
+        def speak(self, crops, heard, on_step):
+            if len(self.spoken) == 2:
+                raise RuntimeError("tired")
+            return super().speak(crops, heard, on_step)
+
+    with pytest.raises(RuntimeError, match="tired"):
+        pack.nodes.run.make(job(Tired(), journal), preview())
+    rested = Painter()
+    made = pack.nodes.run.make(job(rested, journal), preview())
+    assert "2 of them finished earlier" in made.plan
+    assert len(rested.spoken) == 3
+    assert torch.equal(made.video.get_components().images, whole)
+
+
+def test_cancelling_leaves_no_file(pack, job, preview):
+    import comfy.model_management as manager
+
+    folder = pack.nodes.preview.temporary_folder()
+    before = set(folder.glob("*"))
+
+    class Interrupting(Painter):
+        def speak(self, crops, heard, on_step):
+            manager.interrupt_current_processing()
+            return super().speak(crops, heard, on_step)
+
+    with pytest.raises(manager.InterruptProcessingException):
+        pack.nodes.run.make(job(Interrupting()), preview())
+    assert set(folder.glob("*")) == before
+
+
+def test_too_little_memory_is_told_before_anything_is_read(pack, job, preview):
+    painter = Painter()
+    with pytest.raises(ValueError, match=r"Painting needs .* of memory.*paint less"):
+        pack.nodes.run.make(job(painter, memory=1 << 60), preview())
+    assert painter.spoken == []
