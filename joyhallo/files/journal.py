@@ -55,10 +55,19 @@ class Journal:
             if any(payload):  # not just a gap, or the end
                 log.warning("Chunk %d in %s is damaged: it is made again.", index, self.path)
             return None
-        return torch.frombuffer(payload, dtype=torch.float32).reshape(self.shape)
+        latents = torch.frombuffer(payload, dtype=torch.float32).reshape(self.shape)
+        if not latents.isfinite().all():
+            log.warning("Chunk %d in %s holds values that are not numbers: it is made again.", index, self.path)
+            return None
+        return latents
 
     def write(self, index: int, latents: Tensor) -> None:
-        """On the disk, whatever happens, when this returns."""
+        """On the disk, whatever happens, when this returns. Refuses what is not finite: it would spoil every rerun."""
+        if not latents.isfinite().all():
+            raise JournalError(
+                f"Chunk {index} holds values that are not numbers (NaN or infinite), so it was not kept. Try another "
+                "weight dtype, fp32 say, and look for weights or a cfg that are not numbers."
+            )
         payload = latents.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..config import FPS, SAMPLE_RATE
 from ..files.fingerprint import of_module
 from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights
-from ..libraries import library
+from ..libraries import brief, library
 from .audio import Recording, Sound, Watch, levels, unwatched, video_frames
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,23 @@ FOLDER = (
     "or model.safetensors)"
 )
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+# The fields of config.json that shape the network, with the largest sizes that any encoder of this kind comes near.
+MOST_LAYERS = 200
+SIZES = {
+    "hidden_size": 1 << 14,
+    "num_hidden_layers": MOST_LAYERS,
+    "num_attention_heads": 1 << 10,
+    "intermediate_size": 1 << 16,
+    "num_feat_extract_layers": MOST_LAYERS,
+    "num_conv_pos_embeddings": 1 << 12,
+    "num_conv_pos_embedding_groups": 1 << 12,
+}
+SIZES_OF_EACH = {"conv_dim": 1 << 14, "conv_kernel": 1 << 10, "conv_stride": 1 << 10}  # a list, by convolution
+FLAGS = ("conv_bias", "do_stable_layer_norm")
+WORDS = ("hidden_act", "feat_extract_activation", "feat_extract_norm")
+NUMBERS = ("layer_norm_eps",)
+ATTENTION = "sdpa"  # PyTorch's own
+
 PARTS = ("feature_extractor", "feature_projection", "encoder")
 
 
@@ -200,8 +217,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is not valid JSON ({error}). Download it again.") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not valid JSON ({brief(error)}). Download it again.") from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path} holds a {type(found).__name__} where settings are expected. Download it again.")
     return found
@@ -228,8 +245,12 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
     library("transformers.models.wav2vec2.modeling_wav2vec2", "The speech encoder")
     transformers = library("transformers", "The speech encoder")
     try:
+        config = transformers.Wav2Vec2Config(**_described(facts, name))
+        config._attn_implementation = ATTENTION
         with torch.device("meta"):
-            model: nn.Module = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config.from_dict(facts))
+            model: nn.Module = transformers.Wav2Vec2Model(config)
+    except WeightsError:
+        raise
     except Exception as error:  # releases of transformers differ in what they raise
         reason = " ".join(str(error).split())
         raise WeightsError(
@@ -246,6 +267,27 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
         )
     model.load_state_dict({key: state[key] for key in shapes}, strict=True, assign=True)
     return model.requires_grad_(False).eval()
+
+
+def _described(facts: dict[str, Any], name: str) -> dict[str, Any]:
+    """What shapes the network, and nothing else of config.json: other fields make transformers fetch and run code."""
+    told = {key: facts[key] for key in (*SIZES, *SIZES_OF_EACH, *FLAGS, *WORDS, *NUMBERS) if key in facts}
+    for key, value in told.items():
+        if not _fits(key, value):
+            raise WeightsError(
+                f"config.json of {name} does not describe a wav2vec2 encoder: {key} is {value!s:.80}. Download it "
+                "again."
+            )
+    return told
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key in SIZES:
+        return type(value) is int and 1 <= value <= SIZES[key]
+    if key in SIZES_OF_EACH:
+        sizes = value if isinstance(value, list) and len(value) <= MOST_LAYERS else [None]
+        return all(type(size) is int and 1 <= size <= SIZES_OF_EACH[key] for size in sizes)
+    return isinstance(value, bool if key in FLAGS else str if key in WORDS else float | int)
 
 
 def _told_to_normalize(folder: Path) -> bool | None:

@@ -109,6 +109,20 @@ def test_a_damaged_chunk_is_made_again(tmp_path):
     assert made.path.read_bytes() == before
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_a_number_is_neither_kept_nor_taken(kept, value, caplog):
+    latents = torch.zeros(SHAPE)
+    latents[0, 0, 1, 1] = value
+    with pytest.raises(JournalError, match=r"Chunk 1 holds values that are not numbers.*fp32"):
+        kept.write(1, latents)
+    payload = latents.numpy().tobytes()
+    with kept.path.open("r+b") as file:  # as an earlier version kept it
+        file.seek(kept.record)
+        file.write(kept._digest(1, payload) + payload)
+    assert kept.read(1) is None
+    assert "Chunk 1 in" in caplog.text
+
+
 # ---- killed
 
 VICTIM = """

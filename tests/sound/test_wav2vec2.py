@@ -2,6 +2,7 @@ import importlib
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -532,6 +533,70 @@ def test_files_of_another_kind_are_named(tmp_path):
         with pytest.raises(WeightsError, match=words):
             load_encoder(path)
     assert load_encoder(folder)
+
+
+HOSTILE = """
+import socket, sys
+
+def connect(*_):
+    raise SystemExit("the network was asked for")
+
+socket.socket.connect = socket.getaddrinfo = connect
+from joyhallo.sound.wav2vec2 import load_encoder
+print(load_encoder(sys.argv[1], normalize=False).model.config._attn_implementation)
+"""
+
+
+def test_a_config_runs_no_foreign_code(tmp_path):
+    """Attention by a kernel of somebody's repository: transformers fetches and imports it through `kernels`."""
+    folder = write_folder(tmp_path / "encoder", do_normalize=False)
+    fields = ("_attn_implementation", "attn_implementation", "_attn_implementation_internal", "auto_map")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **dict.fromkeys(fields, "some-org/some-repo")}))
+    site, mark = tmp_path / "site", tmp_path / "mark"
+    (site / "kernels-0.10.4.dist-info").mkdir(parents=True)
+    about = "Metadata-Version: 2.1\nName: kernels\nVersion: 0.10.4\n"
+    (site / "kernels-0.10.4.dist-info" / "METADATA").write_text(about)
+    (site / "kernels.py").write_text(f"def get_kernel(*_, **__):\n    open({str(mark)!r}, 'w').close()\n")
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE, str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(REPOSITORY)])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.returncode) == ("sdpa\n", 0), done.stderr
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_hidden_layers": 0},
+        {"num_hidden_layers": -1},
+        {"num_hidden_layers": 100_000},
+        {"num_attention_heads": True},
+        {"hidden_size": 1e12},
+        {"conv_stride": [0] * 7},
+        {"conv_stride": "5"},
+        {"conv_kernel": [1] * 100_000},
+        {"layer_norm_eps": "small"},
+        {"hidden_act": 3},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_numbers_out_of_bounds_are_named(tmp_path, change):
+    folder = write_folder(tmp_path / "encoder", do_normalize=False)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(WeightsError, match=f"does not describe a wav2vec2 encoder: {next(iter(change))} is"):
+        load_encoder(folder)
+
+
+def test_a_deeply_nested_config_is_said(tmp_path):
+    folder = write_folder(tmp_path / "encoder", do_normalize=False)
+    (folder / "config.json").write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match="is not valid JSON"):
+        load_encoder(folder)
 
 
 def test_other_encoders_are_refused():

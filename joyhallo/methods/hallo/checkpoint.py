@@ -166,7 +166,7 @@ def _told(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         told = json.loads(header.get(HEADER_ENTRY, "{}"))
         return {**told, **{part: dict(told.get(part, {})) for part in ("net", "schedule", "codec")}}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path.name}: its header's {HEADER_ENTRY!r} entry is not valid JSON ({error}).") from error
 
 
