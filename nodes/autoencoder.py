@@ -9,12 +9,12 @@ from typing import Any
 
 import comfy.latent_formats
 import comfy.sd
-import comfy.utils
 import torch
 from torch import Tensor
 
 from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
-from ..joyhallo.files.weights import WeightsError
+from ..joyhallo.files.weights import WeightsError, open_weights
+from ..joyhallo.libraries import brief
 from ..joyhallo.methods import looks_like
 from ..joyhallo.methods.hallo.config import ModelConfig
 from .comfy_adapter import Precision, comfy_ops
@@ -84,14 +84,20 @@ def _of_what(dimensions: int) -> str:
 
 
 def load_vae(path: Path) -> comfy.sd.VAE:
-    state = comfy.utils.load_torch_file(str(path), safe_load=True)
+    state, _ = open_weights(path, f"{STABLE}.")
     if "patches.mean" in state:
         return _of_patches(patch_codec(path, {key: tensor.float() for key, tensor in state.items()}, comfy_ops(FULL)))
     if "encoder.conv_in.weight" not in state or "decoder.conv_in.weight" not in state:
         raise WeightsError(f"{path.name} looks like {looks_like(state)}; expected {STABLE}.")
-    vae = comfy.sd.VAE(sd=state, config=_sizes(state))
-    vae.throw_exception_if_invalid()
-    vae.latent_channels = _channels(state)  # which ComfyUI takes for granted where sizes are given
+    try:
+        vae = comfy.sd.VAE(sd=state, config=_sizes(state))
+        vae.throw_exception_if_invalid()
+        vae.latent_channels = _channels(state)  # which ComfyUI takes for granted where sizes are given
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path.name} names the tensors of a VAE, but ComfyUI cannot build one of them ({brief(error)}). It is "
+            f"damaged or of another kind; expected {STABLE}."
+        ) from error
     return vae
 
 

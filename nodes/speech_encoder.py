@@ -7,14 +7,17 @@ from typing import Any
 
 import comfy.model_management
 import comfy.model_patcher
-import comfy.utils
 import torch
 from torch import Tensor, nn
 
 from ..joyhallo.config import SAMPLE_RATE
-from ..joyhallo.libraries import library
+from ..joyhallo.files.weights import WeightsError, open_weights
+from ..joyhallo.libraries import brief, library
+from ..joyhallo.methods import looks_like
 from ..joyhallo.sound.audio import prepare
 from ..joyhallo.sound.wav2vec2 import Encoder, load_encoder
+
+SINGLE = "a wav2vec2 encoder in one file, as ComfyUI's own loader takes it"
 
 
 class SpeechEncoder:
@@ -59,4 +62,11 @@ def load_speech_encoder(path: Path, name: str) -> Any:
     if path.is_dir():
         return SpeechEncoder(load_encoder(path, name=name))
     single = library("comfy.audio_encoders.audio_encoders", "An audio encoder in a single file")
-    return single.load_audio_encoder_from_sd(comfy.utils.load_torch_file(str(path), safe_load=True))
+    state, _ = open_weights(path, f"{SINGLE}.")
+    try:
+        return single.load_audio_encoder_from_sd(state)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path.name} looks like {looks_like(state)}, but ComfyUI cannot build a speech encoder of it "
+            f"({brief(error)}); expected {SINGLE}."
+        ) from error

@@ -99,6 +99,7 @@ class PatchCodec(nn.Module):
     def of(cls, tensors: Mapping[str, Tensor], ops: Ops = CastOps) -> PatchCodec:
         """From what `tensors` gave: names and shapes tell all sizes."""
         codec = cls(Patches(**{name: tensor.float() for name, tensor in _within("patches.", tensors).items()}))
+        codec.patches.check()
         if weights := _within("decoder.", tensors):
             with torch.device("meta"):
                 codec.decoder = PatchDecoder(codec.channels, DecoderSizes.of(weights), ops)
@@ -141,6 +142,15 @@ class Patches(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("to_latents", to_latents)
         self.register_buffer("to_pixels", to_pixels)
+
+    def check(self) -> None:
+        """Raise a ValueError unless the three tables fit together."""
+        patch, channels = 3 * LATENT_SCALE**2, len(self.to_latents)
+        found = [tuple(table.shape) for table in (self.mean, self.to_latents, self.to_pixels)]
+        if found != [(patch,), (channels, patch), (patch, channels)] or not channels:
+            raise ValueError(f"the tables of its patches have the shapes {found}")
+        if not all(table.isfinite().all() for table in (self.mean, self.to_latents, self.to_pixels)):
+            raise ValueError("the tables of its patches hold values that are not numbers")
 
     def latents(self, pixels: Tensor) -> Tensor:
         blocks = F.pixel_unshuffle(pixels.float(), LATENT_SCALE) - self.mean.to(pixels.device)[:, None, None]
@@ -248,7 +258,7 @@ def patch_codec(path: Path, state: Mapping[str, Tensor], ops: Ops = CastOps) -> 
     """From the tensors of a file."""
     try:
         return PatchCodec.of(state, ops)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path.name} looks like a codec of patches, but not all of its tensors fit ({brief(error)}). It is "
             "damaged or of another version; download it again, or make it with python -m "

@@ -213,3 +213,30 @@ def test_a_model_and_a_vae_that_do_not_belong_together(pack, vae, tmp_path):
         autoencoder.check_vae(theirs, ours)
     with pytest.raises(ValueError, match=f"of another kind than the model was trained with: {own}"):
         autoencoder.check_vae(theirs, small)
+
+
+def test_what_is_no_vae_is_said_in_a_sentence(pack, tmp_path):
+    """Whatever a file is, whoever chose it reads what was found and what was expected."""
+    good = patchwork.write(tmp_path / "good.safetensors", 4)
+    tables = load_file(good)
+    names = ("encoder.conv_in.weight", "decoder.conv_in.weight")
+    page = tmp_path / "page.pt"
+    page.write_bytes(b"<!DOCTYPE html><html>")
+    files = [(page, "is a web page")]
+
+    def keep(name: str, words: str, **state) -> None:
+        save_file(state, tmp_path / name)
+        files.append((tmp_path / name, words))
+
+    for name, table in (
+        ("patches.mean", torch.zeros(7)),
+        ("patches.to_pixels", torch.zeros(192, 9)),
+        ("patches.mean", torch.full((192,), torch.nan)),
+    ):
+        keep(f"{len(files)}.safetensors", "looks like a codec of patches, but not all", **{**tables, name: table})
+    keep("half.safetensors", "ComfyUI cannot build one", **{name: torch.zeros(8, 3, 3, 3) for name in names})
+    keep("flat.safetensors", "ComfyUI cannot build one", **{name: torch.zeros(8) for name in names})
+    keep("wav2lip.safetensors", "a Wav2Lip generator", **{"face_decoder_blocks.0.weight": torch.zeros(1)})
+    for path, words in files:
+        with pytest.raises(pack.joyhallo.files.weights.WeightsError, match=words):
+            pack.nodes.autoencoder.load_vae(path)

@@ -252,6 +252,25 @@ class Wav2LipLike(torch.nn.Module):
         return x
 
 
+def test_one_bad_file_costs_itself_alone(start, models, caplog):
+    """Deep nesting, cut headers, folders with the names of files: what is good is listed all the same."""
+    lay_weights(models / "joyhallo", checkpoint="good.safetensors", vae="vae.safetensors")
+    lay_encoder(models / "audio_encoders" / "good")
+    lay_encoder(models / "audio_encoders" / "deep")
+    lay(models / "audio_encoders" / "deep", "config.json", content=b"[" * 100_000)
+    deep = b'{"a":' + b"[" * 100_000
+    lay(models / "joyhallo", "deep.safetensors", content=len(deep).to_bytes(8, "little") + deep)
+    lay(models / "joyhallo", "long.safetensors", content=(1 << 62).to_bytes(8, "little") + b"{}")
+    lay(models / "joyhallo", "deep.pth", content=b"\x80\x02" + b"(" * 1_000_000)
+    (models / "joyhallo" / "folder.safetensors").mkdir()
+    folders = start()
+    assert folders.checkpoints()[:4] == ["deep.pth", "deep.safetensors", "good.safetensors", "long.safetensors"]
+    assert "good" in folders.audio_encoders()
+    assert "deep" not in folders.audio_encoders()
+    assert folders.vaes()[0] == "vae.safetensors"
+    assert "deep.safetensors" in caplog.text  # the log names what is left out
+
+
 def test_a_file_that_becomes_another_is_told_anew(start, models):
     folders = start()
     lay_weights(models / "joyhallo", lora="mine.safetensors")
