@@ -147,7 +147,8 @@ def told_plainly(net, settings: Settings, count: int, noise: list[Tensor], fades
     ],
 )
 def test_chunks_are_chained_as_it_is_told_plainly(net, overlap, motion, count, chunks, anchors, fades):
-    settings = replace(QUICK, overlap=overlap, motion_frames=motion)
+    weights = torch.rand(count, 3, generator=torch.Generator().manual_seed(9))
+    settings = replace(QUICK, overlap=overlap, motion_frames=motion, weights=weights)
     noise = [torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(chunks)]
     steady = {"steady": SeamFade(LIPS, FADED)} if fades else {}
     found = frames_of(chunks_of(net, settings, count=count, noise=noise, anchors=anchors, **steady))
