@@ -589,14 +589,6 @@ def test_frames_that_cannot_be_used_are_named(tmp_path, batches, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_frame_that_is_not_finite_has_its_number_in_the_film(monkeypatch):
-    monkeypatch.setattr(video, "PIECE", 8)  # pixels: two frames
-    batch = torch.zeros(7, 2, 2, 3)
-    batch[5, 1, 1, 0] = float("nan")
-    with pytest.raises(VideoError, match="Frame 15 holds"):
-        list(video.pieces(batch, seen=10))
-
-
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
