@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import hashlib
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,106 @@ def test_a_clip_of_several_chunks_shows_its_drift_on_the_node(pack, loaded, spee
     assert alone.ui is None  # half a second is a single chunk
 
 
+# ---- the name of its journal
+
+
+@pytest.fixture(scope="module")
+def take(pack, loaded, speech):
+    joyhallo = pack.joyhallo.methods.hallo
+    weights = torch.ones(3000, 3)  # too many for their text to show each
+    settings = joyhallo.sampling.Settings(seed=1, steps=2, weights=weights)
+    steadiness = joyhallo.steadiness.Steadiness()
+    return pack.nodes.take.Take(loaded.model, loaded.vae, loaded.face, speech, settings, steadiness, whole=False)
+
+
+def key(take) -> str:
+    return take.journal.key
+
+
+def edited(network):
+    """A copy in which one number is another."""
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        next(other.parameters()).view(-1)[0] += 1
+    return other
+
+
+def turned(region: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(region[:, ::-1] // 2)
+
+
+def test_the_same_take_has_the_same_journal(take):
+    face = replace(take.face, picture=take.face.picture.copy(), identity=take.face.identity.clone())
+    settings = replace(take.settings, weights=take.settings.weights.clone())
+    assert key(replace(take, face=face, settings=settings, whole=True)) == key(take)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"steps": 3},
+        {"guidance": 2.0},
+        {"motion_frames": 1},
+        {"overlap": 1},
+        {"solver": "unipc"},
+        {"guidance_span": (0.0, 0.5)},
+        {"reuse": 2},
+        {"weights": torch.ones(3000, 3).index_fill_(0, torch.tensor([1500]), 0.5)},
+        {"weights": torch.ones(2999, 3)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_other_settings_have_another_journal(take, change):
+    assert key(replace(take, settings=replace(take.settings, **change))) != key(take)
+
+
+@pytest.mark.parametrize("change", [{"hold_colours": True}, {"fade": 4}, {"anchor_every": 2.0}], ids=str)
+def test_what_is_corrected_has_another_journal(take, change):
+    """Chunks continue the frames that were corrected, so their latents are others."""
+    assert key(replace(take, steadiness=replace(take.steadiness, **change))) != key(take)
+
+
+def test_another_picture_region_or_identity_has_another_journal(take):
+    face = take.face
+    others = [
+        replace(face, picture=255 - face.picture),
+        replace(face, identity=face.identity + 0.001),
+        replace(face, face_region=turned(face.face_region)),
+        *(
+            replace(face, regions=face.regions.replaced(**{name: turned(region)}))
+            for name, region in vars(face.regions).items()
+        ),
+    ]
+    assert len({key(replace(take, face=other)) for other in [face, *others]}) == 1 + len(others)
+
+
+def test_another_speech_has_another_journal(take):
+    assert key(replace(take, speech=replace(take.speech, key="another"))) != key(take)
+
+
+def test_another_model_has_another_journal(take):
+    model = take.model
+    noisier = replace(model.config, schedule=replace(model.config.schedule, beta_end=0.02))
+    rougher = replace(model.precision, compute=torch.bfloat16)
+    for change in ({"net": edited(model.net)}, {"config": noisier}, {"precision": rougher}):
+        assert key(replace(take, model=replace(model, **change))) != key(take)
+
+
+def test_another_autoencoder_has_another_journal(take):
+    other, rougher = copy.copy(take.vae), copy.copy(take.vae)
+    other.first_stage_model, rougher.vae_dtype = edited(take.vae.first_stage_model), torch.bfloat16
+    assert key(replace(take, vae=copy.copy(take.vae))) == key(take)
+    assert key(replace(take, vae=other)) != key(take)
+    assert key(replace(take, vae=rougher)) != key(take)
+
+
+def test_another_torch_has_another_journal(take, monkeypatch):
+    here = key(take)
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    assert key(replace(take)) != here
+
+
 # ---- room
 
 
@@ -221,8 +323,6 @@ def background(make):
 
 
 def test_around_the_square_the_background_is_seen(pack, loaded, make, background):
-    from dataclasses import replace
-
     frames = pack.joyhallo.faces.crops
     box = pack.joyhallo.faces.boxes.Box(160, 160, 352, 352)
     face = replace(loaded.face, crop=frames.Crop(loaded.face.crop.picture, box, (64, 64)))

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from joyhallo.faces.boxes import Box, whole
-from joyhallo.faces.crops import Crop, crop_face, crop_whole, cut, fitting, half, in_crop, paste
+from joyhallo.faces.crops import Crop, crop_face, crop_whole, cut, feather, fitting, half, in_crop, paste
 from joyhallo.faces.picture import as_mask, as_picture
 from joyhallo.faces.regions import resized
 
@@ -265,6 +265,22 @@ def test_there_is_no_seam():
     frames = 100 / 255 + 0.3 * (1 - x**2).clamp(0) * (1 - y**2).clamp(0)
     found = paste(frames.expand(1, 3, -1, -1), picture, crop)
     assert found.diff(dim=-1).abs().max() < 0.02
+
+
+def test_each_frame_is_recoloured_by_itself():
+    picture = scene(300, 300)
+    crop = Crop((300, 300), Box(50, 50, 250, 250), (256, 256))
+    still = as_tensor(resized(cut(picture, crop), (256, 256)))
+    frames = torch.stack([still * 0.8 + 0.15, still * 0.8])
+    alone = torch.cat([paste(each[None], picture, crop) for each in frames])
+    torch.testing.assert_close(paste(frames, picture, crop), alone, rtol=0, atol=1e-6)
+
+
+def test_nothing_fades_at_the_pictures_own_border():
+    weight = feather(Crop((1000, 900), Box(0, 0, 600, 600), (256, 256)))
+    assert (weight[:500, :500] == 1).all()
+    assert weight[-1].max() < 0.01
+    assert weight[:, -1].max() < 0.01
 
 
 def test_frames_of_another_size_are_refused():

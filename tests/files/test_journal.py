@@ -244,6 +244,25 @@ def test_one_name_for_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([[1, 2], []], [[1], [2]]),
+        ([1, 23], [12, 3]),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.int32)),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+    ],
+)
+def test_what_is_made_of_the_same_bytes_has_another_name(one, other):
+    assert key_of(a=one) != key_of(a=other)
+
+
+def test_another_version_has_other_names(monkeypatch):
+    before = key_of(a=1)
+    monkeypatch.setattr(journal, "VERSION", journal.VERSION + 1)
+    assert key_of(a=1) != before
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"a": torch.tensor([1.0, 2.0000002])},

@@ -325,6 +325,16 @@ def test_sound_ends_with_the_picture(tmp_path, format, seconds):
         assert np.abs(sound[0, : round(min(seconds, 0.8) * rate)]).max() > 0.3
 
 
+@pytest.mark.parametrize(("frames", "samples"), [(301, 442_912), (302, 444_384)])
+def test_sound_does_not_drift_where_frames_are_no_whole_samples(tmp_path, frames, samples):
+    """At 30000/1001 frames a second one lasts 1471.47 samples: the film ends at the nearest, and nothing is moved."""
+    sound = torch.zeros(1, 500_000)
+    sound[:, 440_000] = 0.9
+    path = write(tmp_path / "a.mkv", torch.zeros(frames, 2, 2, 3).split(16), 29.97, (sound, 44_100), "mkv")
+    found, _, begin = heard(path)
+    assert (begin, found.shape[1], np.abs(found[0]).argmax()) == (0, samples, 440_000)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_sound_too_loud_is_cut_off(tmp_path, format):
     """Far beyond 1, ComfyUI may give whole numbers of 32 bits, encoders wrap it or never come back."""
@@ -548,6 +558,14 @@ for format in FORMATS:
 
 
 GOOD = torch.zeros(2, 16, 16, 3)
+
+
+def test_a_frame_that_is_not_finite_is_named_by_its_number_in_the_film(monkeypatch):
+    monkeypatch.setattr(video, "PIECE", 8)  # pixels: two frames
+    batch = torch.zeros(7, 2, 2, 3)
+    batch[5, 1, 1, 0] = float("nan")
+    with pytest.raises(VideoError, match="Frame 15 holds"):
+        list(video.pieces(batch, seen=10))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from joyhallo.diffusion.schedule import Schedule
-from joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
+from joyhallo.diffusion.solvers import SOLVERS
+from joyhallo.methods.hallo.sampling import Chunk, Sampler, Settings, animate, chunk_starts
+from joyhallo.methods.hallo.steadiness import SeamFade
 
 QUICK = Settings(steps=2, chunk_frames=4, seed=3)
 
@@ -93,6 +95,65 @@ def test_corrected_frames_are_continued_as_they_are_shown(net):
     darker = chunks_of(net, replace(QUICK, overlap=1), count=7, steady=lambda frames: frames * 0.5)
     codec = small.BlockCodec()
     torch.testing.assert_close(darker[1].latents[:1], codec.encode(darker[0].frames[-1:] * 2 - 1), rtol=0, atol=1e-5)
+
+
+# ---- all of it, told plainly
+
+FADED = 2  # frames over which a joint fades out
+LIPS = torch.zeros(64, 64)
+LIPS[40:56, 20:44] = 1
+
+
+def told_plainly(net, settings: Settings, count: int, noise: list[Tensor], fades: bool, anchors=()) -> Tensor:
+    """The frames 0 to `count`, in -1..1: whatever was shown is in one list, and looked up there by its number."""
+    codec, portrait, windows = small.BlockCodec(), small.portrait(), small.windows(count)
+    sampler = Sampler(net, portrait, codec.encode(portrait.picture[None]), settings, torch.device("cpu"), torch.float32)
+    steps, shown, denoised = SOLVERS["ddim"].steps(Schedule(), settings.steps), [], {}
+    for index, drawn in enumerate(noise):
+        first = max(0, len(shown) - settings.overlap)  # of this chunk's frames
+        numbers = range(first, first + len(drawn))
+        before = [shown[n] if n >= 0 else portrait.picture for n in range(first - settings.motion_frames, first)]
+        anew = index == 0 or index in anchors or not before
+        speech = torch.stack([windows[min(n, count - 1)] for n in numbers])
+        chunk = sampler.prepare_chunk(speech, first, None if anew else codec.encode(torch.stack(before)))
+        again = range(first, len(shown))
+        held = [denoised[n] if n in denoised else codec.encode(shown[n][None])[0] for n in again]
+        latents = sampler.denoise(chunk, drawn, steps, None, torch.stack(held) if held else None)
+        frames = dict(zip(numbers, codec.decode(latents), strict=True))
+        joint = len(shown)
+        if fades and shown:
+            denoised.clear()  # what is shown is no longer what was denoised
+            gap = (shown[-1] + 1) / 2 - frames[joint]
+            for n in range(joint, min(joint + FADED, numbers.stop)):
+                share = 1 - (n - joint + 1) / (FADED + 1)
+                frames[n] = (frames[n] + share * (1 - LIPS) * gap).clamp(0, 1)
+        else:
+            denoised |= dict(zip(numbers, latents, strict=True))
+        shown += [2 * frames[n] - 1 for n in range(joint, numbers.stop)]
+    return torch.stack(shown[:count])
+
+
+@pytest.mark.parametrize("fades", [False, True], ids=["joints as they are", "joints faded"])
+@pytest.mark.parametrize(
+    ("overlap", "motion", "count", "chunks", "anchors"),
+    [
+        (0, 2, 11, 3, ()),
+        (1, 2, 10, 3, ()),  # the last chunk is full
+        (1, 1, 12, 4, ()),
+        (2, 2, 9, 4, ()),  # ends in the middle of a chunk, as do all below
+        (2, 3, 7, 3, [2]),
+        (3, 2, 7, 4, ()),
+        (2, 0, 7, 3, ()),
+    ],
+)
+def test_chunks_are_chained_as_it_is_told_plainly(net, overlap, motion, count, chunks, anchors, fades):
+    weights = torch.rand(count, 3, generator=torch.Generator().manual_seed(9))
+    settings = replace(QUICK, overlap=overlap, motion_frames=motion, weights=weights)
+    noise = [torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(chunks)]
+    steady = {"steady": SeamFade(LIPS, FADED)} if fades else {}
+    found = frames_of(chunks_of(net, settings, count=count, noise=noise, anchors=anchors, **steady))
+    expected = (told_plainly(net, settings, count, noise, fades, anchors) + 1) / 2
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 # ---- beginning anew

@@ -19,6 +19,7 @@ from joyhallo.methods.hallo.motion import (
     gate,
     keyframes,
     pauses,
+    quietest,
     threshold,
     weights,
 )
@@ -52,6 +53,11 @@ def test_an_arrow_jumps(text):
     before = np.interp(np.arange(50), [0, 50], [0.5, 1])
     after = np.interp(np.arange(50, 75), [50, 75], [0.2, 0.6])
     assert np.allclose(keyframes(text, 80).numpy(), [*before, *after, *[0] * 5], atol=1e-6)
+
+
+def test_a_jump_is_at_its_frame_to_the_last_bit():
+    """In floating point 0.28 s at 25 frames a second are a little more than 7 frames."""
+    assert keyframes("0: 1, 0.28: 1 -> 0", 10).tolist() == [1] * 7 + [0] * 3
 
 
 @pytest.mark.parametrize(
@@ -166,6 +172,17 @@ def test_what_wavers_at_the_threshold_does_not_flicker():
     assert middle is not None
     heard[80:120] = middle.level + middle.reach * torch.tensor([0.8, -0.8]).repeat(20)
     assert pauses(heard).nonzero().flatten().tolist() == list(range(60, 140))
+
+
+@pytest.mark.parametrize("quiet_first", [False, True])
+def test_what_wavers_at_the_beginning_is_as_what_comes_next(quiet_first):
+    heard = torch.full((120,), -20.0)
+    heard[20 : 60 if quiet_first else 20] = -60
+    heard[60 if quiet_first else 80 :] = -20.0 if quiet_first else -60.0
+    middle = threshold(heard)
+    assert middle is not None
+    heard[:20] = middle.level
+    assert pauses(heard).nonzero().flatten().tolist() == list(range(60) if quiet_first else range(80, 120))
 
 
 def test_clicks_and_long_silence_do_not_move_the_threshold():
@@ -345,6 +362,12 @@ def test_an_anchor_is_in_the_pause():
     heard, silent = talk(-60)
     (first, *_) = anchors(heard, range(0, 300, 16), 60)
     assert silent[16 * first - 2 : 16 * first + 2].all()
+
+
+def test_the_first_frames_are_as_loud_as_any():
+    """Around them there is less to hear, not nothing."""
+    heard = torch.tensor([-10.0, -10, -10, -10, -10, -10, -50, -50, -50, -50])
+    assert quietest(heard, [0, 1, 8], [0, 1, 2]) == 2
 
 
 def test_no_anchors_at_no_distance():

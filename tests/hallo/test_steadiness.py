@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import torch
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.film.plot import SIZE
 from joyhallo.methods.hallo.masks import pixels, pyramid, soft_masks
+from joyhallo.methods.hallo.motion import anchors
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate
 from joyhallo.methods.hallo.steadiness import (
     GAINS,
@@ -22,6 +22,7 @@ from joyhallo.methods.hallo.steadiness import (
     ColourHold,
     DriftMeter,
     SeamFade,
+    Steadiness,
     Structure,
     drift_plot,
     face_outside_lips,
@@ -243,17 +244,54 @@ def test_an_offset_fades_out_evenly(still):
     close(found - truth, along(0.02, 0.08, 4)[[0, 1, 2, *[3] * 5]].expand(8, 3, PX, PX))
 
 
-def test_it_goes_on_from_chunk_to_chunk(still):
-    fade, lips = SeamFade(torch.zeros(PX, PX), 3), torch.zeros(PX, PX)
-    chunks = [repeated(still, 4) + offset for offset in (0, 0.08, -0.03)]
-    assert fade(chunks[0]) is chunks[0]
-    for before, chunk in pairwise(chunks):
-        assert torch.equal(fade(chunk), seam_fade(before[-1], chunk, lips, 3))
+@pytest.mark.parametrize("count", [3, 6])  # 6: a chunk ends before its joint has faded out
+def test_it_goes_on_from_chunk_to_chunk(still, count):
+    fade, lips = SeamFade(torch.zeros(PX, PX), count), torch.zeros(PX, PX)
+    first, *chunks = [repeated(still, 4) + offset for offset in (0, 0.08, -0.03)]
+    assert fade(first) is first
+    last = first[-1]
+    for chunk in chunks:
+        expected = seam_fade(last, chunk, lips, count)
+        assert torch.equal(fade(chunk), expected)
+        last = expected[-1]
+
+
+def test_what_fades_stays_in_range():
+    course = torch.tensor([0.5, 0.98, 0.02])[:, None, None, None].expand(-1, 3, PX, PX)
+    for last in (0.9, 0.1):
+        found = seam_fade(torch.full((3, PX, PX), last), course, torch.zeros(PX, PX), 3)
+        assert found.min() >= 0
+        assert found.max() <= 1
 
 
 def test_a_fade_longer_than_the_chunk(still):
     found = seam_fade(still, repeated(still, 2) + 0.1, torch.zeros(PX, PX), 4)
     close(found, repeated(still, 2) + torch.tensor([0.02, 0.04])[:, None, None, None])
+
+
+# ---- all of it
+
+
+def test_colours_are_held_before_joints_fade_and_lips_stay_out_of_both(still, drawn):
+    steady = Steadiness(hold_colours=True, fade=3).steady(drawn)
+    hold, fade = ColourHold(outside_lips(drawn)), SeamFade(1 - outside_lips(drawn), 3)
+    for number, offset in enumerate((0, 0.04, -0.03)):
+        frames = repeated(still, 4) + offset + 0.02 * (speckled(4, seed=number) - 0.5)
+        assert torch.equal(steady(frames.clone()), fade(hold(frames)))
+
+
+def test_by_default_nothing_is_done(drawn):
+    frames = speckled(4)
+    assert Steadiness().steady(drawn)(frames) is frames
+    assert Steadiness().anchors(torch.zeros(400), range(0, 400, 16)) == []
+
+
+def test_anchors_are_set_after_seconds():
+    heard = torch.rand(1000, generator=torch.Generator().manual_seed(1)) * 40 - 50
+    starts = range(0, 1000, 16)
+    found = Steadiness(anchor_every=4.0).anchors(heard, starts)
+    assert found == anchors(heard, starts, 100)  # frames, of which a second has 25
+    assert len(found) > 3
 
 
 # ---- figures

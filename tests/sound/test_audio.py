@@ -140,6 +140,15 @@ def test_what_is_doubtful_is_noted_and_logged(waveform, words, caplog):
     assert note in caplog.text
 
 
+def test_what_is_clipped_is_counted_in_every_channel():
+    stereo = (sound(10_000).clamp(-0.9, 0.9)).expand(2, -1).clone()
+    stereo[0, :15] = 1.0  # of the samples of both channels 0.075 %, where 0.1 % are too many
+    assert not prepare(stereo, 16_000).notes
+    stereo[1, :15] = 1.0
+    (note,) = prepare(stereo, 16_000).notes
+    assert "clipped: 0.1%" in note or "clipped: 0.2%" in note
+
+
 def test_ordinary_speech_raises_no_doubt():
     assert not prepare(torch.from_numpy(voice(16_000, 32_000)), 16_000).notes
     for path in recordings():

@@ -37,6 +37,10 @@ def test_both_may_speak_at_once():
     assert spoken(read_turns("2: 1-3, 1: 0-2", 3)) == [(2, 1, 3), (1, 0, 2)]
 
 
+def test_turns_of_one_speaker_may_meet():
+    assert spoken(read_turns("1: 0-1, 1: 1-2, 2: 2-3", 3)) == [(1, 0, 1), (1, 1, 2), (2, 2, 3)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -92,6 +96,16 @@ def test_a_turn_shorter_than_its_fades_is_still_heard():
     found = divided((sound, RATE), "1: 0.5-0.505, 2: 0.6-")
     assert 0 < found.first.max() < 1
     assert found.first[0, RATE // 2 : RATE // 2 + 40].gt(0).all()
+
+
+def test_cuts_are_at_the_nearest_sample_and_fade_evenly():
+    found = divided((torch.ones(1, 2 * RATE), RATE), "1: 0-1.0007, 2: 1.0007-")
+    cut, fade = 8006, 80  # 1.0007 s are 8005.6 samples, 0.01 s are 80
+    falling = (np.arange(fade)[::-1] + 0.5) / fade
+    expected = [*np.ones(cut - fade), *falling, *np.zeros(2 * RATE - cut)]
+    assert np.allclose(found.first[0], expected, atol=1e-6)
+    expected = [*np.zeros(cut), *falling[::-1], *np.ones(2 * RATE - cut - fade)]
+    assert np.allclose(found.second[0], expected, atol=1e-6)
 
 
 # ---- two recordings
