@@ -33,7 +33,7 @@ from ..joyhallo.sound.wav2vec2 import Speech
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
 from .preview import Preview, lasting, temporary_folder
-from .video import WorkingCopy, is_whole_file
+from .video import WorkingCopy, reel_of, size_of
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
 COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
@@ -102,7 +102,7 @@ class Take:
                 "A background is connected, but the square alone is asked for, which shows nothing of it; choose the "
                 "whole picture, or disconnect the background."
             )
-        found, expected = video.get_dimensions(), self.face.frame.picture
+        found, expected = size_of(video), self.face.frame.picture
         if found != expected:
             raise ValueError(
                 f"The background is {found[0]}x{found[1]} pixels, but the picture is {expected[0]}x{expected[1]}; "
@@ -165,7 +165,7 @@ class Take:
 
     def _batches(self, preview: Preview, meter: DriftMeter) -> Iterator[Tensor]:
         """(n, height, width, 3)"""
-        backdrop = None if self.background is None else _reel(self.background)
+        backdrop = None if self.background is None else reel_of(self.background, FPS)
         for chunk in self._chunks(preview):
             comfy.model_management.throw_exception_if_processing_interrupted()
             meter(chunk.frames)
@@ -211,11 +211,6 @@ class Take:
         """Faces that are somebody else's."""
         found = self.face.found
         return [] if found is None else [box for number, box in enumerate(found.boxes) if number != found.number]
-
-
-def _reel(video: Any) -> Reel:
-    """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
-    return Reel.of(video.get_stream_source()) if is_whole_file(video) else Reel(iter([video.get_components().images]))
 
 
 def journal_folder() -> Path:

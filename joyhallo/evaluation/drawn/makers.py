@@ -19,7 +19,7 @@ from torch import Tensor
 from ...config import SAMPLE_RATE
 from ...data.dataset import SAMPLES
 from ...diffusion.schedule import Schedule
-from ...film.read import frames
+from ...film import read
 from ...libraries import library
 from ...methods.hallo.checkpoint import Model, load_checkpoint, load_codec
 from ...methods.hallo.portrait import Framing, Wishes, prepare
@@ -142,7 +142,7 @@ class Nodes:
                 raise EvaluationError(f"{talk.name} was not made in ComfyUI: {run.message or run.status}")
             (saved,) = run.files(saving)
             path = self.base / "output" / saved["subfolder"] / saved["filename"]
-            film = np.concatenate([as_film(batch) for batch in frames(str(path))])
+            film = np.concatenate([as_film(batch) for batch in read.Film(path).frames()])
             path.unlink()
         return film
 
