@@ -3,7 +3,7 @@
 import io
 import logging
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from handmade import made, numbered
 from torch.nn import functional as F
 
 from joyhallo.film.read import ALL, Film, Reel, UnreadableError, at_rate, retimed
@@ -99,47 +100,6 @@ def test_after_its_end_the_last_frame_stays(copy):
 def test_an_empty_reel():
     with pytest.raises(VideoError, match="holds no frame"):
         Reel(iter([])).take(1)
-
-
-# ---- made by hand
-
-
-def made(
-    path: Path,
-    pictures: Iterable[np.ndarray],
-    times: Callable[[int], Fraction] = lambda index: Fraction(index, 25),
-    rate: Fraction | int = 25,
-    codec: str = "ffv1",
-    pixels: str = "bgr0",
-    clock: int = 90_000,  # ticks of the time stamps in a second
-    source: str = "rgb24",  # of the pictures
-    **facts,
-) -> Path:
-    """A file with its frames where they are wanted, loss or not; facts: of the stream."""
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream(codec, rate=rate)
-        stream.pix_fmt = pixels
-        stream.codec_context.time_base = Fraction(1, clock)
-        for name, value in facts.items():
-            if name in ("rotation", "matrix"):
-                {"rotation": stream.set_display_rotation, "matrix": stream.set_display_matrix}[name](value)
-            elif name == "options":
-                stream.options = value
-            else:
-                setattr(stream.codec_context, name, value)
-        for index, picture in enumerate(pictures):
-            if not index:
-                stream.height, stream.width = picture.shape[:2]
-            frame = av.VideoFrame.from_ndarray(picture, source)
-            frame.pts, frame.time_base = round(times(index) * clock), Fraction(1, clock)
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
-    return path
-
-
-def numbered(count: int, size: tuple[int, int] = (32, 32)) -> list[np.ndarray]:
-    """Each is as bright as its number; the corners tell which way is up."""
-    return [np.full((size[1], size[0], 3), index, np.uint8) for index in range(count)]
 
 
 def numbers(film: Film, rate: Fraction | int | None = None) -> list[int]:
