@@ -109,14 +109,14 @@ class Film:
         batch, filled = torch.zeros(0), 0
         for picture in self.pictures(rate):
             if filled and (filled == at_once or batch.shape[1:] != picture.shape):
-                yield batch[:filled].div_(255)
+                yield batch[:filled]
                 filled = 0
             if not filled:
                 batch = torch.empty(at_once, *picture.shape)
-            batch[filled] = torch.from_numpy(picture)
+            np.divide(picture, 255, out=batch[filled].numpy(), dtype=np.float32)  # by no threads that wait for others
             filled += 1
         if filled:
-            yield batch[:filled].div_(255)
+            yield batch[:filled]
 
     def sound(self) -> Sound | None:
         """From the first picture on, gaps filled with silence; None where there is no sound."""
