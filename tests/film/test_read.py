@@ -14,6 +14,7 @@ import torch
 from handmade import made, numbered
 from torch.nn import functional as F
 
+from joyhallo.film import read
 from joyhallo.film.read import ALL, Film, Reel, UnreadableError, at_rate, retimed
 from joyhallo.film.write import COPY, VideoError, write
 
@@ -303,6 +304,12 @@ def test_gaps_in_the_sound_are_silent(tmp_path):
     assert waveform.shape[1] == 2.5 * rate
 
 
+@pytest.mark.parametrize("expected", [0, 5, 7, 30])
+def test_sound_that_is_longer_or_shorter_than_its_file_says(expected):
+    blocks = np.arange(30, dtype=np.float32).reshape(15, 2)
+    assert np.array_equal(read._joined(np.split(blocks, [1, 4, 9]), expected), blocks)
+
+
 def clicking(path: Path, delay: float, rate: int, gap: float = 0.0) -> Path:
     with av.open(str(path), "w") as file:
         video, audio = file.add_stream("ffv1", rate=25), file.add_stream("pcm_s16le", rate=rate)
@@ -410,7 +417,7 @@ def test_sound_alone(tmp_path):
 def test_pictures_of_which_none_can_be_decoded(tmp_path):
     path = made(tmp_path / "film.mp4", numbered(5), codec="libx264rgb", options={"qp": "0"})
     film = Film(spoilt(path, range(5)))
-    for read in (lambda: film.facts, lambda: list(film.frames())):
+    for reading in (lambda: film.facts, lambda: list(film.frames())):
         with pytest.raises(UnreadableError, match="none of its pictures can be read"):
-            read()
+            reading()
     assert film.skipped == 5
