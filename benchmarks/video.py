@@ -1,11 +1,13 @@
-"""What does it cost to write a video, and does memory stay flat while it grows?
+"""What does it cost to write a video and to read it, and does memory stay flat while it grows?
 
     python -m benchmarks.video --json
 
 Seconds for each second of video, 25 frames of 512 px a second with sound, at the quality "high". `plain` takes the same
 encoder with the same settings frame by frame, as ComfyUI's own nodes do: to bytes, through PyAV's conversion, sound at
-the end. `peak_mb` is what a process of its own needs for each length beyond what it needed for a batch, while frames
-come from a generator; `sound_mb` of it is the recording.
+the end. `read` is the way back, in frames a second: `plain` decodes them with PyAV and converts each to bytes, `bytes`
+does the same with our reader, `floats` are the batches that nodes take. `peak_mb` is what a process of its own needs
+for each length beyond what it needed for a batch, while frames come from a generator; `sound_mb` of it is the
+recording.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from joyhallo.film.read import Film
 from joyhallo.film.write import FORMATS, LAYOUTS, write
 
 FPS, RATE, BATCH = 25, 44_100, 8
@@ -97,6 +100,29 @@ def speed(format: str, seconds: float, px: int, folder: Path) -> dict:
     }
 
 
+def reading(format: str, seconds: float, px: int, folder: Path) -> dict:
+    """All ways in turn, the better of two runs each."""
+    path = write(folder / f"read.{format}", batches(round(seconds * FPS), px), FPS, None, format)
+    ways = {"plain": decoded, "bytes": lambda path: Film(path).pictures(), "floats": lambda path: Film(path).frames()}
+    best = dict.fromkeys(ways, 0.0)
+    for name in [*ways, *ways]:
+        begun = time.perf_counter()
+        for _ in ways[name](path):
+            pass
+        best[name] = max(best[name], seconds * FPS / (time.perf_counter() - begun))
+    path.unlink()
+    return {**best, "ratio": best["bytes"] / best["plain"]}
+
+
+def decoded(path: Path) -> Iterator[object]:
+    import av
+
+    with av.open(str(path)) as file:
+        file.streams.video[0].thread_type = "AUTO"
+        for frame in file.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
 def memory(format: str, seconds: float, px: int, folder: Path) -> dict:
     write(folder / f"warm.{format}", batches(BATCH, px), FPS, (sound(0.1), RATE), format)
     before = megabytes()
@@ -129,6 +155,7 @@ def main() -> None:
             figures[format] = {f"{s:g} s": apart(format, s, arguments.px) for s in arguments.lengths}
         for format in arguments.formats:
             figures[format] |= speed(format, arguments.seconds, arguments.px, Path(folder))
+            figures[format]["read"] = reading(format, arguments.seconds, arguments.px, Path(folder))
     print(json.dumps(figures, indent=None if arguments.json else 2))
 
 

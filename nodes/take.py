@@ -27,7 +27,7 @@ from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
 from .preview import Preview
 from .run import Job, Made, Memory, journal_folder, make
-from .video import is_whole_file
+from .video import reel_of, size_of
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
 
@@ -53,7 +53,7 @@ class Take:
         return make(self.job(meter), preview), meter
 
     def job(self, meter: DriftMeter) -> Job:
-        crop, backdrop = self.face.crop, None if self.background is None else _reel(self.background)
+        crop, backdrop = self.face.crop, None if self.background is None else reel_of(self.background, FPS)
         return Job(
             chunks=lambda preview: self._chunks(preview, meter),
             placed=lambda chunk: self._placed(chunk, backdrop),
@@ -85,7 +85,7 @@ class Take:
                 'A background is connected, but `picture` is "square", which hides it; choose the whole picture, or '
                 "disconnect the background."
             )
-        found, expected = video.get_dimensions(), self.face.crop.picture
+        found, expected = size_of(video), self.face.crop.picture
         if found != expected:
             raise ValueError(
                 f"The background is {found[0]}x{found[1]} pixels, but the picture is {expected[0]}x{expected[1]}; "
@@ -162,8 +162,3 @@ class Take:
         """Faces that are somebody else's."""
         found = self.face.found
         return [] if found is None else [box for number, box in enumerate(found.boxes) if number != found.number]
-
-
-def _reel(video: Any) -> Reel:
-    """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
-    return Reel.of(video.get_stream_source()) if is_whole_file(video) else Reel(iter([video.get_components().images]))

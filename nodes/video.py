@@ -16,8 +16,8 @@ from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
 from ..joyhallo.files.space import check_memory
-from ..joyhallo.film.read import AT_ONCE, facts, frames, read_sound
-from ..joyhallo.film.write import write
+from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
+from ..joyhallo.film.write import frame_rate, write
 from ..joyhallo.sound.audio import Sound
 
 
@@ -45,14 +45,9 @@ class Footage:
         if not is_whole_file(video):
             parts = video.get_components()
             return cls.of_frames(parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio)))
-        known = facts(video.get_stream_source())
-        return cls(
-            batches=frames(video.get_stream_source()),
-            count=known.count,
-            size=(known.width, known.height),
-            rate=known.rate,
-            sound=lambda: read_sound(video.get_stream_source()),
-        )
+        film = Film(video.get_stream_source())
+        known, rate = film.facts, frame_rate(film.facts.rate)
+        return cls(film.frames(rate), known.count, (known.width, known.height), rate, film.sound)
 
     @classmethod
     def of_frames(
@@ -65,14 +60,33 @@ def is_whole_file(video: Any) -> bool:
     """Whether all that a video shows is all that its file holds: newer versions of ComfyUI can trim."""
     if not isinstance(video, InputImpl.VideoFromFile):
         return False
-    return not hasattr(video, "as_trimmed") or video.get_duration() >= facts(video.get_stream_source()).seconds - 1e-3
+    if not hasattr(video, "as_trimmed"):
+        return True
+    return video.get_duration() >= InputImpl.VideoFromFile(video.get_stream_source()).get_duration() - 1e-3
+
+
+def size_of(video: Any) -> tuple[int, int]:
+    """Width and height of what it shows, upright."""
+    if is_whole_file(video):
+        known = Film(video.get_stream_source()).facts
+        return known.width, known.height
+    height, width = video.get_components().images.shape[1:3]
+    return width, height
+
+
+def reel_of(video: Any, rate: int) -> Reel:
+    """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
+    if is_whole_file(video):
+        return Reel.of(video.get_stream_source(), rate)
+    parts = video.get_components()
+    return Reel(retimed(parts.images, Fraction(parts.frame_rate), rate))
 
 
 def _right_sound(video: Any, audio: Any) -> Any:
     """A video's own sound. Versions of ComfyUI that cannot trim videos misread what is not AAC, so it is read again."""
     if not isinstance(video, InputImpl.VideoFromFile) or hasattr(video, "as_trimmed"):
         return audio
-    return as_audio(read_sound(video.get_stream_source()))
+    return as_audio(Film(video.get_stream_source()).sound())
 
 
 class SavedVideo(InputImpl.VideoFromFile):
@@ -96,7 +110,8 @@ class WorkingCopy(SavedVideo):
         """In one tensor made beforehand, where ComfyUI would hold every frame twice."""
         if not is_whole_file(self):
             return super().get_components()
-        known = facts(str(self.path))
+        film = Film(self.path)
+        known = film.facts
         check_memory(
             f"Holding all {self.count} frames at once",
             self.count * known.height * known.width * 3 * torch.float32.itemsize,
@@ -104,10 +119,10 @@ class WorkingCopy(SavedVideo):
             "connect the video itself, to Save Talking Video or to another node that reads it piece by piece",
         )
         images, filled = torch.empty(self.count, known.height, known.width, 3), 0
-        for batch in frames(str(self.path)):
+        for batch in film.frames():
             images[filled : filled + len(batch)] = batch
             filled += len(batch)
-        audio = as_audio(read_sound(str(self.path)))
+        audio = as_audio(film.sound())
         return Types.VideoComponents(images=images[:filled], frame_rate=known.rate, audio=audio)
 
     def save_to(

@@ -25,9 +25,10 @@ from PIL import Image
 from torch import Tensor
 
 from .. import work
+from ..config import FPS
 from ..faces.regions import Mask, resized
 from ..files.fingerprint import sha256
-from ..film import source
+from ..film.read import Film
 from ..libraries import brief
 from ..methods.hallo.config import NetConfig
 from ..methods.hallo.masks import BASE, SoftMasks
@@ -58,7 +59,7 @@ from .dataset import (
 from .prepare import concluded, identify
 from .steps import AT_ONCE, Step, Told, Unfit, carry_out, digest, recorded
 
-VERSION = 1
+VERSION = 2
 STAGE_1, STAGE_2 = "{}_stage1.json", "{}_stage2.json"
 FOLDERS = {  # of the original, by our names; a file in each is named after its clip
     "video": "videos/{}.mp4",
@@ -239,7 +240,7 @@ def unpickled(path: Path) -> Tensor | None:
 
 
 def _batches(video: Path, most: int, size: int) -> Iterator[Tensor]:
-    pictures = islice(source.pictures(video), most)
+    pictures = islice(Film(video, threads=1).pictures(FPS), most)
     seen = (torch.from_numpy(resized(picture, (size, size))) for picture in pictures)
     while batch := list(islice(seen, AT_ONCE)):
         yield torch.stack(batch).permute(0, 3, 1, 2).float().div(255)
@@ -250,7 +251,7 @@ def _sound(paths: Mapping[str, Path], length: int) -> Tensor:
     samples = torch.zeros(0)
     if "sound" in paths and paths["sound"].is_file():
         samples = load(paths["sound"]).samples
-    elif (sound := source.sound(paths["video"])) is not None:
+    elif (sound := Film(paths["video"], threads=1).sound()) is not None:
         samples = prepare(*sound).samples
     wanted = length * SAMPLES
     return torch.nn.functional.pad(samples[:wanted], (0, max(0, wanted - len(samples))))

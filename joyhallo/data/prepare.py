@@ -200,8 +200,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(done: int, total: int, record: Record) -> None:
-    said = f"{record.length} frames" if record.status == "ok" else f"{record.status}: {record.reason}"
+    said = f"{record.length} frames{_damage(record)}" if record.status == "ok" else f"{record.status}: {record.reason}"
     print(f"{done} of {total}  {record.source}  {said}", flush=True)
+
+
+def _damage(record: Record) -> str:
+    broken = record.about.get("pictures", {}).get("broken", 0)
+    return f", though {broken} packets of the video cannot be decoded" if broken else ""
 
 
 def table(records: Iterable[Record]) -> str:

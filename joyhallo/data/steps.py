@@ -24,7 +24,7 @@ from ..faces.regions import Mask, drawn, face_rectangle, lip_rectangle, resized
 from ..faces.track import Track, follow
 from ..files.fingerprint import sha256
 from ..files.space import MARGIN, RoomError, amount, free
-from ..film import source
+from ..film.read import Film, UnreadableError
 from ..libraries import brief
 from ..methods.hallo import likeness
 from ..methods.hallo.config import NetConfig
@@ -55,7 +55,7 @@ from .models import Models
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what the steps make: to be raised when the same video gives other files
+VERSION = 2  # of what the steps make: to be raised when the same video gives other files
 SEEN = "seen.json"  # the source's digest, so that a file that did not change is not read again
 SHORTEST = 23  # frames that training takes at least: 16, the 2 before them, and what is heard around them
 LOOKED_AT = 8  # frames that tell whose face it is
@@ -143,12 +143,18 @@ def recorded(root: Path, make: Callable[[], Record], failed: Callable[[str], Rec
         record = make()
     except Exception as error:  # files and libraries fail in every way there is
         log.debug("a clip failed", exc_info=True)
-        record = failed(str(error) if isinstance(error, source.SourceError | RoomError) else brief(error))
+        record = failed(_why(error))
     try:
         write_record(root, record)
     except OSError as error:
         record = failed(f"nothing can be written ({brief(error)})")
     return record
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnreadableError):
+        return error.reason
+    return str(error) if isinstance(error, RoomError) else brief(error)
 
 
 def carry_out(root: Path, record: Record, steps: Sequence[Step], keys: Mapping[str, str], under_way: Any) -> Record:
@@ -249,10 +255,11 @@ class _UnderWay:
     def __init__(self, job: Job):
         self.job, self.settings, self.models = job, job.settings, job.models
         self.folder = job.root / CLIPS / job.id
+        self.film = Film(job.video, threads=1)  # there is a process for each video
 
     @cached_property
     def sound(self) -> Sound:
-        found = source.sound(self.job.video)
+        found = self.film.sound()
         if found is None:
             raise Unfit("it has no sound")
         return found
@@ -261,7 +268,7 @@ class _UnderWay:
         return self.folder / NAMES[name]
 
     def pictures(self, start: int, stop: int) -> Iterator[Picture]:
-        return islice(source.pictures(self.job.video), start, stop)
+        return islice(self.film.pictures(FPS), start, stop)
 
 
 def _pictures(clip: _UnderWay, _: Record) -> Told:
@@ -270,7 +277,7 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
     if landmarker is None:
         raise ValueError("no face can be looked for: give --landmarker, or --finders")
     sizes: set[Size] = set()
-    seen = _noting_sizes(source.pictures(clip.job.video), sizes)
+    seen = _noting_sizes(clip.film.pictures(FPS), sizes)
     track = follow(seen, landmarker, clip.settings.every, clip.settings.most_missed)
     if track is None:
         raise Unfit("no face was found")
@@ -297,6 +304,7 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
         "turned": round(turned, 4),
         "looks": track.looks,
         "missed": track.missed,
+        "broken": clip.film.skipped,  # packets of the source that could not be decoded
         "faces": [[at, *_rounded(boxes[at])] for at in _spread(length, LOOKED_AT)],
     }
 

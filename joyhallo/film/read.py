@@ -1,30 +1,61 @@
-"""Videos that are there already: their frames a few at a time, and their sound."""
+"""Films of any make -> pictures upright, in square pixels and at a wanted rate, with the sound in step with them.
+
+What cannot be decoded is left out and counted: the picture before it stays, the sound is silent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from ..config import FPS
+from ..faces.boxes import Picture
 from ..libraries import brief, library
 from ..sound.audio import Sound
 from .write import VideoError
 
+log = logging.getLogger(__name__)
+
 AT_ONCE = 8  # frames
+ALL = 0  # threads: as many as there are cores
+LONGEST_HOLD = 30  # seconds that a picture may stay; beyond it the time stamps are wrong
+SLACK = Fraction(1, 20)  # seconds by which sound may lag behind its own time stamps before silence fills the gap
+HALF = Fraction(1, 2)
+
+T = TypeVar("T")
+Kind = Literal["pictures", "sound"]
+
+
+class UnreadableError(VideoError):
+    """A film that cannot be used: `reason` is a clause for a list, the message a sentence for whoever gave it."""
+
+    def __init__(self, reason: str, remedy: str):
+        super().__init__(reason, remedy)
+        self.reason, self.remedy = reason, remedy
+
+    def __str__(self) -> str:
+        return f"The video cannot be used: {self.reason}; {self.remedy}."
 
 
 @dataclass(frozen=True)
 class Facts:
-    width: int
+    width: int  # as shown: upright, in square pixels
     height: int
-    rate: Fraction  # frames per second
-    seconds: float  # as the file says
+    rate: Fraction  # frames per second, on average
+    seconds: float  # of the pictures, as the file says
 
     @property
     def count(self) -> int:
@@ -32,30 +63,119 @@ class Facts:
         return round(self.seconds * self.rate)
 
 
-def facts(source: Any) -> Facts:
-    """Of a path, or of a file that can be read from its beginning."""
-    with _opened(source) as (file, picture):
-        length = file.duration
-        seconds = float(length / 1_000_000) if length else float((picture.duration or 0) * (picture.time_base or 0))
-        return Facts(picture.width, picture.height, Fraction(picture.average_rate or 1), seconds)
+class Film:
+    """A film in a file. It is read from its beginning each time, a few frames at a time."""
 
+    def __init__(self, source: Any, threads: int = ALL):
+        """source: a path, or a file in memory; threads: that decode"""
+        self._source = source if hasattr(source, "read") else str(source)
+        self._threads = threads
+        self._broken: Counter[Kind] = Counter()  # packets, in the longest reading of each kind
 
-def frames(source: Any, at_once: int = AT_ONCE) -> Iterator[Tensor]:
-    """All of them in order: (up to at_once, height, width, 3) in 0..1"""
-    with _opened(source) as (file, picture):
-        picture.thread_type = "AUTO"
-        batch: list[np.ndarray] = []
-        for frame in file.decode(picture):
-            batch.append(frame.to_ndarray(format="rgb24"))
-            if len(batch) == at_once:
-                yield _as_tensor(batch)
-                batch = []
-        if batch:
-            yield _as_tensor(batch)
+    @property
+    def skipped(self) -> int:
+        """Packets that could not be decoded, as far as the film has been read; each counts once."""
+        return sum(self._broken.values())
+
+    @cached_property
+    def facts(self) -> Facts:
+        """By what the file says, and by its first picture, which alone knows which way is up."""
+        with self._opened() as (file, stream):
+            seconds = Fraction(file.duration or 0, 1_000_000)
+            if stream.duration:
+                seconds = stream.duration * stream.time_base
+            height, width = _shown(self._first(file, stream), _aspect(stream)).shape[:2]
+            return Facts(width, height, _rate(stream), float(seconds))
+
+    def pictures(self, rate: Fraction | int | None = None) -> Iterator[Picture]:
+        """As 8-bit RGB; where one stays, it is the same array again.
+
+        rate: frames per second, at which each is seen from its own time, rounded, until the next one's. None: all
+            frames as they come, however long each of them lasts.
+        """
+        with self._opened() as (file, stream):
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
+            step, aspect = 1 / _rate(stream), _aspect(stream)
+            timed = _timed(self._decoded(file, stream, "pictures"), step)
+            before, picture = None, None
+            for frame in (frame for _, frame in timed) if rate is None else at_rate(timed, rate, step):
+                if picture is None or frame is not before:
+                    before, picture = frame, _shown(frame, aspect)
+                yield picture
+            if picture is None:
+                raise _without_pictures()
+
+    def frames(self, rate: Fraction | int | None = None, at_once: int = AT_ONCE) -> Iterator[Tensor]:
+        """The same in batches: (up to at_once, height, width, 3) in 0..1"""
+        batch, filled = torch.zeros(0), 0
+        for picture in self.pictures(rate):
+            if filled and (filled == at_once or batch.shape[1:] != picture.shape):
+                yield batch[:filled]
+                filled = 0
+            if not filled:
+                batch = torch.empty(at_once, *picture.shape)
+            np.divide(picture, 255, out=batch[filled].numpy(), dtype=np.float32)  # by no threads that wait for others
+            filled += 1
+        if filled:
+            yield batch[:filled]
+
+    def sound(self) -> Sound | None:
+        """From the first picture on, gaps filled with silence; None where there is no sound."""
+        with self._opened() as (file, stream):
+            if not file.streams.audio:
+                return None
+            first = self._first(file, stream, needed=False)
+            start = Fraction(0) if first is None or first.pts is None else first.pts * first.time_base
+        with self._opened() as (file, _):
+            stream = file.streams.audio[0]
+            expected = math.ceil(Fraction(file.duration or 0, 1_000_000) * stream.rate) + stream.rate
+            samples = _joined(_in_step(self._decoded(file, stream, "sound"), start, stream.rate), expected)
+            if not len(samples):
+                raise UnreadableError("none of its sound can be read", "make it again, or take it without its sound")
+            return torch.from_numpy(samples.T), stream.rate
+
+    def _first(self, file: Any, stream: Any, needed: bool = True) -> Any:
+        stream.codec_context.thread_count = 1  # others would decode what comes after it
+        first = next(self._decoded(file, stream, "pictures"), None)
+        if needed and first is None:
+            raise _without_pictures()
+        return first
+
+    def _decoded(self, file: Any, stream: Any, kind: Kind) -> Iterator[Any]:
+        reading = _Reading()
+        try:
+            yield from reading.frames(file, stream)
+            if reading.is_short and stream.codec_context.thread_count != 1:
+                with self._opened() as (again, same):
+                    yield from reading.rest(again, same)
+        finally:
+            self._note(kind, reading.broken)
+
+    def _note(self, kind: Kind, broken: int) -> None:
+        if broken > self._broken[kind]:
+            self._broken[kind] = broken
+            name = self._source if isinstance(self._source, str) else "A video"
+            instead = "the picture before them stays" if kind == "pictures" else "there is silence instead"
+            log.warning("%s: packets of %s that cannot be decoded: %d; %s.", name, kind, broken, instead)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Any]]:
+        """The file and its first stream of pictures."""
+        av = library("av", "Reading videos")
+        if not isinstance(self._source, str):
+            self._source.seek(0)
+        try:
+            with av.open(self._source) as file:
+                if not file.streams.video:
+                    raise UnreadableError("it holds no picture", "choose one that is more than sound alone")
+                yield file, file.streams.video[0]
+        except (OSError, av.error.FFmpegError) as error:
+            reason = f"it cannot be read as a video ({error.strerror or brief(error)})"
+            raise UnreadableError(reason, "choose another one, or make it again") from error
 
 
 class Reel:
-    """The frames of a video, taken off as they are needed."""
+    """The frames of a film, taken off as they are needed."""
 
     def __init__(self, coming: Iterator[Tensor]):
         """coming: batches of frames"""
@@ -64,8 +184,8 @@ class Reel:
         self._last: Tensor | None = None
 
     @classmethod
-    def of(cls, source: Any) -> Reel:
-        return cls(frames(source))
+    def of(cls, source: Any, rate: Fraction | int | None = None) -> Reel:
+        return cls(Film(source).frames(rate))
 
     def take(self, count: int) -> Tensor:
         """The next frames (count, height, width, 3) in 0..1; after the end the last one stays."""
@@ -83,31 +203,170 @@ class Reel:
         return torch.cat([taken, held]) if len(taken) else held
 
 
-def read_sound(source: Any) -> Sound | None:
-    """The sound of a video; None where it has none."""
-    av = library("av", "Reading the sound of a video")
-    with av.open(source) as file:
-        if not file.streams.audio:
-            return None
-        floats = av.AudioResampler(format="flt")
-        pieces = (piece for frame in file.decode(file.streams.audio[0]) for piece in floats.resample(frame))
-        blocks = [frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T for frame in pieces]
-        rate = file.streams.audio[0].rate
-    return (torch.from_numpy(np.concatenate(blocks, axis=1)), rate) if blocks else None
+class _Reading:
+    """What a stream's packets hold, and how many of them are broken."""
+
+    def __init__(self) -> None:
+        self.broken = 0
+        self._newest = self._latest = -math.inf  # time stamps: of all packets, of the frames so far
+        self._broken_before = 0  # the latest frame
+        self._seen = -math.inf  # what is read again, up to this time stamp
+
+    @property
+    def is_short(self) -> bool:
+        """Several threads give up what they hold at the end of a film where one packet of it is broken."""
+        return self._latest < self._newest
+
+    def frames(self, file: Any, stream: Any) -> Iterator[Any]:
+        error = library("av", "Reading videos").error.FFmpegError
+        coming, packet, ended = file.demux(stream), None, False
+        while not ended:
+            try:
+                packet = next(coming, None)
+                ended = packet is None or not packet.size  # and the decoder gives what it still holds
+                self._newest = self._newest if ended else _later(self._newest, packet)
+                frames = stream.decode(packet)
+            except error:
+                self.broken += packet is None or packet.pts is None or packet.pts > self._seen
+                continue
+            for frame in frames:
+                frame.time_base = stream.time_base  # which is missing where the packet is
+                yield frame
+                self._latest, self._broken_before = _later(self._latest, frame), self.broken
+
+    def rest(self, file: Any, stream: Any) -> Iterator[Any]:
+        """Once more from the key frame before the latest one, by a single thread."""
+        if self._latest > -math.inf:
+            file.seek(int(self._latest), stream=stream)
+        stream.codec_context.thread_count, self.broken, self._seen = 1, self._broken_before, self._latest
+        for frame in self.frames(file, stream):
+            if frame.pts is not None and frame.pts > self._seen:
+                yield frame
 
 
-@contextmanager
-def _opened(source: Any) -> Iterator[tuple[Any, Any]]:
-    """The file and its first stream of pictures."""
-    av = library("av", "Reading videos")
-    try:
-        with av.open(source) as file:
-            if not file.streams.video:
-                raise VideoError("The video holds sound alone; choose one with pictures.")
-            yield file, file.streams.video[0]
-    except (OSError, av.error.FFmpegError) as error:
-        raise VideoError(f"The video cannot be read ({brief(error)}); choose another one, or make it again.") from error
+def _later(time: float, found: Any) -> float:
+    return time if found.pts is None else max(time, found.pts)
 
 
-def _as_tensor(batch: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(batch)).float().div_(255)
+# ---- pictures in time
+
+
+def retimed(images: Tensor, own: Fraction, rate: Fraction | int, at_once: int = AT_ONCE) -> Iterator[Tensor]:
+    """Batches, at a rate, of images that are there already, at their own."""
+    timed = ((index / own, index) for index in range(len(images)))
+    places = list(at_rate(timed, rate, 1 / own))
+    for start in range(0, len(places), at_once):
+        yield images[places[start : start + at_once]]
+
+
+def at_rate(timed: Iterable[tuple[Fraction, T]], rate: Fraction | int, step: Fraction) -> Iterator[T]:
+    """Frames and their times in seconds -> at a steady rate: each from its own time, rounded, until the next one's.
+
+    step: how long the last one is seen, in seconds. There is always one, however short it is.
+    """
+    held: T | None = None
+    start, latest, count = Fraction(0), Fraction(0), 0  # count: frames that are given away
+    longest = max(LONGEST_HOLD, 2 * step) * rate
+    for time, frame in timed:
+        if held is None:
+            start = latest = time
+        place = math.floor((time - start) * rate + HALF)
+        if place - count > longest:
+            jump = f"from {float(count / rate):.1f} to {float(time - start):.1f} s"
+            raise UnreadableError(f"its time stamps jump {jump}", "convert it anew")
+        for _ in range(count, place):
+            assert held is not None
+            yield held
+        held, latest, count = frame, max(latest, time), max(count, place)
+    if held is not None:
+        end = math.floor((latest + step - start) * rate + HALF)
+        for _ in range(count, max(end, 1)):
+            yield held
+
+
+def _timed(frames: Iterable[Any], step: Fraction) -> Iterator[tuple[Fraction, Any]]:
+    """With their times in seconds; where there is none, a step after the one before."""
+    time = -step
+    for frame in frames:
+        time = time + step if frame.pts is None else frame.pts * frame.time_base
+        yield time, frame
+
+
+def _rate(stream: Any) -> Fraction:
+    return Fraction(stream.average_rate or FPS)
+
+
+# ---- one picture
+
+
+def _shown(frame: Any, aspect: Fraction) -> Picture:
+    """As a player shows it: square pixels, upright."""
+    picture = _as_rgb(frame)
+    if aspect != 1:
+        size = max(1, round(picture.shape[1] * aspect)), picture.shape[0]
+        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+    return np.ascontiguousarray(_upright(picture, frame.side_data.get("DISPLAYMATRIX")))
+
+
+def _as_rgb(frame: Any) -> Picture:
+    """What is transparent is white."""
+    if not any(part.is_alpha for part in frame.format.components):
+        return frame.to_ndarray(format="rgb24")
+    picture = frame.to_ndarray(format="rgba").astype(np.uint16)
+    colour, alpha = picture[..., :3], picture[..., 3:]
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _upright(picture: Picture, matrix: Any) -> Picture:
+    """By a display matrix, which says where a column and a row go: (x, y) -> (ax + cy, bx + dy)"""
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _aspect(stream: Any) -> Fraction:
+    """Of a pixel: width by height."""
+    return Fraction(stream.sample_aspect_ratio or 1)
+
+
+def _without_pictures() -> UnreadableError:
+    return UnreadableError("none of its pictures can be read", "choose another one, or make it again")
+
+
+# ---- sound
+
+
+def _in_step(frames: Iterable[Any], start: Fraction, rate: int) -> Iterator[NDArray[np.float32]]:
+    """Blocks (samples, channels) that begin at `start` seconds, gaps filled with silence."""
+    floats = library("av", "Reading videos").AudioResampler(format="flt")
+    at, begun = 0, False  # samples since the start
+    for frame in frames:
+        pieces = [piece.to_ndarray().reshape(-1, piece.layout.nb_channels) for piece in floats.resample(frame)]
+        block = np.concatenate(pieces)
+        place = at if frame.pts is None else round((frame.pts * frame.time_base - start) * rate)
+        if not begun or place - at > SLACK * rate:
+            if place > at:
+                yield np.zeros((place - at, block.shape[1]), np.float32)
+            at, begun = place, True
+        before = max(0, -at)  # samples that were heard before the first picture
+        at += len(block)
+        if before < len(block):
+            yield block[before:]
+
+
+def _joined(blocks: Iterable[NDArray[np.float32]], expected: int) -> NDArray[np.float32]:
+    """In one array that is made beforehand and rarely grows, so that nothing is held twice."""
+    whole, filled = np.empty((0, 1), np.float32), 0
+    for block in blocks:
+        needed = filled + len(block)
+        if not filled:
+            whole = np.empty((max(expected, needed), block.shape[1]), np.float32)
+        elif needed > len(whole):
+            whole.resize((needed + needed // 4, whole.shape[1]), refcheck=False)
+        whole[filled:needed] = block
+        filled = needed
+    whole.resize((filled, whole.shape[1]), refcheck=False)
+    return whole

@@ -8,11 +8,13 @@ import hashlib
 import math
 import re
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from handmade import made, numbered
 from loaded import Loaded
 from PIL import Image
 
@@ -341,3 +343,66 @@ def test_a_background_that_would_not_be_seen(make, background):
 def test_a_background_of_another_size(make):
     with pytest.raises(ValueError, match="The background is 64x64 pixels, but the picture is 512x512"):
         make(background=make()[0], picture="whole picture")
+
+
+def by_a_phone(folder: Path, count: int = 60, rate: int = 30) -> tuple[Path, torch.Tensor]:
+    """A file that is to be turned, and its frames as they are seen."""
+    stored = np.empty((count, 512, 512, 3), np.uint8)
+    stored[:, :, :256] = np.arange(0, 4 * count, 4)[:, None, None, None]
+    stored[:, :, 256:] = 255
+    times = [Fraction(index, rate) for index in range(count)]
+    path = made(folder / "phone.mp4", stored, times.__getitem__, rate, "libx264rgb", options={"qp": "0"}, rotation=90)
+    return path, torch.from_numpy(np.rot90(stored, axes=(1, 2)).copy()) / 255
+
+
+@pytest.fixture(params=["file", "images"])
+def phone(request, tmp_path):
+    """A background that lasts as long as the speech, and its frames."""
+    from comfy_api.latest import InputImpl, Types
+
+    path, seen = by_a_phone(tmp_path)
+    if request.param == "file":
+        return InputImpl.VideoFromFile(str(path)), seen
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=seen, frame_rate=Fraction(30))), seen
+
+
+def test_a_background_is_upright_and_as_fast_as_it_was(pack, loaded, make, phone):
+    """Of 30 frames a second every sixth is left out."""
+    from dataclasses import replace
+
+    frames = pack.joyhallo.faces.crops
+    box = pack.joyhallo.faces.boxes.Box(160, 160, 352, 352)
+    face = replace(loaded.face, frame=frames.Frame(loaded.face.frame.picture, box, (64, 64)))
+    video, seen = phone
+    found = make(face=face, picture="whole picture", background=video)[0].get_components().images
+    behind = seen[[index for index in range(60) if index % 6 != 3]]
+    assert torch.equal(found[:, :160], behind[:, :160])
+    assert torch.equal(found[:, 352:], behind[:, 352:])
+
+
+def test_the_size_of_a_background_is_that_of_what_is_seen(make, tmp_path):
+    from comfy_api.latest import InputImpl
+
+    path = made(tmp_path / "film.mp4", numbered(3, (64, 32)), codec="libx264rgb", rotation=90)
+    with pytest.raises(ValueError, match="The background is 32x64 pixels, but the picture is 512x512"):
+        make(background=InputImpl.VideoFromFile(str(path)), picture="whole picture")
+
+
+# ---- what is saved
+
+
+def test_a_video_from_a_phone_is_saved_upright_in_step_and_at_its_own_rate(pack, tmp_path):
+    """Its rate varies: ten frames in the first second, forty in the second."""
+    from comfy_api.latest import InputImpl
+
+    at = [Fraction(index, 10) for index in range(10)] + [1 + Fraction(index, 40) for index in range(40)]
+    stored = numbered(50, (64, 32))
+    path = made(tmp_path / "film.mp4", stored, at.__getitem__, codec="libx264rgb", options={"qp": "0"}, rotation=270)
+    footage = pack.nodes.video.Footage.of(InputImpl.VideoFromFile(str(path)))
+    assert (footage.size, footage.count) == ((32, 64), 50)
+    assert footage.rate == pytest.approx(25, rel=0.02)
+    found = torch.cat(list(footage.batches))
+    assert found.shape == (50, 64, 32, 3)
+    shown = (found[:, 0, 0, 0] * 255).round().int().tolist()
+    begun = [int(time * footage.rate + Fraction(1, 2)) for time in at]
+    assert shown == [max(index for index in range(50) if begun[index] <= place) for place in range(50)]

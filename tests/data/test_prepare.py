@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -18,6 +17,7 @@ from filmed import film, green_box
 from shared import REPOSITORY
 
 from joyhallo import work
+from joyhallo.config import FPS
 from joyhallo.data import prepare as command
 from joyhallo.data import steps
 from joyhallo.data.dataset import open_dataset, read_manifest
@@ -28,7 +28,7 @@ from joyhallo.diffusion.codec import load_codec
 from joyhallo.faces import track as tracking
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.find import outline_box
-from joyhallo.film import source
+from joyhallo.film.read import Film
 from joyhallo.methods.hallo import likeness
 from tools.demo_model.seeded import write_autoencoder
 
@@ -147,36 +147,6 @@ def test_those_of_one_folder_are_one_speaker(tmp_path):
 # ---- pictures
 
 
-@pytest.mark.parametrize("fps", [10, 24, 29.97, 30, 50, 60])
-def test_the_rate_is_changed_as_ffmpeg_does(tmp_path, fps):
-    """Against its own filter, frame by frame."""
-    path = film(tmp_path / "film.mp4", fps=fps, way=lambda t: (0.2 + 0.4 * t, 0.5), sound=None)
-    with av.open(str(path)) as file:
-        stream = file.streams.video[0]
-        graph = av.filter.Graph()
-        graph.link_nodes(graph.add_buffer(template=stream), graph.add("fps", "25"), graph.add("buffersink")).configure()
-        expected = []
-        for frame in [*file.decode(stream), None]:
-            graph.push(frame)
-            try:
-                while True:
-                    expected.append(graph.pull().to_ndarray(format="rgb24"))
-            except (av.BlockingIOError, av.EOFError):
-                pass
-    found = list(source.pictures(path))
-    assert abs(len(found) - len(expected)) <= 1  # ffmpeg repeats the last one for as long as it lasts
-    assert len(found) > 30
-    assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=False))
-
-
-def test_uneven_frames_stay_until_the_next():
-    shown = [(5.0, "a"), (5.04, "b"), (5.05, "c"), (5.25, "d"), (5.26, "e")]
-    assert "".join(source.at_rate(shown)) == "acccccde"
-    assert list(source.at_rate([])) == []
-    with pytest.raises(source.SourceError, match=r"time stamps jump from 0\.0 to 100\.0 s"):
-        list(source.at_rate([(0.0, "a"), (100.0, "b")]))
-
-
 def remuxed(path: Path, target: Path, change) -> Path:
     """The same packets in another file."""
     with av.open(str(path)) as file, av.open(str(target), "w") as out:
@@ -188,7 +158,7 @@ def remuxed(path: Path, target: Path, change) -> Path:
     return target
 
 
-def test_a_frame_that_cannot_be_decoded_does_not_lose_the_clip(tmp_path):
+def test_a_frame_that_cannot_be_decoded_does_not_lose_the_clip(tmp_path, capsys):
     path = film(tmp_path / "whole/film.mp4", way=across)
     count = 0
 
@@ -203,9 +173,11 @@ def test_a_frame_that_cannot_be_decoded_does_not_lose_the_clip(tmp_path):
 
     (tmp_path / "spoilt").mkdir()
     spoilt = remuxed(path, tmp_path / "spoilt/film.mp4", spoil)
-    assert len(list(source.pictures(spoilt))) == 35
+    assert len(list(Film(spoilt).pictures(FPS))) == 35
     (record,) = prepared(spoilt.parent, tmp_path / "set").values()
-    assert (record.status, record.length) == ("ok", 35)
+    assert (record.status, record.length, record.about["pictures"]["broken"]) == ("ok", 35, 3)
+    command._show(1, 1, record)
+    assert "35 frames, though 3 packets of the video cannot be decoded" in capsys.readouterr().out
 
 
 def test_the_face_is_in_the_middle_and_takes_its_share(dataset):
@@ -230,27 +202,6 @@ def test_the_window_stays_while_the_face_moves(tmp_path):
     expected = (256 * across(np.arange(clip.length) / 25)[0] - left) * 64 / (right - left)
     assert np.abs(places - expected).max() < 1.2  # pixels of 64
     assert places[-1] - places[0] > 10
-
-
-def turned(path: Path, target: Path) -> Path:
-    """With the note that it is to be shown turned by 90 degrees: the picture's own bytes of the `tkhd` box."""
-    content = bytearray(path.read_bytes())
-    at = content.index(b"tkhd") + 4 + 40
-    one, matrix = 1 << 16, []
-    for number in (0, one, 0, -one, 0, 0, 0, 0, 1 << 30):
-        matrix.append(number.to_bytes(4, "big", signed=True))
-    content[at : at + 36] = b"".join(matrix)
-    target.write_bytes(bytes(content))
-    return target
-
-
-def test_a_video_from_a_phone_is_set_upright(tmp_path):
-    path = film(tmp_path / "film.mp4", seconds=0.2, size=(160, 96), way=lambda _: (0.3, 0.5))
-    upright = next(source.pictures(turned(path, tmp_path / "turned.mp4")))
-    assert upright.shape == (160, 96, 3)
-    with av.open(str(path)) as file:
-        stored = next(file.decode(video=0)).to_ndarray(format="rgb24")
-    assert np.array_equal(upright, np.rot90(stored, -1))  # clockwise, as players show it
 
 
 def test_masks_are_those_of_the_original_for_the_prepared_video(dataset):
@@ -347,7 +298,7 @@ def test_the_part_with_a_face_has_its_own_sound(tmp_path):
     """The face comes after a second, and with it another tone."""
     film(tmp_path / "one.mp4", seconds=1.0, way=lambda _: None, voice=300)
     film(tmp_path / "two.mp4", seconds=1.2, voice=700)
-    frames = [frame for name in ("one", "two") for frame in source.pictures(tmp_path / f"{name}.mp4")]
+    frames = [frame for name in ("one", "two") for frame in Film(tmp_path / f"{name}.mp4").pictures(FPS)]
     times = torch.arange(round(2.2 * 16000)) / 16000
     tone = 0.2 * torch.sin(2 * torch.pi * torch.where(times < 1, 300, 700) * times)
     (tmp_path / "videos").mkdir()
@@ -362,32 +313,6 @@ def test_the_part_with_a_face_has_its_own_sound(tmp_path):
 
 
 # ---- sound
-
-
-@pytest.mark.parametrize(("delay", "rate"), [(0.0, 44100), (0.3, 48000), (-0.2, 16000)])
-def test_the_sound_begins_with_the_first_picture(tmp_path, delay, rate):
-    """A click one second into the sound, which begins later or earlier than the pictures."""
-    path = tmp_path / "film.mkv"
-    with av.open(str(path), "w") as file:
-        video, audio = file.add_stream("ffv1", rate=25), file.add_stream("pcm_s16le", rate=rate)
-        video.width = video.height = 32
-        video.pix_fmt = "yuv420p"
-        audio.codec_context.layout = "stereo"
-        samples = np.zeros((1, 2 * 2 * rate), np.int16)
-        samples[0, 2 * rate : 2 * rate + 40] = 20000
-        block = av.AudioFrame.from_ndarray(samples, "s16", "stereo")
-        block.sample_rate, block.time_base = rate, Fraction(1, rate)
-        block.pts = round(max(0.0, delay) * rate)
-        file.mux(audio.encode(block))
-        for index in range(40):
-            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), index, np.uint8), "rgb24")
-            picture.pts, picture.time_base = round((index / 25 + max(0.0, -delay)) * 1000), Fraction(1, 1000)
-            file.mux(video.encode(picture))
-        for stream in (video, audio):
-            file.mux(stream.encode(None))
-    waveform, found = source.sound(path)
-    assert (found, len(waveform)) == (rate, 2)
-    assert abs(waveform[0].argmax().item() / rate - (1 + delay)) < 2e-3
 
 
 def test_features_are_those_of_the_sound_beside_them(tmp_path):

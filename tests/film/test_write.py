@@ -16,7 +16,7 @@ from shared import REPOSITORY
 from torch.nn import functional as F
 
 from joyhallo.film import write as video
-from joyhallo.film.read import read_sound
+from joyhallo.film.read import Film
 from joyhallo.film.write import FORMATS, QUALITIES, VideoError, frame_rate, write
 from joyhallo.libraries import LibraryError
 from joyhallo.sound.audio import AudioError
@@ -286,7 +286,7 @@ def test_sound_of_16_bits_comes_back_exactly(tmp_path, format):
     waveform = torch.from_numpy(values / 32_768).float()
     path = write(tmp_path / f"a.{format}", [clip(5, 16, 16)], 25, (waveform, 44_100), format)
     assert np.array_equal(np.round(heard(path)[0] * 32_768).astype(int), values)
-    sound = read_sound(str(path))
+    sound = Film(path).sound()
     assert sound is not None
     assert torch.equal(sound[0], waveform)
     assert sound[1] == 44_100
@@ -351,7 +351,7 @@ def test_a_video_may_be_silent(tmp_path, format):
     path = write(tmp_path / f"a.{format}", [clip(3, 16, 16)], 25, None, format)
     with opened(path) as file:
         assert [stream.type for stream in file.streams] == ["video"]
-    assert read_sound(str(path)) is None
+    assert Film(path).sound() is None
 
 
 # ---- what comes along

@@ -17,7 +17,7 @@ from joyhallo.config import SAMPLE_RATE
 from joyhallo.evaluation.drawn.makers import ENCODER, NET, VAE, EvaluationError, How, as_film
 from joyhallo.evaluation.drawn.talks import Talk
 from joyhallo.evaluation.figures import Film
-from joyhallo.film.read import frames
+from joyhallo.film import read
 from joyhallo.libraries import library
 from joyhallo.methods.hallo.config import REGIONS
 
@@ -43,7 +43,7 @@ class Nodes:
                 raise EvaluationError(f"{talk.name} was not made in ComfyUI: {run.message or run.status}")
             (saved,) = run.files(saving)
             path = self.base / "output" / saved["subfolder"] / saved["filename"]
-            film = np.concatenate([as_film(batch) for batch in frames(str(path))])
+            film = np.concatenate([as_film(batch) for batch in read.Film(path).frames()])
             path.unlink()
         return film
 
