@@ -126,5 +126,5 @@ def test_errors_are_quoted_as_they_are(node):
 
 def sources():
     for folder in ("joyhallo", "nodes"):
-        for file in sorted((ROOT / folder).glob("*.py")):
+        for file in sorted((ROOT / folder).rglob("*.py")):
             yield re.sub(r'"\s*\n\s*f?"', "", file.read_text(encoding="utf-8"))
