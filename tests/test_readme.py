@@ -1,4 +1,4 @@
-"""What both READMEs say is so: nodes, files, presets, links and the words of errors are those of the code."""
+"""The pages keep up with the code: nodes, files, presets, commands, links and quoted errors, in both languages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,30 @@ from shared import REPOSITORY
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.methods.hallo.published import PUBLISHED
 
-ENGLISH, CHINESE = (REPOSITORY / name for name in ("README.md", "README.zh-CN.md"))
+# Every page that is written in English and in Chinese, as (English, Chinese).
+PAIRS = [
+    (REPOSITORY / f"{name}.md", REPOSITORY / f"{name}.zh-CN.md") for name in ("README", "docs/engine", "docs/training")
+]
+(ENGLISH, CHINESE), ENGINES, _ = PAIRS
+PAGES = [page for pair in PAIRS for page in pair]
+OTHERS = [
+    REPOSITORY / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "demo_model/README.md")
+]
+
 READMES = pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=["en", "zh"])
+IN_BOTH = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=[pair[0].stem for pair in PAIRS])
+
+
+def each(pages):
+    return pytest.mark.parametrize("page", pages, ids=[page.relative_to(REPOSITORY).as_posix() for page in pages])
+
+
 GAP = "\0"  # in an f-string, where a value is put in
 
 
 @cache
-def text(readme):
-    return readme.read_text(encoding="utf-8")
+def text(page):
+    return page.read_text(encoding="utf-8")
 
 
 def section(readme, number):
@@ -36,30 +52,35 @@ def rows(part):
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-def shape(readme):
-    """Its headings by their level, and its tables row by row, whatever their words."""
-    return [found[0] for found in re.finditer(r"^(##+|\|)(?= )", text(readme), re.MULTILINE)]
+def test_every_page_in_docs_is_in_both_languages():
+    assert set((REPOSITORY / "docs").glob("*.md")) <= set(PAGES)
 
 
-def test_both_are_of_one_shape():
-    """Neither is an extract of the other."""
-    assert shape(ENGLISH) == shape(CHINESE)
+def shape(page):
+    """The levels of the headings, the blocks of code and the rows of the tables, in order."""
+    return [found[0] for found in re.finditer(r"^(##+(?= )|\|(?= )|```\w*)", text(page), re.MULTILINE)]
 
 
-def figures(readme):
-    """Row by row of all tables."""
-    lines = (line for line in text(readme).splitlines() if line.startswith("|"))
+@IN_BOTH
+def test_both_languages_have_the_same_sections_and_tables(english, chinese):
+    assert shape(english) == shape(chinese)
+
+
+def figures(page):
+    """The numbers in each row of every table."""
+    lines = (line for line in text(page).splitlines() if line.startswith("|"))
     return [set(re.findall(r"\d+(?:\.\d+)?", line)) for line in lines]
 
 
-def test_both_tell_the_same_figures():
-    assert figures(ENGLISH) == figures(CHINESE)
+@IN_BOTH
+def test_both_languages_give_the_same_figures(english, chinese):
+    assert figures(english) == figures(chinese)
 
 
-@READMES
-def test_each_leads_to_the_other_at_once(readme):
-    (other,) = {"README.md", "README.zh-CN.md"} - {readme.name}
-    assert f"]({other})" in "".join(text(readme).splitlines()[:5])
+@IN_BOTH
+def test_each_language_links_to_the_other_at_the_top(english, chinese):
+    for page, other in ((english, chinese), (chinese, english)):
+        assert f"]({other.name})" in "".join(text(page).splitlines()[:5])
 
 
 # ---- nodes
@@ -67,21 +88,23 @@ def test_each_leads_to_the_other_at_once(readme):
 
 @cache
 def names(readme):
-    """By node, what the page shows in the language; tests/comfyui/test_words.py compares them with the nodes."""
+    """What ComfyUI's page shows in this language, by node; tests/comfyui/test_words.py compares it with the nodes."""
     language = "en" if readme == ENGLISH else "zh"
     return json.loads((REPOSITORY / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
 
 
 @READMES
-def test_every_node_has_a_section_with_its_id(readme):
-    """And with a link to its page of help."""
-    named = re.findall(r"^### (.+)\n`(\w+)`.*\]\(web/docs/(\w+)/", text(readme), re.MULTILINE)
-    assert sorted((about["display_name"], node, node) for node, about in names(readme).items()) == sorted(named)
+def test_every_node_has_a_row_with_its_id_and_a_link_to_its_help(readme):
+    language = "en" if readme == ENGLISH else "zh"
+    expected = [
+        f"[{about['display_name']}](web/docs/{node}/{language}.md)<br>`{node}`" for node, about in names(readme).items()
+    ]
+    assert sorted(row[0] for row in rows(section(readme, 6))) == sorted(expected)
 
 
 def test_chinese_labels_are_those_of_the_page():
     labels = {(put["name"], name) for about in names(CHINESE).values() for name, put in about["inputs"].items()}
-    told = set(re.findall(r"「([^」]+)」（`(\w+)`）", text(CHINESE)))
+    told = {found for _, page in PAIRS for found in re.findall(r"「([^」]+)」（`(\w+)`）", text(page))}
     assert len(told) > 15
     assert told <= labels
 
@@ -118,10 +141,14 @@ def test_the_presets_are_those_of_the_sampler(readme):
 
 @cache
 def sentences():
-    """All texts of the code; ast joins those that are written in pieces."""
+    """All strings in the code but docstrings; ast joins those that are written in pieces."""
     found = []
     for file in [*REPOSITORY.glob("nodes/*.py"), *REPOSITORY.glob("joyhallo/**/*.py")]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if id(node) in docstrings:
+                continue
             if isinstance(node, ast.JoinedStr):
                 parts = (part.value if isinstance(part, ast.Constant) else GAP for part in node.values)
                 found.append("".join(map(str, parts)))
@@ -132,7 +159,7 @@ def sentences():
 
 @READMES
 def test_quoted_errors_are_the_programs_own(readme):
-    quoted = [words for row in rows(section(readme, 11)) for words in re.findall(r"`([^`]+)`", row[0])]
+    quoted = [words for row in rows(section(readme, 10)) for words in re.findall(r"`([^`]+)`", row[0])]
     assert len(quoted) > 12
     assert [words for words in quoted if words not in sentences()] == []
 
@@ -140,27 +167,48 @@ def test_quoted_errors_are_the_programs_own(readme):
 # ---- commands and code
 
 
-@READMES
-def test_commands_are_there(readme):
-    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([\w-]+)", text(readme), re.MULTILINE)) <= targets
-    for module in re.findall(r"python -m ((?:joyhallo|benchmarks|tools)[\w.]*)", text(readme)):
+@each([*PAGES, *OTHERS])
+def test_commands_exist(page):
+    targets = set(re.findall(r"^([\w-]+):", text(REPOSITORY / "Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([\w-]+)", text(page), re.MULTILINE)) <= targets
+    for module in re.findall(r"(?:python|accelerate launch.*) -m ((?:joyhallo|benchmarks|tools)[\w.]*)", text(page)):
         place = REPOSITORY / module.replace(".", "/")
         assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
 
 
-def engine(readme):
-    (code,) = re.findall(r"^```python\n(.*?)^```", text(readme), re.MULTILINE | re.DOTALL)
+@each(PAGES)
+def test_options_are_those_of_the_commands(page):
+    for block in re.findall(r"^```\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL):
+        for module, options in re.findall(r"-m (joyhallo[\w.]*)(.*?)(?: #|$)", block.replace("\\\n", ""), re.MULTILINE):
+            source = text(_source(module))
+            assert [option for option in re.findall(r" (--[\w-]+)", options) if f'"{option}"' not in source] == []
+
+
+def _source(module):
+    place = REPOSITORY / module.replace(".", "/")
+    return place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+@each(PAGES)
+def test_named_modules_and_their_names_exist(page):
+    """Modules in code such as `joyhallo.sound.loudness`, wherever a text mentions them."""
+    for module in re.findall(r"`(joyhallo\.[\w.]+)`", text(page)):
+        place = REPOSITORY / module.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").is_file(), module
+
+
+def engine(page):
+    (code,) = re.findall(r"^```python\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL)
     return ast.parse(code)
 
 
 def test_the_engine_is_called_as_it_can_be():
-    """Names are there, and functions take what they are given; nothing is run, for it takes the weights."""
+    """Names exist and functions take the arguments shown; nothing runs, for that would take the weights."""
     known = {}
-    for line in (node for node in ast.walk(engine(ENGLISH)) if isinstance(node, ast.ImportFrom)):
+    for line in (node for node in ast.walk(engine(ENGINES[0])) if isinstance(node, ast.ImportFrom)):
         module = importlib.import_module(line.module)
         known |= {name.name: getattr(module, name.name) for name in line.names}
-    calls = [node for node in ast.walk(engine(ENGLISH)) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(engine(ENGINES[0])) if isinstance(node, ast.Call)]
     ours = [call for call in calls if isinstance(call.func, ast.Name)]
     assert len(ours) >= 12
     for call in ours:
@@ -168,20 +216,20 @@ def test_the_engine_is_called_as_it_can_be():
         inspect.signature(known[call.func.id]).bind(*call.args, **keywords)
 
 
-def test_both_show_the_same_code():
-    assert ast.dump(engine(ENGLISH)) == ast.dump(engine(CHINESE))
+def test_both_languages_show_the_same_code():
+    assert ast.dump(engine(ENGINES[0])) == ast.dump(engine(ENGINES[1]))
 
 
 # ---- links
 
 
-@READMES
-def test_links_lead_somewhere(readme):
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text(readme)):
+@each([*PAGES, *OTHERS])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text(page)):
         path, _, anchor = target.partition("#")
-        page = REPOSITORY / path if path else readme
-        assert page.exists(), target
-        assert not anchor or anchor in anchors(page.read_text(encoding="utf-8")), target
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(text(linked)), target
 
 
 def anchors(page):

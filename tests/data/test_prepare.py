@@ -14,6 +14,7 @@ import pytest
 import torch
 from drawn_faces import astronaut
 from filmed import film, green_box
+from plain_speech import plain_answer
 from shared import REPOSITORY
 
 from joyhallo import work
@@ -318,7 +319,6 @@ def test_the_part_with_a_face_has_its_own_sound(tmp_path):
 def test_features_are_those_of_the_sound_beside_them(tmp_path):
     """Written out from transformers' parts: interpolated before the encoder, all layers but the input."""
     transformers = pytest.importorskip("transformers")
-    from test_speech import plain_answer
 
     film(tmp_path / "videos/one.mp4")
     prepared(tmp_path / "videos", tmp_path / "set", replace(MODELS, encoder=ENCODER))

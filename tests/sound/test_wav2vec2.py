@@ -14,6 +14,7 @@ import seeded
 import small
 import torch
 from parity_speech import seeded_encoder
+from plain_speech import plain_answer
 from safetensors.torch import save_file
 from shared import REPOSITORY, shared_folder
 from speakers import ENGLISH, MANDARIN, recordings, spoken
@@ -47,20 +48,6 @@ def noise(seconds: float, seed: int = 0) -> Recording:
 @pytest.fixture(scope="module")
 def encoder():
     return seeded_encoder(SIZES)
-
-
-def plain_answer(model: nn.Module, samples: Tensor, rows: int) -> Tensor:
-    """Written out from the parts: the way the method is described, with torch's own interpolation."""
-    features = model.feature_extractor(samples[None])
-    features = nn.functional.interpolate(features, size=rows, mode="linear", align_corners=True).transpose(1, 2)
-    x, _ = model.feature_projection(features)
-    x = model.encoder.layer_norm(x + model.encoder.pos_conv_embed(x))
-    states = []
-    for layer in model.encoder.layers:
-        x = layer(x)
-        x = x[0] if isinstance(x, tuple) else x
-        states.append(x[0])
-    return torch.stack(states, dim=1)
 
 
 class LikeComfy(nn.Module):
