@@ -372,7 +372,7 @@ def test_a_background_is_upright_and_as_fast_as_it_was(pack, loaded, make, phone
 
     frames = pack.joyhallo.faces.crops
     box = pack.joyhallo.faces.boxes.Box(160, 160, 352, 352)
-    face = replace(loaded.face, frame=frames.Frame(loaded.face.frame.picture, box, (64, 64)))
+    face = replace(loaded.face, crop=frames.Crop(loaded.face.crop.picture, box, (64, 64)))
     video, seen = phone
     found = make(face=face, picture="whole picture", background=video)[0].get_components().images
     behind = seen[[index for index in range(60) if index % 6 != 3]]
