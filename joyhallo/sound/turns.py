@@ -19,8 +19,8 @@ FADE = 0.01  # seconds: a hard cut clicks, and the encoder's features of a click
 ROUNDED = 0.1  # seconds by which a turn may end beyond the recording, from rounding
 
 GRAMMAR = (
-    "Write who speaks from when to when, as in 1: 0-3.2, 2: 3.2-1:07, 1: 1:07-: a speaker, 1 or 2, and two times in "
-    "seconds or minutes:seconds, where no second one means to the end."
+    "Write who speaks when, as in 1: 0-3.2, 2: 3.2-1:07, 1: 1:07-: a speaker, 1 or 2, and two times in seconds or "
+    "minutes:seconds; leave out the second to mean the end."
 )
 
 

@@ -223,11 +223,11 @@ EMPTY = torch.zeros(1, 64, 64)  # LoadImageMask's, of a picture without transpar
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ({"landmarks": None}, "no MediaPipe face landmarker.*connect face_analysis from Load JoyHallo Models"),
-        ({"identity": "from the picture"}, "no InsightFace models.*connect face_analysis.*neutral"),
+        ({"landmarks": None}, "face landmarker, but there is none.*connect face_analysis from Load JoyHallo Models"),
+        ({"identity": "from the picture"}, "InsightFace models, but there are none.*connect face_analysis.*neutral"),
         ({"face_analysis": "antelopev2"}, "`face_analysis` is a str; connect the output of Load JoyHallo Models"),
         ({"landmarks": "somewhere"}, "str that holds no points"),
-        ({"landmarks": {"points": []}}, "unknown make"),
+        ({"landmarks": {"points": []}}, "unknown format"),
         ({"landmarks": landmarks()}, "No face was found"),
         ({"landmarks": {**landmarks(LEFT), "image_size": (64, 64)}}, "found in a picture of 64x64.*same picture"),
         ({"landmarks": landmarks(LEFT, RIGHT - (0, 1))}, "auto"),
@@ -236,7 +236,7 @@ EMPTY = torch.zeros(1, 64, 64)  # LoadImageMask's, of a picture without transpar
         ({"which_face": "the left one"}, "`which_face` is 'the left one'; choose one of: auto, largest, 0, 1"),
         ({"framing": "square"}, "`framing` is 'square'; choose one of: face, whole picture"),
         ({"identity": "mine"}, "`identity` is 'mine'; choose one of: from the picture, neutral"),
-        ({"framing": "whole picture"}, "640x480 pixels.*let the face be framed, crop the picture"),
+        ({"framing": "whole picture"}, "640x480 pixels.*frame the face, crop the picture"),
         ({"face_mask": EMPTY}, "face mask is empty"),
         ({"lip_mask": EMPTY}, "lip mask is empty"),
         ({"lip_mask": torch.ones(1, 64, 64)}, "lip region fills the whole frame"),

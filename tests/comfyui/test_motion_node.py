@@ -89,7 +89,7 @@ def test_the_plot_shows_pauses_and_curves(run):
 def test_mistakes_are_told_before_anything_runs(node):
     check = node.validate_inputs
     assert check(pose="1", expression="0: 1, 2: 0", lip=None) is True
-    assert check(pose="1", expression="0: 1, 2", lip="1").startswith("expression: '2' is no keyframe")
+    assert check(pose="1", expression="0: 1, 2", lip="1").startswith("expression: '2' is not a keyframe")
     assert check(pose="1", expression="1", lip="").startswith("lip: The schedule is empty")
 
 
