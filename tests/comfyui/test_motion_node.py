@@ -110,4 +110,4 @@ def test_it_runs_in_comfyui(client):
     graph[motion.node]["inputs"]["pose"] = "0: high"
     run = client.run(graph)
     assert run.status == "invalid"
-    assert "pose: The strength 'high' in '0: high' is no number" in run.message
+    assert "pose: The strength 'high' in '0: high' is not a number" in run.message

@@ -359,5 +359,5 @@ def test_without_another_face_or_background_nothing_is_different():
 def test_a_background_of_another_size_is_refused():
     picture, (left, _) = couple()
     for shape in ((2, 3, 400, 560), (1, 3, 200, 280), (1, 4, 400, 560)):
-        with pytest.raises(ValueError, match=r"The background has the shape .* \(1, 3, 400, 560\) ; as many"):
+        with pytest.raises(ValueError, match=r"The background has the shape .* \(1, 3, 400, 560\): as many"):
             paste(torch.zeros(1, 3, 256, 256), picture, left, onto=torch.zeros(shape))
