@@ -1,1 +1,1 @@
-"""What things cost, one file per question; each prints figures of one run on one machine."""
+"""Benchmarks, one file per question; each prints the figures of one run on one machine."""

@@ -1,4 +1,4 @@
-"""What does one guided denoising step cost at the published size?
+"""The cost of one guided denoising step at the published size.
 
     python -m benchmarks.denoise --px 256 --frames 16 --json
 
@@ -30,7 +30,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def cheap_net(config: NetConfig, ops: type, weights: torch.dtype, device: torch.device) -> Net:
-    """Every tensor is a view into repeated noise, scaled so that activations stay tame; memory is really used."""
+    """A network with weights from repeated noise, scaled to keep activations bounded; memory is really used."""
     with torch.device("meta"):
         net = Net(config, ops)
     noise = torch.randn(1 << 20, device=device)

@@ -1,11 +1,11 @@
-"""Does a clip stay what its first chunk was, and does it go on smoothly from chunk to chunk?
+"""Drift from the first chunk and smoothness of joints between chunks, with each tool off and on.
 
     OMP_NUM_THREADS=1 python -m benchmarks.drift --plot drift.png --json
 
 With each tool off and on. `known` is a drawn face that sways and speaks: its true frames are known, and each of
 its chunks errs a little, from where the frames that it continues had come to: colours and contrast go astray, detail is
 lost, the head jumps at joints. `net` is the bundled small network, of drawn people, or the one of --checkpoint.
-`crossed`: drawn people whose colours are off, while something crosses the picture, which is no drift; levels off the
+`crossed`: drawn people whose colours are off, while something crosses the picture, which is not drift; levels off the
 truth before and after the hold.
 """
 
@@ -100,7 +100,7 @@ def _sway(moment: float, phase: float) -> float:
 
 
 def _moved(film: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """By shares of the picture, in its middle; the border stays where it is."""
+    """Move the middle of the film by fractions of the picture; the border stays in place."""
     at = torch.linspace(-1, 1, film.shape[-1] + 1)[:-1] + 1 / film.shape[-1]
     y, x = torch.meshgrid(at, at, indexing="ij")
     inside = (1 - x**4) * (1 - y**4)
@@ -111,7 +111,7 @@ def _moved(film: Tensor, across: Tensor, down: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Errors:
-    """Of each chunk against the frames that it continues."""
+    """The errors of each chunk relative to the frames that it continues."""
 
     shift: Sequence[float] = (0.4, -0.1, -0.3)  # levels of 255 gained in each channel
     wobble: float = 1.0  # levels: spread of what each chunk gains besides
@@ -151,7 +151,7 @@ def _toned(frames: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
 
 def _astray(truth: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """By how much colour and contrast of what is continued are wrong."""
+    """The errors in colour and contrast of the continued frames."""
     mean = (shown.mean((2, 3)) - truth.mean((2, 3))).mean(0)
     return mean, (shown.std((2, 3)) / truth.std((2, 3))).mean(0)
 
@@ -182,7 +182,7 @@ def known(px: int, seconds: float) -> tuple[dict, dict[str, DriftMeter]]:
     return figures, meters
 
 
-# ---- what moves, which is no drift
+# ---- motion, which is not drift
 
 THINGS = {"nothing": (0, 0, 0.0), "dark": (40, 40, 0.05), "bright": (40, 40, 0.95), "large": (90, 50, 0.1)}
 TONES = ((1.0, 0.0), (0.9, 7.5), (1.1, -7.5), (0.85, 15.0), (1.2, -12.5))  # contrast, levels

@@ -1,4 +1,4 @@
-"""What does the pack add to ComfyUI's start? Seconds to import it where ComfyUI already is, and whose they are.
+"""The time the pack adds to ComfyUI's start: seconds to import it after ComfyUI, by package.
 
 python -m benchmarks.import_time --times 5
 """

@@ -97,7 +97,7 @@ def recipes(root: Path, output: Path, steps: list[int], changes: list[str]) -> l
 
 
 def heard(samples: Tensor, reach: int) -> Tensor:
-    """What the network is given in the place of wav2vec2's features: (frames, reach, parts, bands)"""
+    """The network's input in place of wav2vec2's features: (frames, reach, parts, bands)."""
     frames = len(samples) // dataset.SAMPLES
     features = mel_bands(samples, frames)
     return surrounded(lambda start, stop: features[start:stop], frames, 0, frames, reach)

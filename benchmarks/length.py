@@ -1,4 +1,4 @@
-"""Does a longer clip need more memory? The peak of a whole ComfyUI, from recording to file, for speech of any length.
+"""Peak memory of a whole ComfyUI, from recording to file, for speech of any length.
 
     python -m benchmarks.length --seconds 10 60 600 --json
 
@@ -76,7 +76,7 @@ def size(folder: Path, pattern: str) -> float:
 
 
 def repeated(source: Path, target: Path, seconds: float) -> None:
-    """At 16 kHz, so that hearing it needs no second copy of it."""
+    """Write repeated sound at 16 kHz, so that encoding it needs no second copy."""
     with wave.open(str(source)) as speech, wave.open(str(target), "wb") as long:
         long.setparams(speech.getparams()._replace(framerate=RATE))
         sound, missing = speech.readframes(speech.getnframes()), round(seconds * RATE) * speech.getsampwidth()

@@ -1,4 +1,4 @@
-"""How much memory does each network need beside its weights?
+"""The memory that each network needs beside its weights.
 
     python -m benchmarks.memory --px 256 384 512 768 --json
 

@@ -1,4 +1,4 @@
-"""How long does it take to prepare a portrait, cold and warm, to import our own modules, to put frames back?
+"""The time to prepare a portrait, cold and warm, to import our own modules, and to paste frames back.
 
     python -m benchmarks.portrait [--models FOLDER --task FILE --picture FILE] [--side 1024]
 
@@ -27,7 +27,7 @@ FRAMES = 16
 
 
 def import_seconds(module: str, repeat: int = 3) -> float:
-    """In a fresh process, torch and numpy aside; the best of a few."""
+    """Import time in a fresh process, without torch and numpy; the best of a few."""
     code = (
         "import time, torch, numpy; start = time.perf_counter(); "
         f"import joyhallo.{module}; print(time.perf_counter() - start)"
@@ -58,7 +58,7 @@ def dotted(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(arguments: argparse.Namespace, models: Path) -> dict[str, float]:
-    """In this process, which must be fresh: the first preparation loads libraries and models."""
+    """Measure in this process, which must be fresh: the first preparation loads libraries and models."""
     from joyhallo.faces.crops import paste
     from joyhallo.faces.find import FaceMesh, InsightFace
     from joyhallo.methods.hallo.overlay import overlay

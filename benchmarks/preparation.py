@@ -1,4 +1,4 @@
-"""How long does preparing data take, for each minute of video, with one worker and with more?
+"""The time to prepare data, per minute of video, with one worker and with several.
 
     python -m benchmarks.preparation [--videos 6] [--seconds 10] [--side 360] [--size 256] [--workers 1 2] [--latents]
     python -m benchmarks.preparation --synthetic
@@ -69,8 +69,8 @@ def film(path: Path, number: int, seconds: float, side: int) -> None:
 
 
 def timed(run: Callable[[Path, Callable[[int, int, Record], None]], list[Record]]) -> dict[str, float]:
-    """Per minute of video: seconds in all, those between the first and the last clip that is done, which leaves out the
-    start, and the seconds that all processors together were at work."""
+    """Seconds per minute of video: in all, from the first finished clip to the last (without the start), and of CPU
+    time on all cores."""
     done: list[tuple[float, Record]] = []
     with tempfile.TemporaryDirectory() as folder:
         began, worked = time.perf_counter(), at_work()

@@ -1,4 +1,4 @@
-"""What does each preset cost, and how near does it come to Exact?
+"""The cost of each preset, and how close it comes to Exact.
 
     python -m benchmarks.presets --json
     python -m benchmarks.presets --checkpoint joyhallo.safetensors --codec sd-vae-ft-mse --px 256 --frames 16
@@ -94,14 +94,14 @@ def seeded(config: NetConfig = SMALL) -> Net:
 
 
 def psnr(a: Tensor, b: Tensor) -> float | None:
-    """In decibels; None for equal frames, because JSON has no infinity."""
+    """PSNR in decibels; None for equal frames, because JSON has no infinity."""
     error = float((a - b).square().mean())
     return -10 * math.log10(error) if error else None
 
 
 @torch.no_grad()
 def stage_flops(px: int, config: NetConfig | None = None) -> dict[Stage, int]:
-    """Of a step of 16 frames of square pictures, by what runs in it."""
+    """FLOPs of a step of 16 square frames, for each stage."""
     config, meta, settings = config or NetConfig(), torch.device("meta"), Settings(reuse=2)
     with meta:
         net = Net(config).requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What does it cost to listen? Features and separation per minute of sound, memory by length, and imports.
+"""The cost of encoding speech: features and separation per minute of sound, memory by length, and imports.
 
     python -m benchmarks.speech --minutes 1 10 60 --json
 
@@ -84,7 +84,7 @@ def separation(minutes: float, _: int) -> dict:
 
 
 def import_seconds(module: str) -> float:
-    """In a new process, torch aside."""
+    """Import time in a new process, without torch."""
     code = f"import time, torch; t = time.perf_counter(); import joyhallo.{module}; print(time.perf_counter() - t)"
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 

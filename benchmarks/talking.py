@@ -1,4 +1,4 @@
-"""What do the sampler's settings do to a mouth, and to the picture around it? Measured where the truth is known.
+"""The effect of the sampler's settings on the mouth and the picture around it, where the truth is known.
 
     OMP_NUM_THREADS=1 python -m benchmarks.talking
     OMP_NUM_THREADS=1 python -m benchmarks.talking --only steps guidance --clips 4 --json
@@ -61,7 +61,7 @@ RECORDED = 10 * FPS  # frames at most that are made of a recording
 
 @dataclass(frozen=True)
 class Change:
-    """Of the usual settings."""
+    """A change of the usual settings."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     steady: Steadiness = PLAIN
@@ -71,7 +71,7 @@ class Change:
 
 
 def weighted(**weights: float) -> Change:
-    """Of pose, expression and lip."""
+    """A change of the weights of pose, expression and lip."""
     usual = dict(zip(("pose", "expression", "lip"), ALL, strict=True))
     return Change({"weights": tuple((usual | weights).values())})
 
@@ -94,7 +94,7 @@ def without_gaps() -> AbstractContextManager:
 
 
 def rescaled(share: float = 0.7) -> AbstractContextManager:
-    """What guidance makes has, for its share, the spread of the conditional row: arXiv 2305.08891."""
+    """Rescale guidance, by this share, to the spread of the conditional row: arXiv 2305.08891."""
     guide = Sampler.guide
 
     def spread(velocity: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class Bench:
             yield name, mean(rows) | {"seconds": seconds}
 
     def lag(self) -> Iterator[tuple[str, Row]]:
-        """How the mouth goes with the true one moved by so many frames, and where between frames the peak is."""
+        """The correlation with the true mouth shifted by frames, and its peak between frames."""
         pairs = [(talk.gauge.opening(self.film(talk, Change()))[HEARD], talk.opening[HEARD]) for talk in self.said]
         curve = np.mean([lagged(mouth, truth, REACH) for mouth, truth in pairs], axis=0)
         yield "mouth", {f"{late:+d}": float(value) for late, value in zip(range(-REACH, REACH + 1), curve, strict=True)}
@@ -181,7 +181,7 @@ class Bench:
         yield "peak", {"frames late": at - REACH + 0.5 * float((curve[at - 1] - curve[at + 1]) / bend)}
 
     def heard(self, recordings: Sequence[Path]) -> Iterator[tuple[str, Row]]:
-        """How mouths go with the loudness of recordings, each by one of the people: its own, and the others'."""
+        """The correlation of mouths with the loudness of their own recording, and of the others'."""
         loud, mouths = [], []
         for path, talk in zip(recordings, cycle(self.said)):
             samples = prepare(*read(path)).samples
@@ -203,7 +203,7 @@ class Bench:
 
 
 def told(talk: Talk, film: Film, joint: int, part: slice = slice(None), offset: int = 0) -> Row:
-    """Of the frames of a talk that a film shows. joint: frames from one to the next; offset: the first one's."""
+    """The figures of a film of a talk. joint: frames from one joint to the next; offset: the first one's."""
     heard = HEARD if part.start in (None, 0) else slice(None)
     mouth, truth = talk.gauge.opening(film)[heard], talk.opening[part][heard]
     drawn, change = talk.truth[part], steps(film, talk.beside_lips)

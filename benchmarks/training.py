@@ -1,4 +1,4 @@
-"""How fast does training go, against the same step written plainly?
+"""The speed of training, compared with the same step written plainly.
 
     python -m benchmarks.training --json
 

@@ -1,4 +1,4 @@
-"""The two rates that everything here is counted in."""
+"""FPS and SAMPLE_RATE, the rates that frames and samples are counted in everywhere."""
 
-FPS = 25  # frames of a video in a second
-SAMPLE_RATE = 16_000  # samples in a second, of what networks hear
+FPS = 25  # video frames per second
+SAMPLE_RATE = 16_000  # samples per second of the sound that networks hear

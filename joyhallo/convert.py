@@ -1,6 +1,7 @@
-"""One file in half the size: python -m joyhallo.convert net.pth -o joyhallo.safetensors --dtype fp16
+"""Convert a checkpoint to safetensors at half the size:
+python -m joyhallo.convert net.pth -o joyhallo.safetensors --dtype fp16
 
-The weights are mapped in and streamed out a few at a time, so that memory stays small however large the file is.
+The weights are mapped in and streamed out a few at a time, so memory use stays small for files of any size.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .methods.hallo.checkpoint import HEADER_ENTRY, WANTED, header_entry, model_
 log = logging.getLogger(__name__)
 
 DTYPES = {"fp16": (torch.float16, "F16"), "bf16": (torch.bfloat16, "BF16"), "fp32": (torch.float32, "F32")}
-BYTES_AT_ONCE = 256 << 20  # of the source, mapped before the mapping is dropped again
+BYTES_AT_ONCE = 256 << 20  # of the source, after which it is mapped anew
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Conversion:
 def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = False) -> Conversion:
     """Write `source` as a safetensors file of the given precision; the target appears whole or not at all."""
     if target.exists() and not force:
-        raise FileExistsError(f"{target} exists already; choose another name, or overwrite it with --force.")
+        raise FileExistsError(f"{target} already exists; choose another name, or overwrite it with --force.")
     if target.exists() and target.samefile(source):
         raise FileExistsError(f"{target} is the source itself; choose another name.")
     shapes, entry = _inspect(source)
@@ -62,7 +63,7 @@ def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = Fa
 
 
 def _inspect(source: Path) -> tuple[dict[str, tuple[int, ...]], str]:
-    """Shapes of the tensors to keep, in a fixed order, and the header entry that describes the model."""
+    """Return the shapes of the tensors to keep, sorted by name, and the header entry that describes the model."""
     state, header = open_weights(source, WANTED)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     config = model_config(source, shapes, header)
@@ -87,7 +88,7 @@ def _stream(source: Path, shapes: dict[str, tuple[int, ...]], dtype: str, header
     digest = hashlib.sha256(header)
     file.write(header)
     for keys in _batches(shapes):
-        state, _ = open_weights(source, WANTED)  # a fresh mapping: the last one's pages go with it
+        state, _ = open_weights(source, WANTED)  # a fresh mapping: the pages of the last one are released with it
         for key in keys:
             data = _converted(key, state[key], dtype).view(torch.uint8).numpy().data
             digest.update(data)
@@ -111,7 +112,7 @@ def _converted(key: str, tensor: Tensor, dtype: str) -> Tensor:
     kind = DTYPES[dtype][0]
     low, high = tensor.aminmax() if kind.itemsize < tensor.dtype.itemsize else (0, 0)
     if max(-low, high) > torch.finfo(kind).max:
-        raise WeightsError(f"{key} has values beyond what {dtype} can hold; convert with --dtype bf16.")
+        raise WeightsError(f"{key} has values too large for {dtype}; convert with --dtype bf16.")
     return tensor.to(kind).contiguous().flatten()
 
 

@@ -1,4 +1,4 @@
-"""Libraries that only some uses need: imported when used, named with the cure when they are missing or broken."""
+"""Optional libraries: `library` imports one on first use, and its errors say how to install or repair it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.
 
 
 class LibraryError(RuntimeError):
-    """A library, or a model file of one, is missing or broken; the message says how to mend it."""
+    """A library, or a model file of one, is missing or broken; the message says how to repair it."""
 
 
 def library(module: str, use: str, otherwise: str = "") -> Any:
-    """The imported module. `use` completes "... needs the library x"; `otherwise` says how to do without."""
+    """Import a module. `use` completes "... needs the library x"; `otherwise` says how to do without it."""
     name = module.partition(".")[0]
     try:
         return importlib.import_module(module)
@@ -28,7 +28,7 @@ def library(module: str, use: str, otherwise: str = "") -> Any:
         broken = _broken(error) or name
         without_screen = "cv2" in _trail(error) or "libGL" in str(error)
         package = PACKAGES["cv2"] if without_screen else PACKAGES.get(broken, broken)
-        problem = f"{broken}, which cannot be loaded ({brief(error)}); mend it"
+        problem = f"{broken}, which cannot be loaded ({brief(error)}); repair it"
         raise LibraryError(_cure(use, problem, "install --force-reinstall --no-deps", package, otherwise)) from error
 
 
@@ -44,7 +44,7 @@ def _cure(use: str, problem: str, install: str, package: str, otherwise: str) ->
 
 
 def _broken(error: BaseException) -> str | None:
-    """The library whose import failed, which may be one that the wanted library imports."""
+    """The library whose import failed: the wanted one, or one that it imports."""
     found, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_name == "<module>":
@@ -54,7 +54,7 @@ def _broken(error: BaseException) -> str | None:
 
 
 def _trail(error: BaseException) -> str:
-    """The files that an exception came through."""
+    """The exception's message and the source files on its traceback."""
     names, trace = [str(error)], error.__traceback__
     while trace is not None:
         names.append(trace.tb_frame.f_code.co_filename)

@@ -1,7 +1,7 @@
-"""The seam between the networks and whoever runs them.
+"""The interface between the networks and their host: `Ops`, with the implementations `TorchOps` and `CastOps`.
 
 Every network takes one argument `ops`: a class with the four layers below, `attention`, and `weights` for the few
-places that fold two layers into one. ComfyUI hands in its own, with its memory management; training and tests use
+places that fold two layers into one. ComfyUI passes its own, with its memory management; training and tests use
 `TorchOps`.
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Ops = Any  # a class like TorchOps; layers are made by calling its members
+Ops = Any  # a class like TorchOps, whose members construct layers
 
 
 class TorchOps:
@@ -38,7 +38,7 @@ class TorchOps:
 
 
 class CastOps(TorchOps):
-    """Weights stay as stored (half precision, say), arithmetic follows the input: for processors slow in half."""
+    """Keeps weights as stored (in half precision, say) and computes in the input's dtype: CPUs are slow in half."""
 
     class Linear(nn.Linear):
         def forward(self, input: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""Many jobs of one kind in several processes, on this machine or on a Ray cluster: whatever happens to one of them,
-the others are done.
+"""Run many jobs in several processes, on this machine (`each`) or on a Ray cluster (`each_on_ray`).
+
+A job that fails, or kills its process, does not stop the others.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from .libraries import brief, library
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-LOCAL = "local"  # a Ray of this machine's own
-DIED = "its process died, as one does that needs more memory than there is"
+LOCAL = "local"  # starts Ray on this machine
+DIED = "its process died, most likely because memory ran out"
 
 
 def each(
     task: Callable[[Job], Result], jobs: Sequence[Job], workers: int, lost: Callable[[Job, str], Result]
 ) -> Iterator[Result]:
-    """Results as they come; with 0 workers in this process. `lost` makes that of a job whose process died."""
+    """Yield results as they come; 0 workers: in this process. `lost` gives the result of a job whose process died."""
     if workers == 0:
         yield from map(task, jobs)
         return
     waiting = list(jobs)
     while waiting:
         unfinished = yield from _until_one_dies(task, waiting, min(workers, len(waiting)))
-        # Jobs are taken in order, so whichever killed its process is among the first: each is tried alone.
+        # Jobs are taken in order, so the one that killed its process is among the first: try each of these alone.
         suspects, waiting = unfinished[:workers], unfinished[workers:]
         for job in suspects:
             died = yield from _until_one_dies(task, [job], 1)
@@ -44,7 +45,7 @@ def each(
 
 def _until_one_dies(
     task: Callable[[Job], Result], jobs: list[Job], workers: int
-) -> Iterator[Any]:  # a generator of results that returns the jobs without one
+) -> Iterator[Any]:  # yields results, and returns the jobs that gave none
     unfinished = set()
     with _pool(workers) as pool:
         futures = {pool.submit(task, job): place for place, job in enumerate(jobs)}
@@ -68,7 +69,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def each_on_ray(
     task: Callable[[Job], Result], jobs: Sequence[Job], address: str, lost: Callable[[Job, str], Result]
 ) -> Iterator[Result]:
-    """The same on a Ray cluster, whose machines find videos, models and dataset under the same paths."""
+    """Like `each`, on a Ray cluster whose machines see videos, models and dataset at the same paths."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = library("ray", "Working on a Ray cluster", "or leave out --ray.")
     here = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}} if address == LOCAL else {}

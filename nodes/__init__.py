@@ -1,4 +1,4 @@
-"""The ComfyUI side: the only place that imports ComfyUI."""
+"""The ComfyUI nodes: the only package that imports ComfyUI."""
 
 from __future__ import annotations
 

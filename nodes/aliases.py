@@ -1,4 +1,4 @@
-"""Words by which people look for a node that does not have them in its name, in English and in Chinese."""
+"""Search aliases: words, English and Chinese, under which people look for a node."""
 
 WORDS = {
     "LoadJoyHalloModels": (

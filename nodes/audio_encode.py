@@ -28,39 +28,40 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
         return schema(
             "ChineseWav2Vec2Encode",
             display_name="Chinese Wav2Vec2 Encode",
-            description="Hears what is spoken: features of the speech for each of the 25 frames of a second.",
+            description="Turns speech into features for the model: one set for each of the 25 frames in a second.",
             inputs=[
                 io.AudioEncoder.Input(
                     "audio_encoder",
-                    tooltip="From Load JoyHallo Models or ComfyUI's Load Audio Encoder: the encoder that the model was "
-                    "trained with, chinese-wav2vec2-base for JoyHallo.",
+                    tooltip="From Load JoyHallo Models or ComfyUI's Load Audio Encoder: the encoder the model was "
+                    "trained with, which for JoyHallo is chinese-wav2vec2-base.",
                 ),
                 io.Audio.Input(
                     "audio",
-                    tooltip="Speech in any language, at any rate, mono or stereo. It sets the length of the video.",
+                    tooltip="Speech in any language, at any sample rate, mono or stereo. It sets the length of the "
+                    "video.",
                 ),
                 io.Combo.Input(
                     "separate_vocals",
                     options=list(SEPARATION),
                     default="auto",
-                    tooltip="Whether the voice is taken out of music and noise before it is heard; the saved video "
-                    "keeps all of the sound. auto: where there seems to be music and Kim_Vocal_2.onnx is in "
-                    "models/joyhallo/audio_separator. off is right for a clean recording.",
+                    tooltip="Whether to separate the voice from music and noise before encoding; the saved video keeps "
+                    "the full sound. auto: if there seems to be music and Kim_Vocal_2.onnx is in "
+                    "models/joyhallo/audio_separator. Use off for clean recordings.",
                 ),
                 io.Combo.Input(
                     "loudness",
                     options=list(LOUDNESS),
                     default="as recorded",
-                    tooltip="as recorded: nothing is changed. levelled: a faint recording is heard as loud as a "
-                    "broadcast, so that the lips move more. The saved video keeps its loudness.",
+                    tooltip="as recorded: no change. levelled: brings a quiet recording to broadcast level for the "
+                    "encoder, so that the lips move more. The saved video keeps its loudness.",
                 ),
                 io.Combo.Input(
                     "normalize",
                     options=list(NORMALIZATION),
                     default="as the encoder was trained",
-                    tooltip="Leave it as the encoder was trained. on is for a wav2vec2-base-960h that comes from "
-                    "ComfyUI's Load Audio Encoder, which does not tell the encoders apart; chinese-wav2vec2-base was "
-                    "trained with it off.",
+                    tooltip="Leave this at as the encoder was trained. Use on for a wav2vec2-base-960h from ComfyUI's "
+                    "Load Audio Encoder, which cannot tell the encoders apart; chinese-wav2vec2-base was trained "
+                    "with it off.",
                 ),
             ],
             outputs=[
@@ -68,19 +69,19 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
                 io.Audio.Output(
                     "vocals",
                     display_name="vocals",
-                    tooltip="What the encoder heard, to listen to: one channel at 16 kHz.",
+                    tooltip="The sound that the encoder received, for checking by ear: one channel at 16 kHz.",
                 ),
                 io.Int.Output(
                     "frame_count",
                     display_name="frame_count",
-                    tooltip="How many frames the video will have: 25 for a second of sound.",
+                    tooltip="The number of frames the video will have: 25 for each second of sound.",
                 ),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, separate_vocals: str | None = None, **others: Any) -> str:
-        """A separator that has come since makes a difference."""
+        """Encode again when a separator has been installed since."""
         return "" if separate_vocals == "off" else str(separator())
 
     @classmethod
@@ -102,7 +103,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
 
 
 class Progress:
-    """The node's bar: separation, if any, then encoding. Later parts of long speech leave the bar to the sampler."""
+    """The progress bar: separation, if any, then encoding. Later parts of long speech leave it to the sampler."""
 
     def __init__(self) -> None:
         self.bar = comfy.utils.ProgressBar(100)
@@ -127,7 +128,7 @@ class Progress:
 
 
 def sound_of(audio: Any, name: str) -> tuple[Any, Any]:
-    """waveform (1, channels, samples) and rate, not looked at yet"""
+    """The waveform (1, channels, samples) and sample rate, unchecked."""
     if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
         raise AudioError(
             f"`{name}` is a {type(audio).__name__} without sound, as a silent video gives it; connect a Load Audio."
@@ -136,7 +137,7 @@ def sound_of(audio: Any, name: str) -> tuple[Any, Any]:
 
 
 def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
-    """Ours or ComfyUI's own; loaded by ComfyUI whenever it is used."""
+    """Wrap our own or ComfyUI's encoder, which ComfyUI loads for each use."""
     if not hasattr(thing, "patcher"):
         raise SpeechError(
             f"`audio_encoder` is a {type(thing).__name__}; connect Load JoyHallo Models or Load Audio Encoder to it."
@@ -151,9 +152,9 @@ def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
     needed, device = encoder.working_memory, encoder.device
 
     def ready(model: nn.Module) -> nn.Module:
-        # In full: not all of its layers are ComfyUI's, which could be loaded in part; with --novram that is not enough.
+        # In full, as not all of its layers are ComfyUI's, which can be loaded in part; --novram needs the extra move.
         comfy.model_management.load_models_gpu([thing.patcher], memory_required=needed, force_full_load=True)
         return model.to(device)
 
-    # Told afterwards: if it knew the encoder that knows it, the network would outlive them both.
+    # Set last to avoid a reference cycle that would keep the network alive.
     return replace(encoder, ready=ready)

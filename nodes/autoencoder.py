@@ -19,7 +19,7 @@ from ..joyhallo.methods import looks_like
 from ..joyhallo.methods.hallo.config import ModelConfig
 from .comfy_adapter import Precision, comfy_ops
 
-# A convolution of each level, by the names of ComfyUI and of diffusers
+# One convolution of each level, as ComfyUI and diffusers name it
 FIRST_BLOCK = (
     "encoder.down.{level}.block.{block}.conv1.weight",
     "encoder.down_blocks.{level}.resnets.{block}.conv1.weight",
@@ -30,7 +30,7 @@ STABLE = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
 PATCHES = "the VAE that was trained with the model: for demo, choose demo as the VAE too"
 
 FULL = Precision(torch.float32, torch.float32)
-ENCODING, DECODING = 3_000, 5_000  # bytes for each latent of a picture
+ENCODING, DECODING = 3_000, 5_000  # bytes per latent of a picture
 
 
 class ComfyCodec:
@@ -45,7 +45,7 @@ class ComfyCodec:
 
 
 def check_vae(vae: Any, config: ModelConfig) -> None:
-    """Raise a ValueError if the model cannot work in the latents of this VAE."""
+    """Raise a ValueError unless the model works with this VAE's latents."""
     patches = config.codec.kind == "patches"
     expected = PATCHES if patches else STABLE
     if not isinstance(vae, comfy.sd.VAE):
@@ -55,15 +55,17 @@ def check_vae(vae: Any, config: ModelConfig) -> None:
     taken = config.net.latent_channels, LATENT_SCALE, 2
     if found != taken:
         raise ValueError(
-            f"This VAE has latents of {found[0]} channels at 1/{found[1]} of the size, {_of_what(found[2])}; the model "
-            f"takes {taken[0]} channels at 1/{taken[1]}, of pictures: connect {expected}."
+            f"This VAE has latents of {found[0]} channels at 1/{found[1]} of the size, {_of_what(found[2])}; the "
+            f"model takes {taken[0]} channels at 1/{taken[1]}, of pictures: connect {expected}."
         )
     if isinstance(vae.first_stage_model, PatchCodec) != patches:
-        raise ValueError(f"This VAE has latents of another kind than the model was trained with: connect {expected}.")
+        raise ValueError(
+            f"This VAE has latents of a different kind from those the model was trained with: connect {expected}."
+        )
 
 
 def latent_format(vae: comfy.sd.VAE) -> comfy.latent_formats.LatentFormat:
-    """What ComfyUI needs to know of latents to show them."""
+    """ComfyUI's description of the latents, for previews."""
     if isinstance(vae.first_stage_model, PatchCodec):
         return _format_of_patches(vae.first_stage_model)
     stable = comfy.latent_formats.SD15()
@@ -71,7 +73,7 @@ def latent_format(vae: comfy.sd.VAE) -> comfy.latent_formats.LatentFormat:
 
 
 def _format_of_patches(codec: PatchCodec) -> comfy.latent_formats.LatentFormat:
-    """The colour of a latent is the mean of its patch."""
+    """Describe latents of patches: each shows the mean colour of its patch."""
     shown = comfy.latent_formats.LatentFormat()
     shown.latent_channels = codec.channels
     shown.latent_rgb_factors = codec.patches.to_pixels.unflatten(0, (3, -1)).mean(1).T.tolist()
@@ -92,7 +94,7 @@ def load_vae(path: Path) -> comfy.sd.VAE:
     try:
         vae = comfy.sd.VAE(sd=state, config=_sizes(state))
         vae.throw_exception_if_invalid()
-        vae.latent_channels = _channels(state)  # which ComfyUI takes for granted where sizes are given
+        vae.latent_channels = _channels(state)  # ComfyUI assumes 4 where sizes are given
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path.name} names the tensors of a VAE, but ComfyUI cannot build one of them ({brief(error)}). It is "
@@ -102,10 +104,11 @@ def load_vae(path: Path) -> comfy.sd.VAE:
 
 
 def _of_patches(codec: PatchCodec) -> comfy.sd.VAE:
-    """ComfyUI makes VAEs of the files that it knows alone. So the least of these, which changes nothing, is given
-    another network, and told of it: all else that a version of ComfyUI expects of a VAE is as it made it.
+    """Wrap a codec of patches as a ComfyUI VAE.
 
-    It works in full precision whatever ComfyUI was started with, since it is next to no work.
+    ComfyUI makes VAEs only from files that it knows. So the smallest of these, which leaves pictures unchanged, gets
+    another network and its sizes; all else that a version of ComfyUI expects of a VAE stays as ComfyUI made it.
+    It always works in full precision, as its cost is negligible.
     """
     vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.ones(())}, dtype=FULL.compute)
     manager, vae.first_stage_model = vae.patcher, codec
@@ -114,7 +117,7 @@ def _of_patches(codec: PatchCodec) -> comfy.sd.VAE:
     vae.process_output = lambda pictures: pictures  # in 0..1 already
     vae.memory_used_encode = lambda shape, dtype: ENCODING * shape[-1] * shape[-2] // LATENT_SCALE**2
     vae.memory_used_decode = lambda shape, dtype: DECODING * shape[-1] * shape[-2]
-    vae.size = None  # that of the other network
+    vae.size = None  # ComfyUI measures it again: this was the other network's
     return vae
 
 
@@ -123,7 +126,7 @@ def _channels(state: dict[str, Tensor]) -> int:
 
 
 def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
-    """What ComfyUI takes to build an autoencoder of other widths than Stable Diffusion's; None for that one."""
+    """ComfyUI's settings for an autoencoder whose widths differ from Stable Diffusion's; None if they do not."""
     first = next((first for first in FIRST_BLOCK if first.format(level=0, block=0) in state), None)
     if first is None:
         return None
@@ -147,5 +150,5 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
 
 
 def _following(state: dict[str, Tensor], key: Callable[[int], str]) -> list[Tensor]:
-    """The tensors of key(0), key(1), ... as far as they go."""
+    """The tensors of key(0), key(1), ... up to the first that is missing."""
     return [state[name] for name in takewhile(state.__contains__, map(key, count()))]

@@ -1,4 +1,4 @@
-"""The engine in ComfyUI's hands: its layers, its attention, its memory, its choice of precision."""
+"""Adapters that run the engine with ComfyUI's layers, attention, memory management and precision."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WEIGHTS = {
     "fp32": torch.float32,
     "fp8_e4m3fn": torch.float8_e4m3fn,
 }
-ARITHMETIC = [torch.float16, torch.bfloat16, torch.float32]  # what the networks can be computed in, the best first
+ARITHMETIC = [torch.float16, torch.bfloat16, torch.float32]  # supported for computation, the best first
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Precision:
 
     @classmethod
     def chosen(cls, choice: str, stored: torch.dtype, parameters: int) -> Precision:
-        """By name, or what ComfyUI would take for a network of this size stored like that."""
+        """The precision of that name, or ComfyUI's choice for a network of this size and stored dtype."""
         if choice != AUTO and choice not in WEIGHTS:
             raise ValueError(f"The weight dtype {choice!r} is unknown; choose {AUTO}, {', '.join(WEIGHTS)}.")
         manager, device = comfy.model_management, comfy.model_management.get_torch_device()
@@ -55,7 +55,7 @@ class Precision:
 
 
 def comfy_ops(precision: Precision) -> Ops:
-    """ComfyUI's layers, which cast and move their weights when they are used, and the attention it was started with."""
+    """ComfyUI's layers, which cast and move their weights on use, and the attention ComfyUI was started with."""
     device = comfy.model_management.get_torch_device()
     layers = comfy.ops.pick_operations(precision.weights, precision.compute, load_device=device)
 
@@ -75,7 +75,7 @@ def comfy_ops(precision: Precision) -> Ops:
             weight, bias, borrowed = comfy.ops.cast_bias_weight(
                 layer, dtype=full, device=like.device, bias_dtype=full, offloadable=True
             )
-            try:  # copies: the room that they were moved to is for the next layer's weights
+            try:  # copies, as the next layer's weights will overwrite these
                 return weight.to(full, copy=True), None if bias is None else bias.to(full, copy=True)
             finally:
                 comfy.ops.uncast_bias_weight(layer, weight, bias, borrowed)
@@ -85,7 +85,7 @@ def comfy_ops(precision: Precision) -> Ops:
 
 @dataclass(frozen=True)
 class JoyHalloModel:
-    """The networks of a checkpoint, each for ComfyUI to load and unload by itself: they live at different times."""
+    """The networks of a checkpoint, which ComfyUI loads and unloads one by one, as they run at different times."""
 
     name: str
     path: Path
@@ -103,11 +103,11 @@ class JoyHalloModel:
         return of_module(self.net)
 
     def get_ram_usage(self) -> int:
-        """ComfyUI asks when it must choose which results to forget."""
+        """Bytes held; ComfyUI asks when it must choose which results to drop."""
         return sum(patcher.model_size() for patcher in self.patchers.values())
 
     def loader(self, settings: Settings, size: int) -> Callable[[nn.Module], nn.Module]:
-        """For `animate`: loads a network, and room for what it computes at this size."""
+        """A callback for `animate` that loads a network, leaving room for its working memory at this size."""
         needed = working_memory(self.config.net, settings, size, self.precision.compute)
 
         def ready(network: nn.Module) -> nn.Module:
@@ -130,7 +130,7 @@ def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
 
 
 def patcher(network: nn.Module) -> comfy.model_patcher.ModelPatcher:
-    # Newer versions manage the memory of their own models by another class, chosen when ComfyUI starts.
+    # Newer versions manage memory with another class, chosen when ComfyUI starts.
     kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     manager = comfy.model_management
     return kind(network, load_device=manager.get_torch_device(), offload_device=manager.unet_offload_device())

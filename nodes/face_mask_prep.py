@@ -18,7 +18,7 @@ from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
 FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
-FACES = "joyhallo_faces"  # what web/joyhallo.js looks for
+FACES = "joyhallo_faces"  # the key that web/joyhallo.js reads
 IDENTITIES = {"from the picture": None, "neutral": "neutral"}
 
 
@@ -28,25 +28,23 @@ class FaceMaskPrep(io.ComfyNode):
         return schema(
             "FaceMaskPrep",
             display_name="Face & Mask Prep",
-            description="Finds the face that shall speak, frames it, and tells head, face and lips apart.",
+            description="Finds the speaking face, crops to it, and makes head, face and lip masks.",
             inputs=[
-                io.Image.Input(
-                    "image", tooltip="One picture of someone, seen from the front, with eyes open and lips closed."
-                ),
+                io.Image.Input("image", tooltip="One portrait, seen from the front, with eyes open and lips closed."),
                 io.Combo.Input(
                     "which_face",
                     options=list(CHOICES),
                     default="auto",
-                    tooltip="Who shall speak if several are in the picture. auto: who is under face_mask, or else is "
-                    "clearly the largest. 0 is the first from the left, 1 the next. A click on a face that the node "
-                    "shows chooses it, too.",
+                    tooltip="Who speaks if there are several people. auto: the face under face_mask, or else the one "
+                    "that is clearly the largest. 0 is the first from the left, 1 the next. You can also click a "
+                    "face shown on the node.",
                 ),
                 io.Combo.Input(
                     "framing",
                     options=list(FRAMINGS),
                     default="face",
-                    tooltip="face: a square around the face is animated, and what is around it stays as it is. whole "
-                    "picture: all of it is animated; it must be square.",
+                    tooltip="face: animates a square around the face and leaves the rest as it is. whole picture: "
+                    "animates all of it; it must be square.",
                 ),
                 _expand("face_expand", FACE_EXPAND, "face"),
                 _expand("lip_expand", LIP_EXPAND, "lips"),
@@ -54,8 +52,8 @@ class FaceMaskPrep(io.ComfyNode):
                     "identity",
                     options=list(IDENTITIES),
                     default="from the picture",
-                    tooltip="from the picture: InsightFace tells the model whose face it is, so that the video keeps "
-                    "resembling it. neutral: does without, for drawings and animals, or where InsightFace's licence "
+                    tooltip="from the picture: InsightFace extracts the face's identity, so that the video keeps the "
+                    "likeness. neutral: no identity, for drawings and animals, or where InsightFace's licence "
                     "does not allow its use.",
                 ),
                 FaceAnalysis.Input(
@@ -67,20 +65,20 @@ class FaceMaskPrep(io.ComfyNode):
                 io.Mask.Input(
                     "face_mask",
                     optional=True,
-                    tooltip="The face, from forehead to chin, painted over the picture: used instead of the outline "
-                    "that would be found and grown by face_expand.",
+                    tooltip="The face, from forehead to chin, painted over the picture. It replaces the detected "
+                    "outline and face_expand.",
                 ),
                 io.Mask.Input(
                     "lip_mask",
                     optional=True,
-                    tooltip="The lips and some room around them, painted over the picture: used instead of those that "
-                    "would be found and grown by lip_expand.",
+                    tooltip="The lips with some room around them, painted over the picture. It replaces the detected "
+                    "lips and lip_expand.",
                 ),
                 Landmarks.Input(
                     "landmarks",
                     optional=True,
-                    tooltip="From ComfyUI's own MediaPipe Face Landmarker, of newer versions, for the same picture: "
-                    "the outlines of face and lips are taken from it instead of being looked for.",
+                    tooltip="From the MediaPipe Face Landmarker of newer ComfyUI versions, run on the same picture: "
+                    "its outlines of face and lips are used, and none are searched for.",
                 ),
             ],
             outputs=[
@@ -88,7 +86,7 @@ class FaceMaskPrep(io.ComfyNode):
                 io.Image.Output(
                     "square",
                     display_name="square",
-                    tooltip="The part of the picture that is animated, cut out at its own size.",
+                    tooltip="The part of the picture that is animated, cropped at its original size.",
                 ),
                 _region("pose", "the head moves against what is behind it"),
                 _region("expression", "brows, eyes and cheeks move"),
@@ -96,7 +94,7 @@ class FaceMaskPrep(io.ComfyNode):
                 io.Image.Output(
                     "overlay",
                     display_name="overlay",
-                    tooltip="To look at: the square within the picture, lips in blue, expression in yellow, pose in "
+                    tooltip="A preview: the square within the picture, lips in blue, expression in yellow, pose in "
                     "purple, and the number of each face if there are several.",
                 ),
             ],
@@ -145,7 +143,7 @@ class FaceMaskPrep(io.ComfyNode):
 
     @classmethod
     def _offer(cls, picture: Picture, boxes: Sequence[Box]) -> None:
-        """Let the node show whom to choose from, as what fails has no other way to show anything."""
+        """Send the faces to the node at once: after an error ComfyUI shows no output."""
         if cls.hidden and cls.hidden.unique_id:
             event = _shown(picture, numbered(picture, boxes), boxes, None)
             server = page()
@@ -159,8 +157,8 @@ def _expand(name: str, default: float, part: str) -> io.Float.Input:
         min=0.5,
         max=4.0,
         step=0.05,
-        tooltip=f"How large the rectangle that stands for the {part} is, compared with the {part}: 1 is just as large, "
-        f"{default:g} is what the model was trained with; more lets more around them move.",
+        tooltip=f"Size of the rectangle for the {part}, relative to the {part} itself: 1 is the same size, "
+        f"{default:g} is what the model was trained with; a larger one lets more around the {part} move.",
     )
 
 
@@ -174,12 +172,12 @@ def _region(name: str, effect: str) -> io.Mask.Output:
 
 
 def _output(picture: Picture | Mask) -> Tensor:
-    """8 bits -> a batch of one, in 0..1"""
+    """Convert 8 bits to a batch of one, in 0..1."""
     return torch.from_numpy(picture)[None].float() / 255
 
 
 def _shown(picture: Picture, marked: Picture, boxes: Sequence[Box], chosen: int | None) -> dict[str, Any]:
-    """For web/faces.js: what to show, and where in it faces are, in parts of its width and height."""
+    """The data for web/faces.js: the picture to show, and faces in fractions of its width and height."""
     height, width = picture.shape[:2]
     return {
         "image": shown(marked),

@@ -16,49 +16,50 @@ class LoadJoyHalloModels(io.ComfyNode):
         return schema(
             "LoadJoyHalloModels",
             display_name="Load JoyHallo Models",
-            description="Loads all that JoyHallo needs: the network, the speech encoder, the face models and the VAE.",
+            description="Loads everything JoyHallo needs: the network, the speech encoder, the face models and the "
+            "VAE.",
             inputs=[
                 io.Combo.Input(
                     "checkpoint",
                     options=model_folders.checkpoints(),
                     tooltip="The network: net.pth of JoyHallo or Hallo, or a .safetensors made from it, in "
-                    "models/joyhallo or models/diffusion_models. demo comes with the nodes, to try a workflow with: a "
-                    "small model of drawn faces that knows nothing of photographs.",
+                    "models/joyhallo or models/diffusion_models. demo: a tiny bundled model for trying the "
+                    "workflow; drawings only, not photos.",
                 ),
                 io.Combo.Input(
                     "audio_encoder",
                     options=model_folders.audio_encoders(),
-                    tooltip="What hears the speech: chinese-wav2vec2-base for JoyHallo, wav2vec2-base-960h for Hallo, "
+                    tooltip="The speech encoder: chinese-wav2vec2-base for JoyHallo, wav2vec2-base-960h for Hallo, "
                     "demo for demo.",
                 ),
                 io.Combo.Input(
                     "face_models",
                     options=model_folders.face_models(),
-                    tooltip="What finds the face and says whose it is: the folder with InsightFace's models, for "
-                    "non-commercial research only, and MediaPipe's face landmarker. none: MediaPipe alone; then set "
-                    "identity to neutral in Face & Mask Prep.",
+                    tooltip="The models that find and recognise the face: the folder with InsightFace's models, for "
+                    "non-commercial research only, and MediaPipe's face landmarker. none: MediaPipe alone; then "
+                    "set identity to neutral in Face & Mask Prep.",
                 ),
                 io.Combo.Input(
                     "vae",
                     options=model_folders.vaes(),
-                    tooltip="Turns what the network makes into pictures: sd-vae-ft-mse, or another VAE of Stable "
+                    tooltip="Decodes the network's latents into pictures: sd-vae-ft-mse, or another VAE of Stable "
                     "Diffusion 1.5; demo for demo.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
                     options=[AUTO, *WEIGHTS],
                     default=AUTO,
-                    tooltip="How the network's weights are kept in memory. auto: as ComfyUI finds best for this "
-                    "machine. fp8_e4m3fn takes half the memory of fp16 and is a little less exact.",
+                    tooltip="Precision of the network's weights in memory. auto: let ComfyUI choose for this machine. "
+                    "fp8_e4m3fn takes half the memory of fp16 and is slightly less accurate.",
                 ),
                 io.Boolean.Input(
                     "download",
                     default=False,
                     label_on="fetch what is missing",
                     label_off="never",
-                    tooltip="Whether files that are chosen but missing may be fetched from Hugging Face into "
-                    "models/joyhallo, about 6 GB for all. Where Hugging Face cannot be reached, start ComfyUI with "
-                    "the environment variable HF_ENDPOINT set to a mirror.",
+                    tooltip="Whether to download chosen files that are missing from Hugging Face into models/joyhallo, "
+                    "about 6 GB in all. Where Hugging Face is blocked, start ComfyUI with the environment "
+                    "variable HF_ENDPOINT set to a mirror.",
                 ),
             ],
             outputs=[

@@ -1,8 +1,8 @@
-"""Where the model files lie: what there is to choose from, and the paths behind what was chosen.
+"""Model files: the choices of each combo, and `find`, which returns the paths of the chosen files.
 
 Our own folder is `models/joyhallo`, or what a `joyhallo` key in extra_model_paths.yaml names; JoyHallo's own
 `pretrained_models` may lie in it, or be it. Names are relative to these folders and written with forward slashes on
-every system, so that a workflow works elsewhere; of two files with one name, that in the first folder counts.
+every system, so that a workflow works elsewhere; of two files with the same name, the one in the first folder wins.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OWN = "joyhallo"
-INNER = {OWN: "pretrained_models", "insightface": "models"}  # folders in these that count as if they were these
+INNER = {OWN: "pretrained_models", "insightface": "models"}  # subfolders that count as the folder itself
 DEMO, NONE = "demo", "none"
 DEMO_MODEL = Path(__file__).resolve().parents[1] / "demo_model"
 
@@ -46,8 +46,8 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-CONFIG = 128 << 10  # bytes of a config.json that are read to see what it is of
-SECONDS = 5  # for which what files hold is remembered: schemas are asked for often, and network drives are slow
+CONFIG = 128 << 10  # bytes of a config.json read to recognise its kind
+SECONDS = 5  # how long a file's contents are cached: schemas are requested often, and network drives are slow
 CHECKPOINTS = tuple(method.checkpoint for method in METHODS if method.task == "portrait")
 DAMAGED = FileKind("a file that cannot be read", ())
 
@@ -55,9 +55,9 @@ DAMAGED = FileKind("a file that cannot be read", ())
 @dataclass(frozen=True)
 class Files:
     checkpoint: Path
-    audio_encoder: Path  # a folder of transformers, or a single file as ComfyUI's own loader takes it
-    face_models: Path | None  # the folder that holds the detector and the recogniser
-    face_task: Path | None  # MediaPipe's; None also where it is missing
+    audio_encoder: Path  # a folder of transformers, or a single file for ComfyUI's own loader
+    face_models: Path | None  # the folder of the detector and the recogniser
+    face_task: Path | None  # MediaPipe's; None if it is missing
     vae: Path
 
 
@@ -66,7 +66,7 @@ def register() -> None:
     folder_paths.add_model_folder_path(OWN, os.path.join(folder_paths.models_dir, OWN))
 
 
-# ---- what is to be had: the choices of a combo, the first of which a new node is set to
+# ---- the choices of each combo, of which the first is the default
 
 
 def checkpoints() -> list[str]:
@@ -90,11 +90,11 @@ def vaes() -> list[str]:
     return _choices(VAE, _holding((VAE_FILE,), OWN), _names("vae"))
 
 
-# ---- where what was chosen lies
+# ---- paths of the chosen files
 
 
 def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, download: bool = False) -> Files:
-    """The paths of all that was chosen, or one FileNotFoundError that tells of everything that is missing.
+    """The paths of all chosen files, or one FileNotFoundError that lists everything missing.
 
     With `download`, published files that are missing are fetched first; see `joyhallo.files.download.fetch`.
     """
@@ -112,12 +112,12 @@ def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, downlo
 
 
 def separator() -> Path | None:
-    """What separates a voice from music, wherever it lies."""
+    """The network that separates voice from music, in whichever folder it is."""
     return _anywhere((FILE,), OWN)
 
 
 def face_task() -> Path | None:
-    """MediaPipe's face landmarker, wherever it lies."""
+    """MediaPipe's face landmarker, in whichever folder it is."""
     return _anywhere(LANDMARKERS, OWN, "detection")
 
 
@@ -127,11 +127,11 @@ def face_task() -> Path | None:
 @dataclass(frozen=True)
 class Kind:
     word: str
-    folders: tuple[str, ...]  # as ComfyUI calls them
+    folders: tuple[str, ...]  # ComfyUI's names for them
     published: tuple[str, ...]
-    fits: Callable[[Path], Path | None]  # what is to be loaded from a path, if it is such a model
+    fits: Callable[[Path], Path | None]  # the path to load if it is such a model, else None
     demo: str = ""  # in the pack's folder
-    same: str = "(?!)"  # names of files in ComfyUI's own folders that are as good as the published ones
+    same: str = "(?!)"  # names of files in ComfyUI's own folders that are equivalent to the published ones
 
     @property
     def places(self) -> list[Path]:
@@ -171,7 +171,7 @@ VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-ms
 
 
 def _choices(kind: Kind, ours: Iterable[str], others: Iterable[str] = ()) -> list[str]:
-    """First what is there and fits, then what can be fetched, then what lies in ComfyUI's folders and may fit."""
+    """Choices in order: matching files, downloadable files, then files in ComfyUI's folders that may match."""
     there = [name for name in kind.published if _path(kind, name)]
     same = [name for name in others if re.search(kind.same, name)]
     last = NONE if kind is FACES else DEMO if _path(kind, DEMO) else None
@@ -190,10 +190,10 @@ def _folders(name: str) -> list[Path]:
 
 
 def _names(folder: str) -> list[str]:
-    """All files in a folder of ComfyUI's, which keeps the list until something in the folder changes."""
+    """All files in one of ComfyUI's folders; ComfyUI caches the list until the folder changes."""
     try:
         listed = folder_paths.get_filename_list(folder)
-    except FileNotFoundError:  # a folder of the kept list is gone
+    except FileNotFoundError:  # a folder of the cached list is gone
         folder_paths.filename_list_cache.pop(folder, None)
         listed = folder_paths.get_filename_list(folder)
     names = (name.replace("\\", "/").removeprefix(f"{INNER.get(folder)}/") for name in listed)
@@ -201,7 +201,7 @@ def _names(folder: str) -> list[str]:
 
 
 def _path(kind: Kind, chosen: str) -> Path | None:
-    """What stands behind any choice; a name that leads out of the folders stands for nothing."""
+    """The path of a choice; None for a name that leads out of the folders."""
     if chosen == DEMO and kind.demo:
         return kind.fits(DEMO_MODEL / kind.demo)
     name = str(chosen).replace("\\", "/")
@@ -221,7 +221,7 @@ def _base(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-# ---- what a file holds, told by the names in it
+# ---- recognising files by the names in them
 
 
 def _holding(kinds: tuple[FileKind, ...], folder: str) -> list[str]:
@@ -235,7 +235,7 @@ def _holding_at(kinds: tuple[FileKind, ...], folder: str, names: tuple[str, ...]
 
 
 def _may_be_checkpoint(name: str) -> bool:
-    """Damaged files are offered, too: who chooses one is told what is wrong with it."""
+    """True for damaged files, too: choosing one then gives an error that says what is wrong with it."""
     if not name.endswith((".safetensors", ".pth")):
         return False
     kind = _kind(name, _folders(OWN))
@@ -254,7 +254,7 @@ def _kind(name: str, places: Iterable[Path]) -> FileKind | None:
 
 
 def _told(tell: Callable[[str, int, int], T], path: str, otherwise: T) -> T:
-    """What `tell` says of a file; it is asked again when the file changes. `otherwise` if the file cannot be read."""
+    """The cached result of `tell` until the file changes; `otherwise` if it cannot be read."""
     try:
         stat = os.stat(path)
         return tell(path, stat.st_mtime_ns, stat.st_size)
@@ -281,11 +281,11 @@ def _model_type_at(path: str, changed: int, size: int) -> str:
         return ""
 
 
-# ---- what is missing
+# ---- missing files
 
 
 def _download(chosen: dict[Kind, str]) -> None:
-    """Fetch the published files that the choices lack, and those that work goes better with."""
+    """Fetch the published files that the choices lack, and optional ones that help."""
     files: dict[Path, Published] = {}
     for kind, name in chosen.items():
         if name in kind.published:
@@ -299,7 +299,7 @@ def _download(chosen: dict[Kind, str]) -> None:
 
 
 def _lacking(kind: Kind, name: str) -> dict[Path, Published]:
-    """Files by the paths that they should have, beside what is there of the same folder."""
+    """Missing published files by the paths they should have, beside existing files of the same folder."""
     whole = next((place for place in kind.places if kind.fits(place / name)), None)
     begun = (place for place in _folders(OWN) if os.path.isdir(place / name.partition("/")[0]))
     home = whole or next(begun, _download_folder())
@@ -322,7 +322,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _progress() -> Callable[[int, int], None]:
-    """ComfyUI's bar, in thousandths; cancelling is noticed with every piece that arrives."""
+    """ComfyUI's progress bar, in thousandths; cancelling takes effect with the next piece received."""
     from comfy.model_management import throw_exception_if_processing_interrupted
     from comfy.utils import ProgressBar
 
@@ -333,7 +333,7 @@ def _progress() -> Callable[[int, int], None]:
         throw_exception_if_processing_interrupted()
         now = 1000 * done // max(total, 1)
         if now // 100 != shown // 100:
-            log.info("%s of %s fetched", amount(done), amount(total))
+            log.info("%s of %s downloaded", amount(done), amount(total))
         if now != shown:
             shown = now
             bar.update_absolute(now, 1000)
@@ -344,7 +344,7 @@ def _progress() -> Callable[[int, int], None]:
 def _complaint(missing: dict[Kind, str]) -> str:
     lines = [f"{len(missing)} of the chosen models {'is' if len(missing) == 1 else 'are'} missing:"]
     lines += [f"- {kind.word} {_source(kind, name)}" for kind, name in missing.items()]
-    lines.append("They were looked for in:")
+    lines.append("Searched in:")
     looked = {place: None for kind in missing for place in kind.places}
     lines += [f"- {place}" for place in looked]
     homes = {
@@ -354,9 +354,9 @@ def _complaint(missing: dict[Kind, str]) -> str:
         for path, file in _lacking(kind, name).items()
     }
     if homes:
-        lines.append(f"Switch on `download` to have those with an address fetched into {', '.join(map(str, homes))}.")
+        lines.append(f"Switch on `download` to fetch those with an address into {', '.join(map(str, homes))}.")
     demo = f", such as {DEMO}" if _path(CHECKPOINT, DEMO) else ""
-    lines.append(f"You can also put them there by hand, under these names, or choose what you have{demo}.")
+    lines.append(f"You can also put them there by hand, under these names, or choose models that you have{demo}.")
     return "\n".join(lines)
 
 
@@ -364,7 +364,7 @@ def _source(kind: Kind, name: str) -> str:
     if name == DEMO and kind.demo:
         return f"{DEMO}: this pack's folder {DEMO_MODEL} lacks {kind.demo}; install the pack again"
     if name not in kind.published:
-        return f"{name!r:.200}, which none of the folders has"
+        return f"{name!r:.200}, which is in none of the folders"
     files = _lacking(kind, name).values()
     needed = [file for file in files if file.needed]
     size = sum(file.size or 0 for file in needed)

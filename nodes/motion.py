@@ -29,15 +29,17 @@ class JoyHalloMotion(io.ComfyNode):
         return schema(
             "JoyHalloMotion",
             display_name="Motion over Time",
-            description="Says how strongly head, face and lips follow the speech at each moment, and rests the mouth "
-            "where nobody speaks.",
+            description="Sets how strongly head, face and lips follow the speech over time, and closes the mouth where "
+            "nobody speaks.",
             inputs=[
-                SpeechSocket.Input("speech", tooltip="From Chinese Wav2Vec2 Encode: the same as for JoyHallo Sampler."),
+                SpeechSocket.Input(
+                    "speech", tooltip="From Chinese Wav2Vec2 Encode: the same one that goes to JoyHallo Sampler."
+                ),
                 io.Combo.Input(
                     "expressiveness",
                     options=list(EXPRESSIVENESS),
                     default="natural",
-                    tooltip="How lively everything is: multiplies the three below. natural leaves them as they are.",
+                    tooltip="Overall liveliness: multiplies the three settings below. natural leaves them unchanged.",
                 ),
                 _schedule("pose", "the head moves"),
                 _schedule("expression", "brows, eyes and cheeks move"),
@@ -45,7 +47,7 @@ class JoyHalloMotion(io.ComfyNode):
                 io.Boolean.Input(
                     "rest_in_pauses",
                     default=True,
-                    tooltip="Whether the lips rest while nobody speaks. Head and face go on moving.",
+                    tooltip="Whether the lips close while nobody speaks. Head and face go on moving.",
                 ),
                 io.Float.Input(
                     "sensitivity",
@@ -53,22 +55,22 @@ class JoyHalloMotion(io.ComfyNode):
                     min=-20.0,
                     max=20.0,
                     step=0.5,
-                    tooltip="What counts as a pause is found from the recording itself. Raise this (decibels) if the "
-                    "mouth moves with breath or noise, lower it if faint words are missed; the plot shows the pauses.",
+                    tooltip="Pauses are found from the recording itself. Raise this (in decibels) if the mouth moves "
+                    "with breath or noise, lower it if faint words are missed; the plot shows the pauses.",
                 ),
                 io.Int.Input(
                     "attack",
                     default=ATTACK,
                     min=0,
                     max=50,
-                    tooltip="Frames in which the lips come alive before speech begins; 25 are a second.",
+                    tooltip="Frames over which the lips start to move before speech begins; 25 are a second.",
                 ),
                 io.Int.Input(
                     "release",
                     default=RELEASE,
                     min=0,
                     max=50,
-                    tooltip="Frames in which the lips come to rest after speech has ended; 25 are a second.",
+                    tooltip="Frames over which the lips come to rest after speech ends; 25 are a second.",
                 ),
             ],
             outputs=[
@@ -76,14 +78,14 @@ class JoyHalloMotion(io.ComfyNode):
                 io.Image.Output(
                     "plot",
                     display_name="plot",
-                    tooltip="To look at: the three over time, how loud the speech is, and its pauses.",
+                    tooltip="A plot of the three weights, the loudness of the speech and its pauses over time.",
                 ),
             ],
         )
 
     @classmethod
     def validate_inputs(cls, pose: Any, expression: Any, lip: Any) -> bool | str:
-        """Mistakes in the schedules are told before anything runs; what is connected comes as None."""
+        """Report mistakes in the schedules before anything runs; connected inputs arrive as None."""
         for name, text in zip(REGIONS, (pose, expression, lip), strict=True):
             if isinstance(text, str):
                 try:

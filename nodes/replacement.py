@@ -1,4 +1,4 @@
-"""Workflows that were made for another JoyHallo node: newer versions of ComfyUI offer to put ours in its place."""
+"""Migration of workflows from another JoyHallo node: newer versions of ComfyUI offer ours as a replacement."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import comfy_api.latest
 
 OLD = "JoyHallo_wrapper"  # of the pack ComfyUI-JoyHallo_wrapper: sound and picture in, frames out
-OLD_WIDGETS = ["inference_steps", "cfg_scale", "if_fp8", "seed"]  # in the order in which workflows hold their values
+OLD_WIDGETS = ["inference_steps", "cfg_scale", "if_fp8", "seed"]  # in the order in which workflows store their values
 NEW = "JoyHalloSampler"
 KEPT = {"steps": "inference_steps", "cfg": "cfg_scale", "seed": "seed"}  # if_fp8 never had an effect
 
 
 async def register() -> None:
-    """Nothing where ComfyUI replaces no nodes: the page then says that the old one is missing."""
+    """Register the replacement, if this ComfyUI supports it; otherwise its page reports a missing node."""
     replacement = getattr(comfy_api.latest.io, "NodeReplace", None)
     if replacement is not None:
         offered = getattr(comfy_api.latest.ComfyAPI(), "node_replacement", None)
@@ -22,9 +22,9 @@ async def register() -> None:
 
 
 def _replacement(kind: Any) -> Any:
-    """What is left to the user are the nodes before it and after it, which the old one contained.
+    """The replacement for the old node; the user must add the nodes around the sampler, which the old one contained.
 
-    Its frames are not ours, which come as a video, so no output is mapped.
+    No output is mapped: the old one gives frames, ours a video.
     """
     return kind(
         new_node_id=NEW,

@@ -1,4 +1,4 @@
-"""What a video is made with, in words: what someone needs to know who is asked for help."""
+"""The sampler's text output: what a video was made with, for requests for help."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHORT = 12  # digits of a digest that tell weights apart
 
 
 def used(take: Any, preset: str) -> str:
-    """A line for each part of a run of the sampler."""
+    """Describe a run of the sampler, with a line for each part."""
     face: Prepared = take.face
     lines = {
         "Versions": _versions(),
@@ -44,7 +44,7 @@ def used(take: Any, preset: str) -> str:
 
 
 def begin_hashing(model: JoyHalloModel) -> None:
-    """So that it is done when the video is."""
+    """Start hashing the checkpoint now, to be done by the time the video is."""
     with suppress(OSError):
         of_file(model.path)
 
@@ -53,7 +53,7 @@ def hashed(model: JoyHalloModel) -> str:
     try:
         return f"Checkpoint's SHA-256: {of_file(model.path).result()}"
     except OSError as error:
-        return f"Checkpoint's SHA-256: unknown, as the file cannot be read any more ({error.strerror})"
+        return f"Checkpoint's SHA-256: unknown, as the file can no longer be read ({error.strerror})"
 
 
 def _versions() -> str:
@@ -80,7 +80,7 @@ def _kind(model: JoyHalloModel) -> str:
 
 def _picture(face: Prepared) -> str:
     window = face.crop.box
-    found = "no face looked for" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
+    found = "no face detection" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
     identity = "from the picture" if face.identity.any() else "neutral"
     return f"{_sized(face.crop.picture)}, {found}, window {window}, identity {identity}"
 

@@ -25,7 +25,7 @@ from .take import Take
 
 log = logging.getLogger(__name__)
 
-PICTURES = {"whole picture": True, "square": False}  # whether the frames are put back
+PICTURES = {"whole picture": True, "square": False}  # whether to paste the frames back
 
 
 class JoyHalloSampler(io.ComfyNode):
@@ -34,34 +34,36 @@ class JoyHalloSampler(io.ComfyNode):
         return schema(
             "JoyHalloSampler",
             display_name="JoyHallo Sampler",
-            description="Makes the portrait speak: denoises the video chunk by chunk, 25 frames for a second of sound.",
+            description="Animates the portrait to the speech: denoises the video chunk by chunk, at 25 frames a "
+            "second.",
             inputs=[
                 Model.Input("model", tooltip="From Load JoyHallo Models."),
-                io.Vae.Input("vae", tooltip="A VAE of Stable Diffusion 1.5: sd-vae-ft-mse is what the model expects."),
+                io.Vae.Input("vae", tooltip="A VAE of Stable Diffusion 1.5: the model expects sd-vae-ft-mse."),
                 Face.Input("face", tooltip="From Face & Mask Prep."),
-                SpeechSocket.Input("speech", tooltip="From Chinese Wav2Vec2 Encode: its length is the video's length."),
+                SpeechSocket.Input("speech", tooltip="From Chinese Wav2Vec2 Encode: it sets the length of the video."),
                 io.Int.Input(
                     "seed",
                     default=42,
                     min=0,
                     max=0xFFFF_FFFF_FFFF_FFFF,
                     control_after_generate=True,
-                    tooltip="Another number gives other head movements and blinks; the same number the same video.",
+                    tooltip="A different number gives different head movements and blinks; the same number gives the "
+                    "same video.",
                 ),
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
                     default="exact",
-                    tooltip="Speed against nearness to the original. exact: the original's 40 steps and its numbers. "
-                    "balanced, fast and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that needs "
-                    "fewer steps.",
+                    tooltip="Trades faithfulness to the original for speed. exact: the original's 40 steps and "
+                    "settings. balanced, fast and draft take about 1/2, 1/3 and 1/6 of the time, with a solver that "
+                    "needs fewer steps.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=0,
                     min=0,
                     max=200,
-                    tooltip="Denoising steps for each chunk of 16 frames. 0: as many as the preset takes, which are "
+                    tooltip="Denoising steps for each chunk of 16 frames. 0: the preset's own number, "
                     f"{_listed({name: preset.steps for name, preset in PRESETS.items()})}.",
                 ),
                 io.Float.Input(
@@ -70,8 +72,8 @@ class JoyHalloSampler(io.ComfyNode):
                     min=1.0,
                     max=20.0,
                     step=0.1,
-                    tooltip="How closely portrait and speech are followed: 3.5 is the original's. 1 takes half the "
-                    "time, with weaker lips.",
+                    tooltip="How closely to follow portrait and speech; the original uses 3.5. 1 takes half the time, "
+                    "with weaker lip movement.",
                 ),
                 _weight("pose_weight", "the head moves with the speech"),
                 _weight("expression_weight", "brows, eyes and cheeks move with the speech"),
@@ -89,29 +91,29 @@ class JoyHalloSampler(io.ComfyNode):
                     "picture",
                     options=list(PICTURES),
                     default="whole picture",
-                    tooltip="whole picture: the square is put back where it came from, at the picture's own size. "
-                    "square: the generated frames alone.",
+                    tooltip="whole picture: puts the square back in its place, at the picture's own size. square: the "
+                    "generated frames alone.",
                 ),
                 io.Boolean.Input(
                     "resume",
                     default=True,
                     label_on="go on after a stop",
                     label_off="begin anew",
-                    tooltip="Finished chunks are kept on disk for two weeks, in 8 GB at most. After a cancel, a crash "
-                    "or a power cut the same workflow with the same seed goes on from the last one: keep the control "
-                    "below seed at fixed. begin anew: nothing is kept or used.",
+                    tooltip="Keeps finished chunks on disk for two weeks, 8 GB at most. After a cancel, a crash or a "
+                    "power cut the same workflow with the same seed resumes from the last one: keep the control "
+                    "below seed at fixed. begin anew: nothing is kept or reused.",
                 ),
                 Steady.Input(
                     "steadiness",
                     optional=True,
-                    tooltip="From Steadiness, for long videos. Not connected, chunks follow each other as in the "
+                    tooltip="From Steadiness, for long videos. If not connected, chunks follow each other as in the "
                     "original.",
                 ),
                 io.Video.Input(
                     "background",
                     optional=True,
-                    tooltip="For two people in one picture: the video of the other one, made from the same picture. "
-                    "The square is put into its frames.",
+                    tooltip="For two people in one picture: the other person's video, made from the same picture. The "
+                    "square is pasted into its frames.",
                 ),
                 _region("pose_mask", "pose"),
                 _region("expression_mask", "expression"),
@@ -121,20 +123,20 @@ class JoyHalloSampler(io.ComfyNode):
                 io.Video.Output(
                     "video",
                     display_name="video",
-                    tooltip="For Save Talking Video, with the sound that was spoken. It lies in a file, however long "
-                    "it is: Get Video Components turns it into images, for an upscaler, say.",
+                    tooltip="For Save Talking Video, with the speech as its sound. It stays in a file, however long it "
+                    "is; Get Video Components turns it into images, for an upscaler, say.",
                 ),
                 io.String.Output(
                     "report",
                     display_name="report",
-                    tooltip="What the video was made with, how fast, and how steady it is: connect Preview as Text, "
-                    "and copy it when you ask for help.",
+                    tooltip="How the video was made, how fast, and how steady it is: connect Preview as Text, and "
+                    "include it when you ask for help.",
                 ),
                 io.Image.Output(
                     "drift",
                     display_name="drift",
-                    tooltip="To look at: how far colour, contrast, sharpness and face move away from the first chunk, "
-                    "and how visible the joints of chunks are.",
+                    tooltip="A plot of how far colour, contrast, sharpness and face drift from the first chunk, and "
+                    "how visible the joints between chunks are.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -142,11 +144,11 @@ class JoyHalloSampler(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, size: Any) -> bool | str:
-        """Named here, `size` is checked by nobody else."""
+        """Check `size` here: ComfyUI skips its own check of inputs named in this signature."""
         if isinstance(size, int) and not MULTIPLE <= size <= 2048:
             return f"The size {size} is out of range; choose a multiple of {MULTIPLE} from {MULTIPLE} to 2048."
         if isinstance(size, int) and size % MULTIPLE:
-            return f"The size {size} is no multiple of {MULTIPLE}; choose {round(size / MULTIPLE) * MULTIPLE}, say."
+            return f"The size {size} is not a multiple of {MULTIPLE}; try {round(size / MULTIPLE) * MULTIPLE}."
         return True
 
     @classmethod
@@ -172,6 +174,7 @@ class JoyHalloSampler(io.ComfyNode):
         expression_mask: Tensor | None = None,
         lip_mask: Tensor | None = None,
     ) -> io.NodeOutput:
+        # Everything that can be checked comes before the networks are loaded: a late error costs minutes.
         expect(model, JoyHalloModel, "model", "Load JoyHallo Models")
         expect(face, Prepared, "face", "Face & Mask Prep")
         expect(speech, Speech, "speech", "Chinese Wav2Vec2 Encode")
@@ -187,9 +190,9 @@ class JoyHalloSampler(io.ComfyNode):
         whole = chosen(PICTURES, picture, "picture")
         take = Take(model, vae, face, speech, settings, steadiness, whole, background, resume)
         preview = Preview(face.portrait.picture, latent_format(vae), model.device, cls.hidden and cls.hidden.unique_id)
-        report.begin_hashing(model)
+        report.begin_hashing(model)  # in the background: done by the time the report needs it
         used = report.used(take, preset)
-        log.info("Making a video:\n%s", used)
+        log.info("Making a video:\n%s", used)  # before the work, so that the log of a crash has it
         made, drift = take.shoot(preview)
         told = "\n".join([used, report.hashed(model), made.plan, made.pace(), drift.summary()])
         plot = drift.plot()
@@ -214,8 +217,8 @@ def _weight(name: str, effect: str) -> io.Float.Input:
         min=0.0,
         max=3.0,
         step=0.05,
-        tooltip=f"How strongly {effect}: 0 not at all, 1 as trained, more exaggerates. "
-        "Takes a list as well, with a number for each frame: see Motion over Time.",
+        tooltip=f"How strongly {effect}: 0 not at all, 1 as trained, more exaggerates. Also takes a list with a number "
+        "for each frame: see Motion over Time.",
     )
 
 
@@ -223,6 +226,6 @@ def _region(name: str, region: str) -> io.Mask.Input:
     return io.Mask.Input(
         name,
         optional=True,
-        tooltip=f"Where the {region} weight acts, over the square: connect the {region} mask of Face & Mask Prep after "
-        "editing it. Not connected, the mask is used as it was found.",
+        tooltip=f"Where in the square the {region} weight acts: connect the {region} mask of Face & Mask Prep after "
+        "editing it. If not connected, the detected mask is used.",
     )

@@ -1,4 +1,4 @@
-"""SaveTalkingVideo: frames and sound -> a file in ComfyUI's output folder, shown in the node."""
+"""SaveTalkingVideo: writes frames and sound to a file in ComfyUI's output folder and shows it in the node."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SaveTalkingVideo(io.ComfyNode):
                     "frames",
                     optional=True,
                     lazy=True,
-                    tooltip="Pictures, in order, as an upscaler gives them. What is transparent becomes white. Connect "
+                    tooltip="Pictures, in order, from an upscaler, say. Transparent areas become white. Connect "
                     "this or a video, not both.",
                 ),
                 io.Video.Input(
@@ -49,9 +49,9 @@ class SaveTalkingVideo(io.ComfyNode):
                 io.Audio.Input(
                     "audio",
                     optional=True,
-                    tooltip="The recording that is heard, as you loaded it: its sample rate and its channels are kept "
-                    "where the format can. What is longer than the picture is cut off, what is shorter ends in "
-                    "silence. With nothing here a video keeps its own sound, and frames stay silent.",
+                    tooltip="The sound of the video, as you loaded it: sample rate and channels are kept where the "
+                    "format allows. Sound longer than the picture is cut off, shorter sound ends in silence. If "
+                    "not connected, a video keeps its own sound, and frames stay silent.",
                 ),
                 io.Float.Input(
                     "fps",
@@ -59,9 +59,9 @@ class SaveTalkingVideo(io.ComfyNode):
                     min=0.01,
                     max=1000.0,
                     step=0.001,
-                    tooltip="Frames shown in a second. JoyHallo moves lips at 25: another number lets them run away "
-                    "from the sound. 23.976 and 29.97 mean the exact rates of film and television. A video has its "
-                    "own rate, and this is not used.",
+                    tooltip="Frames per second. JoyHallo makes lips for 25: with another number they lose sync with "
+                    "the sound. 23.976 and 29.97 mean the exact rates of film and television. Ignored for a video, "
+                    "which has its own rate.",
                 ),
                 io.String.Input(
                     "filename_prefix",
@@ -75,17 +75,18 @@ class SaveTalkingVideo(io.ComfyNode):
                     options=list(FORMATS),
                     default="mp4",
                     tooltip="mp4 (H.264, AAC) plays everywhere. webm (VP9, Opus) is smaller and plays in browsers. mov "
-                    "(ProRes, uncompressed sound) is for editing programs. mkv (FFV1, FLAC) loses nothing. Browsers "
-                    "do not play mov and mkv, so the node shows no picture for them; from an mkv the canvas cannot "
-                    "read the workflow either, though it is in it.",
+                    "(ProRes, uncompressed sound) is for editing programs. mkv (FFV1, FLAC) loses nothing. "
+                    "Browsers do not play mov and mkv, so the node shows no picture for them; an mkv holds the "
+                    "workflow too, but the canvas cannot read it.",
                 ),
                 io.Combo.Input(
                     "quality",
                     options=list(QUALITIES),
                     default="high",
-                    tooltip="How much is kept, from best to small. mp4 and webm: how strongly picture and sound are "
-                    "compressed; high already looks like the frames. mov: ProRes 4444, 422 HQ, 422 or 422 LT. mkv: "
-                    "the frames with 16, 12, 10 or 8 bits a colour; 8 is what a screen shows, 16 is for grading.",
+                    tooltip="How much detail is kept, from best to small. mp4 and webm: how strongly picture and sound "
+                    "are compressed; high already looks like the frames. mov: ProRes 4444, 422 HQ, 422 or 422 "
+                    "LT. mkv: the frames with 16, 12, 10 or 8 bits a colour; 8 is what a screen shows, 16 is for "
+                    "grading.",
                 ),
             ],
             outputs=[
@@ -100,14 +101,14 @@ class SaveTalkingVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, frames: object = ABSENT, video: object = ABSENT) -> bool | str:
-        """Before anything runs; what is connected comes as None."""
+        """Check inputs before anything runs; connected ones arrive as None."""
         return _one_of(frames is not ABSENT, video is not ABSENT) or True
 
     @classmethod
     def check_lazy_status(
         cls, fps: float, audio: Any = None, frames: Any = ABSENT, video: Any = ABSENT, **_: Any
     ) -> list[str]:
-        """The sound is looked at before the frames are made, which may take minutes."""
+        """Check the sound before the frames are made, which may take minutes."""
         check(fps, as_sound(audio))
         return [name for name, value in (("frames", frames), ("video", video)) if value is None]
 
@@ -137,7 +138,7 @@ class SaveTalkingVideo(io.ComfyNode):
 
     @classmethod
     def _workflow(cls) -> Mapping[str, Any]:
-        """What ComfyUI restores a graph from."""
+        """The metadata from which ComfyUI restores a graph."""
         if args.disable_metadata:
             return {}
         metadata = dict(cls.hidden.extra_pnginfo or {})
@@ -145,7 +146,7 @@ class SaveTalkingVideo(io.ComfyNode):
 
 
 def _one_of(frames: bool, video: bool) -> str:
-    """What is wrong, if anything."""
+    """The error, if not exactly one of the two is connected."""
     if frames and video:
         return "Both frames and a video are connected; disconnect one of them."
     return "" if frames or video else "Neither frames nor a video are connected; connect one of them."

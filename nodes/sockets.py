@@ -1,4 +1,4 @@
-"""The types of sockets that are not ComfyUI's own, and what the nodes' schemas have in common."""
+"""Our own socket types, and helpers for the nodes' schemas and inputs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ FaceAnalysis = io.Custom("JOYHALLO_FACE_ANALYSIS")
 Face = io.Custom("JOYHALLO_FACE")
 Speech = io.Custom("JOYHALLO_SPEECH")
 Steady = io.Custom("JOYHALLO_STEADINESS")
-Landmarks = io.Custom("FACE_LANDMARKS")  # of newer ComfyUI's own face nodes
+Landmarks = io.Custom("FACE_LANDMARKS")  # from the face nodes of newer ComfyUI
 
 
 def schema(node_id: str, **facts: Any) -> io.Schema:
-    """Of a node of ours."""
-    if any(field.name == "search_aliases" for field in fields(io.Schema)):  # of newer versions of ComfyUI
+    """The schema of one of our nodes, with its name, category and search aliases."""
+    if any(field.name == "search_aliases" for field in fields(io.Schema)):  # newer versions of ComfyUI
         facts["search_aliases"] = aliases(node_id)
     return io.Schema(node_id, category=CATEGORY, **facts)
 
 
 def expect(value: Any, kind: type, name: str, source: str) -> None:
-    """ComfyUI compares the names of types alone, and lets anything through that comes without a link."""
+    """Raise unless an input has its type: ComfyUI compares only type names, and only of links."""
     if not isinstance(value, kind):
         raise TypeError(f"`{name}` is a {type(value).__name__}; connect the output of {source} to it.")
 
 
 def chosen(meanings: Mapping[str, T], choice: str, name: str) -> T:
-    """What a combo's choice means; ComfyUI does not check whether it is one of the list."""
+    """The meaning of a combo's choice, or an error: ComfyUI does not check that it is in the list."""
     if choice not in meanings:
         raise ValueError(f"`{name}` is {choice!r}; choose one of: {', '.join(meanings)}.")
     return meanings[choice]

@@ -21,21 +21,21 @@ SINGLE = "a wav2vec2 encoder in one file, as ComfyUI's own loader takes it"
 
 
 class SpeechEncoder:
-    """What ComfyUI's own audio encoders offer, for a wav2vec2 of any size that knows how it wants its sound."""
+    """The interface of ComfyUI's audio encoders, for a wav2vec2 of any size that knows its normalisation."""
 
     def __init__(self, encoder: Encoder):
         self.name, self.model, self.normalize = encoder.name, encoder.model, encoder.normalize
         self.load_device = comfy.model_management.text_encoder_device()
-        # in a module of its own: ComfyUI notes the device on what it loads, which transformers' networks do not allow
+        # wrapped in a module: ComfyUI sets `device` on the models it loads, which transformers' networks do not allow
         self.patcher = comfy.model_patcher.ModelPatcher(
             nn.Sequential(self.model), self.load_device, comfy.model_management.text_encoder_offload_device()
         )
         self.model_sample_rate = SAMPLE_RATE
 
     def load(self) -> None:
-        """All of it: its layers are not ComfyUI's, which could be loaded in part."""
+        """Load the whole network: its layers are not ComfyUI's, which can be loaded in part."""
         comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
-        self.model.to(self.load_device)  # with --novram that was not all
+        self.model.to(self.load_device)  # --novram leaves it where it was
 
     @torch.no_grad()
     def encode_audio(self, audio: Tensor, sample_rate: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class SpeechEncoder:
 
 
 def load_speech_encoder(path: Path, name: str) -> Any:
-    """A Hugging Face folder by our own loader, a single file by ComfyUI's."""
+    """Load a Hugging Face folder with our own loader, or a single file with ComfyUI's."""
     if path.is_dir():
         return SpeechEncoder(load_encoder(path, name=name))
     single = library("comfy.audio_encoders.audio_encoders", "An audio encoder in a single file")

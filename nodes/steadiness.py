@@ -13,29 +13,30 @@ class JoyHalloSteadiness(io.ComfyNode):
         return schema(
             "JoyHalloSteadiness",
             display_name="Steadiness",
-            description="Keeps a long video as it began. The first 16 frames stay what they are without it.",
+            description="Keeps a long video consistent with its beginning. The first 16 frames are the same with "
+            "and without it.",
             inputs=[
                 io.Boolean.Input(
                     "hold_colours",
                     default=True,
-                    tooltip="Keeps colours and contrast as they are in the first chunk of 16 frames, measured "
-                    "outside the lips.",
+                    tooltip="Holds colours and contrast at those of the first chunk of 16 frames, measured outside the "
+                    "lips.",
                 ),
                 io.Int.Input(
                     "overlap",
                     default=0,
                     min=0,
                     max=CHUNK_FRAMES // 2,
-                    tooltip="Frames of each chunk of 16 that the next one goes through again, to continue from them: "
-                    "smoother joints; 4 takes a third more time. 0 is the original.",
+                    tooltip="Frames of each chunk of 16 that the next chunk repeats before it continues: smoother "
+                    "joints; 4 takes a third more time. 0 is the original.",
                 ),
                 io.Int.Input(
                     "fade",
                     default=0,
                     min=0,
                     max=CHUNK_FRAMES // 2,
-                    tooltip="Frames over which a jump between two chunks fades out, everywhere but on the lips. 4 "
-                    "are enough; they look a little softer. 0: none.",
+                    tooltip="Frames over which a jump between two chunks fades out, everywhere except on the lips. "
+                    "4 are enough; they look slightly softer. 0: off.",
                 ),
                 io.Float.Input(
                     "anchor_every",
@@ -43,9 +44,9 @@ class JoyHalloSteadiness(io.ComfyNode):
                     min=0.0,
                     max=600.0,
                     step=1.0,
-                    tooltip="Every so many seconds, in the quietest moment near, the video goes on from the picture "
-                    "itself instead of the last frames: the face cannot drift further than it does in this time, but "
-                    "the head may jump, which overlap or fade soften. 0: never.",
+                    tooltip="Every so many seconds, at the quietest moment nearby, the video continues from the "
+                    "picture itself instead of the last frames. The face cannot drift further than in this time, "
+                    "but the head may jump; overlap or fade softens that. 0: never.",
                 ),
             ],
             outputs=[Steady.Output("steadiness", display_name="steadiness", tooltip="For JoyHallo Sampler.")],

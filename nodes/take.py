@@ -82,7 +82,7 @@ class Take:
     def _check_background(self, video: Any) -> None:
         if not self.whole:
             raise ValueError(
-                'A background is connected, but `picture` is "square", which hides it; choose the whole picture, or '
+                "A background is connected, but `picture` is square, which hides it; choose the whole picture, or "
                 "disconnect the background."
             )
         found, expected = size_of(video), self.face.crop.picture

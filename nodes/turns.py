@@ -18,15 +18,15 @@ class JoyHalloTurns(io.ComfyNode):
         return schema(
             "JoyHalloTurns",
             display_name="Dialogue Turns",
-            description="Makes two tracks for two speakers, of one recording in which they take turns or of one of "
-            "each. Each track is silent while the other speaks, so that who listens rests.",
+            description="Makes two tracks for two speakers, from one recording in which they take turns or from one "
+            "of each. Each track is silent while the other person speaks, so that the listener stays still.",
             inputs=[
                 io.Audio.Input(
-                    "audio", tooltip="What both say, in turns; or, if second_audio is connected, what the first says."
+                    "audio",
+                    tooltip="A recording of both speakers taking turns; or, if second_audio is connected, of the first "
+                    "alone.",
                 ),
-                io.Audio.Input(
-                    "second_audio", optional=True, tooltip="What the second speaker says, if that is another recording."
-                ),
+                io.Audio.Input("second_audio", optional=True, tooltip="The second speaker, if recorded separately."),
                 io.String.Input(
                     "turns",
                     default="",
@@ -37,14 +37,14 @@ class JoyHalloTurns(io.ComfyNode):
                     "order",
                     options=list(ORDERS),
                     default="one after the other",
-                    tooltip="For two recordings: whether the second begins when the first has ended, or both begin at "
-                    "once. With one recording the turns say it.",
+                    tooltip="For two recordings: whether the second begins when the first ends, or both begin at once. "
+                    "With one recording, turns decides.",
                 ),
             ],
             outputs=[
                 _track("first", "For Chinese Wav2Vec2 Encode of the first speaker: silent while the second speaks."),
                 _track("second", "For Chinese Wav2Vec2 Encode of the second speaker: silent while the first speaks."),
-                _track("both", "What is heard, as long as either track: for the saved video."),
+                _track("both", "Both voices, as long as either track: for the saved video."),
             ],
         )
 

@@ -1,1 +1,1 @@
-"""What builds, shows and tests the pack; nothing of it runs where the nodes run."""
+"""Tools that build, show and test the pack; the nodes never import them."""

@@ -1,4 +1,4 @@
-"""Make a video on this machine's processor: a real ComfyUI, the example workflow, the small model that comes along."""
+"""Make a video on the CPU, with a real ComfyUI, the example workflow and the bundled small model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def prepare(base: Path) -> None:
-    """The pack, and what the workflow loads, where ComfyUI looks for them."""
+    """Put the pack and the workflow's files where ComfyUI looks for them."""
     install_pack(base)
     (base / "input").mkdir()
     for asset in ASSETS:
@@ -45,7 +45,7 @@ def prepare(base: Path) -> None:
 
 
 def film(server: Server, listener: Any = None) -> tuple[Run, str]:
-    """Run the example workflow; also the number of the node that saves."""
+    """Run the example workflow; returns the run and the id of the saving node."""
     client, workflow = Client(server.url), json.loads(WORKFLOW.read_text(encoding="utf-8"))
     prompt = as_prompt(workflow, client.nodes())
     saving = next(number for number, node in prompt.items() if node["class_type"] == SAVING)

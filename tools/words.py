@@ -1,8 +1,8 @@
-"""The nodes' words on ComfyUI's page: `locales/en` is what the nodes themselves say, `locales/zh` is written by hand.
+"""Translations of the nodes: `locales/en` is generated from the nodes, `locales/zh` is written by hand.
 
-    python -m tools.words    # writes the English file from a running ComfyUI, lists what the Chinese one lacks
+    python -m tools.words    # writes the English file from a running ComfyUI, lists gaps of the Chinese one
 
-Beside what ComfyUI reads there are `options`, the words of choices, for `web/choices.js`.
+Beside the entries that ComfyUI reads there are `options`, the labels of choices, for `web/choices.js`.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def as_text(words: Words) -> str:
 
 
 def ours(nodes: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what /object_info tells about all nodes."""
+    """Our nodes in the /object_info of all."""
     return {name: about for name, about in nodes.items() if about["python_module"].endswith(f".{PACK}")}
 
 
 def spoken(nodes: Mapping[str, Any]) -> Words:
-    """What /object_info tells -> nodeDefs as ComfyUI's page reads them."""
+    """Convert the /object_info to nodeDefs for ComfyUI's page."""
     return {name: _node(about) for name, about in ours(nodes).items()}
 
 
@@ -88,7 +88,7 @@ def _inputs(about: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _options(name: str, kind: str, facts: Mapping[str, Any]) -> Words:
-    """The words to choose from, if any."""
+    """The labels of choices, if any."""
     if kind == "BOOLEAN":
         return {"options": {"on": facts.get("label_on") or "on", "off": facts.get("label_off") or "off"}}
     words = [] if kind != "COMBO" or name in FILES else [word for word in facts["options"] if not word.isdigit()]
@@ -99,7 +99,7 @@ def _options(name: str, kind: str, facts: Mapping[str, Any]) -> Words:
 
 
 def differences(english: Words, other: Words) -> list[str]:
-    """Texts that one has and the other lacks."""
+    """Keys that only one of the two has."""
     here, there = dict(texts(english)), dict(texts(other))
     return [f"missing: {key}" for key in here.keys() - there.keys()] + [
         f"stale: {key}" for key in there.keys() - here.keys()
@@ -111,12 +111,12 @@ def unreadable(words: Words) -> list[str]:
 
 
 def untranslated(chinese: Words) -> list[str]:
-    """What has nothing Chinese about it and is no name."""
+    """Texts without any Chinese that are not names."""
     return [f"not Chinese: {key}" for key, text in texts(chinese) if text not in NAMES and not HAN.search(text)]
 
 
 def texts(words: Words, *above: str) -> Iterator[tuple[str, str]]:
-    """Each with where it stands."""
+    """Each text with its key."""
     for key, value in words.items():
         if isinstance(value, dict):
             yield from texts(value, *above, key)

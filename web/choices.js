@@ -1,5 +1,5 @@
-// What there is to choose from, in the reader's language: ComfyUI translates names and tooltips, but no choices.
-// Only what is shown changes. Values, and with them workflows, are the same in every language.
+// The choices of combos in the user's language: ComfyUI translates names and tooltips, but not choices.
+// Only the labels change. Values, and with them workflows, are the same in every language.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -20,7 +20,7 @@ app.registerExtension({
   },
 })
 
-/** What locales/<language>/nodeDefs.json holds; nothing where it cannot be had. */
+/** The contents of locales/<language>/nodeDefs.json; empty if it cannot be fetched. */
 async function translated(language) {
   try {
     const served = await (await api.fetchApi("/i18n")).json()

@@ -1,4 +1,4 @@
-// How the picture drifted from chunk to chunk, on JoyHalloSampler; and the time left where ComfyUI does not show it.
+// On JoyHalloSampler: the plot of drift from chunk to chunk, and the time left where ComfyUI does not show it.
 
 import { make, Panel } from "./panel.js"
 import { say } from "./words.js"

@@ -1,4 +1,4 @@
-// The faces that FaceMaskPrep found, on the node: a click on one chooses it.
+// On FaceMaskPrep: the faces it found; a click on one chooses it.
 
 import { app } from "../../scripts/app.js"
 import { chain } from "./graph.js"
@@ -31,7 +31,7 @@ export class Faces extends Panel {
     for (const [edge, share] of Object.entries(edges)) button.style[edge] = `${100 * Math.min(1, Math.max(0, share))}%`
     button.disabled = !this.choices().includes(`${number}`)
     button.addEventListener("click", () => this.choose(number))
-    // Else the canvas would drag the node, or itself while the space bar is held.
+    // Otherwise the canvas would drag the node, or itself while the space bar is held.
     button.addEventListener("pointerdown", (event) => event.stopPropagation())
     button.addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && event.stopPropagation())
     return button
@@ -56,7 +56,7 @@ export class Faces extends Panel {
     this.mark()
   }
 
-  /** A number that was chosen is that of the next run; else it is known who spoke in the last one. */
+  /** The face chosen by number for the next run; otherwise the one that spoke in the last run. */
   next() {
     const value = this.linked() ? "" : `${this.choice()?.value}`
     return /^\d+$/.test(value) ? Number(value) : this.found.chosen
@@ -81,7 +81,7 @@ export class Faces extends Panel {
   }
 }
 
-/** As if it had been chosen in the widget itself, so that undo and whatever else listens takes notice. */
+/** Sets the value as if chosen in the widget itself, so that undo and other listeners notice. */
 function set(node, widget, value) {
   const canvas = app.canvas
   canvas?.emitBeforeChange?.()

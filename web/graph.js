@@ -1,10 +1,10 @@
-// Nodes, wherever they are: a graph may hold others, each behind a node of its own.
+// Finding nodes in a graph and its subgraphs.
 
 import { app } from "../../scripts/app.js"
 
 export const root = () => app.rootGraph ?? app.graph
 
-/** Does `also` after what an object's own method does, for this object alone. */
+/** Calls `also` after an object's own method, for this object alone. */
 export function chain(object, name, also) {
   const before = object[name]
   object[name] = function (...given) {
@@ -14,7 +14,7 @@ export function chain(object, name, also) {
   }
 }
 
-/** The node that the server calls "5:3": number 3 in the graph behind number 5. */
+/** The node that the server calls "5:3": number 3 in the subgraph behind number 5. */
 export function nodeAt(id) {
   const numbers = String(id ?? "").split(":")
   const last = numbers.pop()

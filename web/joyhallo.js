@@ -1,4 +1,4 @@
-// What the nodes show on the canvas beyond what ComfyUI itself shows of them.
+// The nodes' own additions to the canvas.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -33,7 +33,7 @@ app.registerExtension({
     chain(node, "onExecuted", (output) => show(node, key, output?.[key]?.[0]))
   },
 
-  // Nodes are made anew by undo, by a reload and when another tab is opened.
+  // Nodes are created again by undo, by a reload and when another tab is opened.
   afterConfigureGraph() {
     for (const node of everyNode()) {
       const { key } = SHOWN[node.comfyClass] ?? {}
@@ -42,7 +42,7 @@ app.registerExtension({
   },
 })
 
-/** A stopped video goes on only with the seed that it had. What a workflow has saved is set after this. */
+/** A stopped video resumes only with its own seed. A workflow's saved value is set after this. */
 function keepSeed(node) {
   const control = node.widgets?.find(({ name }) => name === "control_after_generate")
   if (control) control.value = "fixed"

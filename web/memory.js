@@ -1,5 +1,5 @@
-// What nodes showed last, for as long as the browser's tab is open. ComfyUI forgets it when the page is reloaded, and
-// sends it again only if the node runs again.
+// The last outputs of nodes, for as long as the browser's tab is open. ComfyUI forgets them when the page is reloaded,
+// and sends them again only if the node runs again.
 
 import { root } from "./graph.js"
 
@@ -9,7 +9,7 @@ export function remember(node, key, result) {
   try {
     sessionStorage.setItem(place(node, key), JSON.stringify(result))
   } catch {
-    // Full, or not allowed: then it is forgotten.
+    // Full, or not allowed: do without it.
   }
 }
 

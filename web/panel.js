@@ -1,4 +1,4 @@
-// A picture and a line of words below a node's widgets; without a picture it takes no room.
+// A picture with a line of text below a node's widgets; without a picture it takes no room.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -8,7 +8,7 @@ const MARGIN = 10 // that ComfyUI leaves at each side of an element
 const TALLEST = 480
 
 export class Panel {
-  /** It belongs to the node from the beginning, since some versions overlook what is added to one later. */
+  /** Added when the node is created, as some versions overlook widgets added later. */
   constructor(node, name) {
     this.node = node
     this.ratio = 1
@@ -21,7 +21,7 @@ export class Panel {
     this.element.append(this.stage, this.line)
     this.picture.addEventListener("load", () => this.appear())
     this.picture.addEventListener("error", () => this.vanish()) // temporary files do not outlive the server
-    // Not saved, and below all others, so that what workflows hold stays as it was.
+    // Not saved, and below all others, so that saved workflows stay unchanged.
     const widget = node.addDOMWidget(name, name, this.element, {
       serialize: false,
       hideOnZoom: false,
@@ -55,14 +55,14 @@ export class Panel {
     this.fit()
   }
 
-  /** As high as the picture is at the node's width; one that stands upright gets a square. */
+  /** The picture's height at the node's width; an upright picture gets a square. */
   height() {
     if (this.element.hidden) return 0
     const picture = this.stage.hidden ? 0 : (this.node.size[0] - 2 * MARGIN) / Math.max(1, this.ratio)
     return Math.min(TALLEST, picture) + (this.line.textContent ? LINE : 0) + 2 * MARGIN
   }
 
-  /** The node grows if it must; Nodes 2.0 see to that themselves. */
+  /** Grows the node if needed; Nodes 2.0 do that themselves. */
   fit() {
     const [width, height] = this.node.size
     const needed = window.LiteGraph?.vueNodesMode ? 0 : this.node.computeSize()[1]

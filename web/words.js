@@ -1,4 +1,4 @@
-// What is said on the canvas, in the language that ComfyUI is set to.
+// The texts shown on the canvas, in ComfyUI's language.
 
 import { app } from "../../scripts/app.js"
 

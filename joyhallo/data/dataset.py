@@ -1,10 +1,10 @@
-"""Prepared clips on disk: how they are written, and how training reads them.
+"""Datasets of prepared clips on disk: writing them, and reading them for training (`open_dataset`, `Clip`).
 
     DATASET/dataset.json      what made it: settings, and digests of the models
     DATASET/manifest.jsonl    a line for each clip, good or not, with the reason: see `Record`
     DATASET/clips/ID/         its files, and record.json, which is its line of the manifest
 
-Paths within are relative, so that a dataset may be moved. Whatever is there under its own name is whole.
+Paths within are relative, so that a dataset may be moved. A file under its own name is always complete.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ FILM = Format(
 
 
 class DatasetError(ValueError):
-    """A dataset that cannot be used, in words for whoever chose it."""
+    """A dataset cannot be used; the message is for the user."""
 
 
 # ---- what is known of a clip
@@ -121,7 +121,7 @@ class Record:
 
 
 def split_of(speaker: str, share: float) -> Split:
-    """By the name alone: it stays when others come or go."""
+    """The split of a speaker, from the name alone: it is the same whichever others there are."""
     place = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
     return "validation" if place < share else "train"
 
@@ -131,7 +131,7 @@ def split_of(speaker: str, share: float) -> Split:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place when all went well: on the disk, whole."""
+    """A temporary path beside `path`, which replaces it on success, complete and safely on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     temporary.touch()
@@ -184,7 +184,7 @@ def write_tensors(path: Path, **tensors: Tensor) -> None:
 
 
 def stored(root: Path, id: str, names: Iterable[str]) -> dict[str, Stored]:
-    """Those files of a clip that are there."""
+    """The existing files of a clip."""
     places = {name: f"{CLIPS}/{id}/{NAMES[name]}" for name in names}
     return {
         name: Stored(place, (root / place).stat().st_size, sha256(root / place))
@@ -198,7 +198,7 @@ def write_record(root: Path, record: Record) -> None:
 
 
 def read_record(root: Path, id: str) -> Record | None:
-    """None where there is none, or one that another version wrote."""
+    """Read a clip's record; None if there is none, or if another version wrote it."""
     try:
         return Record.read((root / CLIPS / id / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError):
@@ -219,7 +219,7 @@ def write_facts(root: Path, **facts: Any) -> None:
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip that training may use. It holds no more than its record: everything is read when it is asked for."""
+    """A clip for training. It holds only its record: everything else is read on demand."""
 
     root: Path
     record: Record
@@ -230,7 +230,7 @@ class Clip:
 
     @property
     def length(self) -> int:
-        """Frames; the sound and all that goes by frames lasts as long."""
+        """The number of frames; the sound and all else per frame has the same length."""
         return self.record.length
 
     @property
@@ -240,17 +240,17 @@ class Clip:
 
     @property
     def identity(self) -> Tensor:
-        """(512): the recogniser's raw embedding"""
+        """The recogniser's embedding (512), not normalised."""
         return self._tensor("identity", "identity").clone()
 
     @property
     def speech(self) -> Tensor:
-        """(length, layers, width). Mapped from the disk: what is not looked at is not read."""
+        """(length, layers, width). Mapped from the disk, so only the parts in use are read."""
         return self._tensor("speech", "features")
 
     @property
     def mouth(self) -> Tensor | None:
-        """(length): how far the mouth is truly open, in 0..1, where that is known. Its file tells more."""
+        """(length): the true opening of the mouth, in 0..1, if known. Its file holds more."""
         return self._tensor("mouth", "opening") if "mouth" in self.record.files else None
 
     @property
@@ -275,7 +275,7 @@ class Clip:
         return found
 
     def latents(self, indices: Sequence[int]) -> tuple[Tensor, Tensor] | None:
-        """Mean and log-variance (n, channels, height, width) of what the codec makes of the frames, if they are kept.
+        """Mean and log-variance (n, channels, height, width) of the encoded frames, if stored.
 
         In the networks' units: `mean + exp(logvar / 2) * noise` is a latent as the sampler denoises it.
         """
@@ -287,7 +287,7 @@ class Clip:
         return mean, logvar
 
     def portrait(self, index: int = 0) -> Portrait:
-        """One of its frames as the sampler takes a picture of someone."""
+        """One of its frames as a portrait for the sampler."""
         size, face = (self.size, self.size), self._mask("face_mask")
         return Portrait(self.frames([index])[0], self.identity, locator(face, size), pyramid(self.masks, size))
 
@@ -303,12 +303,12 @@ class Clip:
 
     def _check(self, indices: Sequence[int]) -> None:
         if beyond := [index for index in indices if not 0 <= index < self.length]:
-            raise IndexError(f"Clip {self.id} has {self.length} frames; there is no frame {beyond[0]}.")
+            raise IndexError(f"Clip {self.id} has {self.length} frames; frame {beyond[0]} does not exist.")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A clip that training does not use."""
+    """A clip that cannot be used, and why."""
 
     id: str
     source: str
@@ -339,7 +339,7 @@ def open_dataset(
     root = Path(folder)
     facts, records = read_facts(root), read_manifest(root)
     if split not in SPLITS:
-        raise DatasetError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+        raise DatasetError(f"The split {split!r} is unknown; choose one of {', '.join(SPLITS)}.")
     clips, problems = [], []
     for record in records:
         reason = record.reason or record.status if record.status != "ok" else _trouble(root, record, needs, verify)
@@ -356,15 +356,15 @@ def read_facts(root: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{root} is no dataset: it has no {FACTS}. Make one with python -m joyhallo.data.prepare or "
+            f"{root} is not a dataset: it lacks {FACTS}. Make one with python -m joyhallo.data.prepare or "
             "joyhallo.drawn.synthesize."
         ) from error
     except ValueError as error:
         raise DatasetError(f"{path} is not valid JSON ({brief(error)}); prepare the dataset again.") from error
     if facts.get("version") != VERSION:
         raise DatasetError(
-            f"{root} is a dataset of version {facts.get('version')}, but version {VERSION} is expected; prepare it "
-            "again."
+            f"{root} is a dataset of version {facts.get('version')}, but this version of the code expects {VERSION}; "
+            "prepare it again."
         )
     return facts
 
@@ -381,29 +381,29 @@ def read_manifest(root: Path) -> list[Record]:
             records.append(Record.read(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DatasetError(
-                f"Line {number} of {path} is not a clip's record ({brief(error)}); run the preparation again, which "
-                "writes it anew."
+                f"Line {number} of {path} is not a clip's record ({brief(error)}); run the preparation again to "
+                "rewrite it."
             ) from error
     return records
 
 
 def _trouble(root: Path, record: Record, needs: Sequence[str], verify: bool) -> str:
-    """What is wrong with the files of a clip; nothing where all is well."""
+    """The first fault of a clip's files, or an empty string."""
     if absent := [name for name in (*ALWAYS, *needs) if name not in record.files]:
         return f"its record names no {', '.join(absent)}; prepare it again"
     for name, file in record.files.items():
         path = root / file.path
         if not path.is_file():
-            return f"{name} is missing: there is no {file.path}; prepare it again"
+            return f"{name} is missing: {file.path} does not exist; prepare it again"
         if (found := path.stat().st_size) != file.size:
-            return f"{name} has {found} bytes where {file.size} are expected: {file.path}; prepare it again"
+            return f"{name} has {found} bytes, expected {file.size}: {file.path}; prepare it again"
         if verify and sha256(path) != file.sha256:
             return f"{name} was changed after it was made: {file.path}; prepare it again"
     return _misfit(root, record)
 
 
 def _misfit(root: Path, record: Record) -> str:
-    """Tensors of another length than the clip's."""
+    """The fault of tensors that do not match the clip's length, or an empty string."""
     shapes = {"speech": ("features", (record.length, None, None)), "identity": ("identity", (None,))}
     side = record.size // LATENT_SCALE
     shapes |= {"mouth": ("opening", (record.length,)), "latents": ("mean", (record.length, None, side, side))}
@@ -421,7 +421,7 @@ def _misfit(root: Path, record: Record) -> str:
 
 
 def read_frames(path: Path, indices: Sequence[int]) -> list[Picture]:
-    """Frames of a video that `write_film` made: its key frames are near each other, and none waits for a later one."""
+    """Read frames of a video from `write_film`, whose key frames are close together and which has no B-frames."""
     av = library("av", "Reading videos")
     found: dict[int, Picture] = {}
     try:

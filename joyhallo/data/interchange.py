@@ -1,4 +1,4 @@
-"""Datasets to and from the original's layout, with its two meta files, so that either may train on the other's data.
+"""Conversion of datasets to and from the original's layout, with its two meta files.
 
     python -m joyhallo.data.interchange export DATASET -o FOLDER --name NAME
     python -m joyhallo.data.interchange import NAME_stage2.json -o DATASET
@@ -88,7 +88,7 @@ KEYS = {  # of stage 2's meta file, by our names
 
 
 def export(dataset: Path, folder: Path, name: str, *, images: bool = True) -> tuple[Path, Path]:
-    """The meta files of both stages; without images that of stage 1 is empty, for it needs each frame as a file."""
+    """Write the meta files of both stages; without images that of stage 1 is empty, as it needs frames as files."""
     clips = [clip for split in SPLITS for clip in open_dataset(dataset, split).clips]
     if not clips:
         raise DatasetError(f"{dataset} has no clip with speech features that could be exported; prepare it first.")
@@ -120,7 +120,7 @@ def _export_files(clip: Clip, places: Mapping[str, Path]) -> None:
 
 
 def _export_pictures(clip: Clip, folder: Path) -> None:
-    """With names of six digits: in the original's four, the 10000th frame would be sorted before the second."""
+    """Name frames by six digits: with the original's four, the 10000th frame would be sorted before the second."""
     folder.mkdir(parents=True, exist_ok=True)
     for at in range(0, clip.length, AT_ONCE):
         some = range(at, min(at + AT_ONCE, clip.length))
@@ -147,7 +147,7 @@ def read_meta(path: Path) -> list[dict[str, str]]:
         assert all(isinstance(entry, dict) for entry in entries)
     except (OSError, ValueError, TypeError, AssertionError) as error:
         raise DatasetError(
-            f"{path} is no meta file ({brief(error)}); expected a list of clips as extract_meta_info writes it."
+            f"{path} is not a meta file ({brief(error)}); expected a list of clips as extract_meta_info writes it."
         ) from error
     return entries
 
@@ -155,7 +155,7 @@ def read_meta(path: Path) -> list[dict[str, str]]:
 def bring_in(
     metas: Sequence[Path], root: Path, *, size: int = 512, validation: float = 0.05, workers: int = 0
 ) -> list[Record]:
-    """A dataset of the clips of meta files. Pictures are stretched to squares, as the original does in training."""
+    """Make a dataset of the clips of meta files. Pictures are stretched to squares, as in the original's training."""
     every = [entry for meta in metas for entry in read_meta(meta)]
     entries = {_name(entry): entry for entry in sorted(every, key=len)}  # those of stage 2 say more
     jobs = [
@@ -178,11 +178,11 @@ def bring_in_clip(job: Job) -> Record:
 
 def _brought_in(job: Job) -> Record:
     if absent := [key for name, key in KEYS.items() if name != "sound" and key not in job.entry]:
-        reason = f"its entry has no {', '.join(absent)}; that of stage 2 is needed"
+        reason = f"its entry lacks {', '.join(absent)}; use the meta file of stage 2"
         return replace(_begun(job), status="skipped", reason=reason)
     paths = {name: Path(job.entry[key]) for name, key in KEYS.items() if key in job.entry}
     if gone := [str(path) for name, path in paths.items() if name != "sound" and not path.is_file()]:
-        return replace(_begun(job), status="skipped", reason=f"there is no {', '.join(gone)}")
+        return replace(_begun(job), status="skipped", reason=f"missing: {', '.join(gone)}")
     files = {name: sha256(path) for name, path in paths.items() if path.is_file()}
     return carry_out(
         job.root, _begun(job), STEPS, {"imported": digest(VERSION, job.size, files)}, _UnderWay(job, paths)
@@ -230,7 +230,7 @@ def _import(clip: _UnderWay, _: Record) -> Told:
 
 
 def unpickled(path: Path) -> Tensor | None:
-    """A tensor, or an array of numpy's, that was saved by torch; nothing else that a pickle may do is allowed."""
+    """Load a tensor or a numpy array that torch saved; the pickle may do nothing else."""
     rebuild = np._core.multiarray._reconstruct if hasattr(np, "_core") else np.core.multiarray._reconstruct  # pyright: ignore
     names = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     kinds = [type(np.dtype(kind)) for kind in (np.float16, np.float32, np.float64)]
@@ -247,7 +247,7 @@ def _batches(video: Path, most: int, size: int) -> Iterator[Tensor]:
 
 
 def _sound(paths: Mapping[str, Path], length: int) -> Tensor:
-    """That of the recording, else of the video, else silence: training hears the features alone."""
+    """The sound of the recording, else of the video, else silence: training uses only the features."""
     samples = torch.zeros(0)
     if "sound" in paths and paths["sound"].is_file():
         samples = load(paths["sound"]).samples

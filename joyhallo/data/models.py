@@ -1,4 +1,4 @@
-"""The models that preparing a clip needs: named in the job, loaded once in each process that works."""
+"""The models for preparing clips: named in the job, and loaded once per worker process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ..sound.wav2vec2 import Encoder, load_encoder
 
 
 class Codec(Protocol):
-    """As `codec.AutoencoderCodec`."""
+    """The interface of `codec.AutoencoderCodec`."""
 
     def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
 class Models:
-    """Paths; or MODULE:FUNCTION, which makes what is needed without arguments."""
+    """The models, each as a path or as MODULE:FUNCTION, which is called without arguments."""
 
     encoder: str | None = None  # wav2vec2's folder, or MODULE:FUNCTION, as speech.Encoder
     face_models: str | None = None  # InsightFace's folder
@@ -40,14 +40,14 @@ class Models:
     separator: str | None = None  # of voice and music
 
     def digests(self) -> Mapping[str, str]:
-        """By name; the files are read."""
+        """SHA-256 of the models' files, by name."""
         named = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: _digest(name, place) for name, place in named.items() if place}
 
 
 @cache
 def finders(models: Models) -> Any:
-    """With `detector` and `landmarker`, as faces.Finders and faces.FaceModels have them."""
+    """The face models: a Finders, or anything with its `detector` and `landmarker`."""
     return _made(models.finders) if models.finders else FaceModels(models.face_models, models.landmarker)
 
 
@@ -88,7 +88,7 @@ def _digest(name: str, place: str) -> str:
         return place
     path = Path(place)
     if not path.exists():
-        raise LibraryError(f"There is no {place}, which was given for {name.replace('_', ' ')}.")
+        raise LibraryError(f"{place}, given for {name.replace('_', ' ')}, does not exist.")
     if path.is_file():
         return (_of_patches(path) if name == "codec" else None) or sha256(path)
     files = sorted(path.rglob("*"))
@@ -99,7 +99,7 @@ def _digest(name: str, place: str) -> str:
 
 
 def _of_patches(path: Path) -> str | None:
-    """Of all that latents follow from, if these are patches: their decoder may be trained while a dataset is in use."""
+    """A digest of a patch codec's encoder alone, as its decoder may be trained while a dataset is in use; else None."""
     tensors, _ = open_weights(path, f"{CODEC}.")
     patches = {key: tensor for key, tensor in tensors.items() if key.startswith("patches.")}
     return of_tensors(patches) if patches else None

@@ -1,7 +1,7 @@
-"""Videos of people who speak -> a dataset to train with.
+"""Prepare a training dataset from videos of speaking people.
 
-Of each video the longest stretch that shows a face is kept: 25 frames a second, square, the face in the middle, and
-the same window for all of it. What was done is not done again; what cannot be used is listed with the reason.
+The longest stretch of each video that shows a face is kept: 25 frames a second, square, with the face in the middle of
+a fixed window. Finished work is not repeated; unusable videos are listed with the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, Record], None]  # how many clips of how many are 
 
 @dataclass(frozen=True)
 class Shares:
-    """Who does what: this machine's share, and how it is worked off."""
+    """The division of the work: this run's share, and the processes that work on it."""
 
     workers: int = 1  # processes; with 0 all is done in this one
     shards: int = 1  # machines, or runs, that share the videos
@@ -50,7 +50,7 @@ class Shares:
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard < self.shards:
-            raise ValueError(f"There is no shard {self.shard} of {self.shards}: shards count from 0.")
+            raise ValueError(f"Shard {self.shard} of {self.shards} does not exist; shards count from 0.")
 
 
 def prepare(
@@ -94,7 +94,7 @@ def _lost(job: Job, reason: str) -> Record:
 def _join(root: Path, jobs: Sequence[Job]) -> None:
     """The manifest, of this share's records and of what other shares have written so far.
 
-    Whoever writes last has looked again afterwards, so that nobody's records are missing in the end.
+    The last writer reads again after writing, so that no share's records are missing in the end.
     """
     written: dict[str, Record] | None = None
     while (now := _records(root, jobs)) != written:
@@ -120,7 +120,7 @@ def found(places: Sequence[Path]) -> list[tuple[str, Path]]:
     known: dict[str, Path] = {}
     for place in places:
         if not place.exists():
-            raise FileNotFoundError(f"There is no {place}.")
+            raise FileNotFoundError(f"{place} does not exist.")
         files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if _is_video(file, place))
         base = place.parent if place.is_file() or several else place
         for file in files:
@@ -134,13 +134,13 @@ def _is_video(file: Path, base: Path) -> bool:
 
 
 def identify(source: str) -> str:
-    """A name for a clip that every file system takes, and no other source has."""
+    """A unique name for a clip that is valid on every file system."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", source.rpartition(".")[0]).strip("_")[:40]
     return f"{plain or 'clip'}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 
 def _speaker(source: str) -> str:
-    """The folder of a video, if it is in one; else each is taken for another one's."""
+    """The speaker of a video: its folder, if any; otherwise each video counts as another speaker."""
     return source.rpartition("/")[0] or source
 
 
@@ -210,7 +210,7 @@ def _damage(record: Record) -> str:
 
 
 def table(records: Iterable[Record]) -> str:
-    """A line for each clip that is not fit to learn from, and the sums."""
+    """A line for each unusable clip, and totals."""
     records = list(records)
     lines = [f"{record.status:8} {record.source}: {record.reason}" for record in records if record.status != "ok"]
     counts = Counter(record.status for record in records)
@@ -230,7 +230,7 @@ def verdict(records: Iterable[Record]) -> int:
 
 
 def concluded(records: Sequence[Record], output: Path) -> int:
-    """Tell how it went; the exit code."""
+    """Print the outcome and return the exit code."""
     print(table(records), f"{output / MANIFEST} lists all clips.", sep="\n")
     return verdict(records)
 

@@ -1,4 +1,4 @@
-"""What is done to one video, step by step. A step is done again only if something that it follows from has changed."""
+"""The steps that prepare one video. A step is repeated only if something it depends on has changed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ Told = dict[str, Any]
 
 @dataclass(frozen=True)
 class Preparation:
-    """The defaults are what the published weights were trained with, as far as that is known."""
+    """Settings of the preparation. The defaults are those of the published weights, as far as known."""
 
     size: int = 512  # pixels of each side
     expand: float = 1.0  # of the face's outline, to the rectangle that stands for it
@@ -94,16 +94,16 @@ class Job:
 
     @cached_property
     def key(self) -> str:
-        """The same for all jobs of a run, and of the other shards."""
+        """A digest that is the same for all jobs of a run, in every shard."""
         return digest(asdict(self.settings), dict(self.digests))
 
 
 class Unfit(ValueError):
-    """Why nothing can be learnt from a video, though it can be read."""
+    """A readable video is not usable for training; the message says why."""
 
 
 def prepare_clip(job: Job) -> Record:
-    """Whatever happens, there is a record of it."""
+    """Prepare a clip and return its record, whether it succeeds or fails."""
     return recorded(job.root, lambda: _prepared(job), partial(failed, job))
 
 
@@ -120,7 +120,7 @@ def begun(job: Job) -> Record:
 
 
 def failed(job: Job, reason: str) -> Record:
-    """With what is there already, from which another run goes on."""
+    """A record of the failure, with the files that exist, from which another run continues."""
     now, before = replace(begun(job), reason=reason), read_record(job.root, job.id)
     if before is None:
         return now
@@ -138,7 +138,7 @@ class Step:
 
 
 def recorded(root: Path, make: Callable[[], Record], failed: Callable[[str], Record]) -> Record:
-    """The record that is made, or that of the failure, on the disk."""
+    """Make a record, or the record of the failure, and write it to disk."""
     try:
         record = make()
     except Exception as error:  # files and libraries fail in every way there is
@@ -158,7 +158,7 @@ def _why(error: Exception) -> str:
 
 
 def carry_out(root: Path, record: Record, steps: Sequence[Step], keys: Mapping[str, str], under_way: Any) -> Record:
-    """Those steps that have a key, one after the other; not those that were done under the same key."""
+    """Do the steps that have a key, in order, except those already done under the same key."""
     before = read_record(root, record.id)
     for step in steps:
         if step.name not in keys:
@@ -182,7 +182,7 @@ def carry_out(root: Path, record: Record, steps: Sequence[Step], keys: Mapping[s
 def _check_room(root: Path) -> None:
     if (there := free(root)) < MARGIN:
         raise RoomError(
-            f"the disk of {root} has {amount(there)} left; make room, and run it again, which goes on from here"
+            f"the disk of {root} has {amount(there)} left; make room, and run it again to continue from here"
         )
 
 
@@ -212,7 +212,7 @@ def digest(*parts: object) -> str:
 
 
 def _keys(job: Job) -> dict[str, str]:
-    """By step, of those that are wanted: a digest of all that its files follow from."""
+    """For each requested step: a digest of everything its files depend on."""
     settings, digests = job.settings, {**job.digests}
     finders = digests.get("finders", "")
     shapes = (settings.size, settings.expand, settings.lip_expand, settings.every, settings.most_missed)
@@ -250,7 +250,7 @@ def _digest_of_source(job: Job) -> str:
 
 
 class _UnderWay:
-    """What several steps may need."""
+    """Intermediate results that several steps share."""
 
     def __init__(self, job: Job):
         self.job, self.settings, self.models = job, job.settings, job.models
@@ -275,7 +275,7 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
     heard = int(clip.sound[0].shape[1] / clip.sound[1] * FPS + 1e-6)  # whole frames
     landmarker = loaded.finders(clip.models).landmarker
     if landmarker is None:
-        raise ValueError("no face can be looked for: give --landmarker, or --finders")
+        raise ValueError("there is no face landmarker: give --landmarker, or --finders")
     sizes: set[Size] = set()
     seen = _noting_sizes(clip.film.pictures(FPS), sizes)
     track = follow(seen, landmarker, clip.settings.every, clip.settings.most_missed)
@@ -285,7 +285,7 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
         raise Unfit(f"its pictures change their size: {', '.join(f'{w}x{h}' for w, h in sorted(sizes))}")
     length = min(len(track), heard - track.start)
     if length < clip.settings.shortest:
-        raise Unfit(f"{max(0, length)} frames show a face and have sound; at least {clip.settings.shortest} are needed")
+        raise Unfit(f"{max(0, length)} frames show a face and have sound; it takes at least {clip.settings.shortest}")
     track = replace(track, meshes=track.meshes[:length])
     (size,) = sizes
     turned = _checked(track, size, clip.settings)
@@ -316,7 +316,7 @@ def _noting_sizes(pictures: Iterable[Picture], sizes: set[Size]) -> Iterator[Pic
 
 
 def _checked(track: Track, size: Size, settings: Preparation) -> float:
-    """How far the face turns; raises if it turns away, or is small or cut off."""
+    """The largest turn of the face; raises Unfit if it turns away, or is small or cut off."""
     faces = [face_of(mesh) for mesh in track.meshes]
     turned = float(np.quantile([turn(face.marks) for face in faces if face.marks is not None], 0.95))
     if turned > settings.turned:
@@ -335,12 +335,12 @@ def _as_clause(error: FaceError) -> str:
 
 
 def joint_masks(meshes: Iterable[Points], size: Size, settings: Preparation) -> tuple[Mask, SoftMasks]:
-    """Where face and lips are in any frame: what the union of the frames' rectangles spans."""
+    """Masks of face and lips over all frames: the union of the frames' rectangles."""
     meshes = list(meshes)
     face = drawn(joint([face_rectangle(mesh, size, settings.expand) for mesh in meshes]), size)
     lips = drawn(joint([lip_rectangle(mesh, size, settings.lip_expand) for mesh in meshes]), size)
     if face.all():
-        raise Unfit("the face fills the frame, and what is around it cannot be seen")
+        raise Unfit("the face fills the frame, so that nothing around it is visible")
     if not face.any() or not lips.any():
         raise Unfit("the face or its lips are less than a pixel")
     return face, soft_masks(face, lips)
@@ -413,7 +413,7 @@ def write_speech(clip: Any, record: Record) -> Told:
 
 
 def write_latents(clip: Any, record: Record) -> Told:
-    """Of all frames, in half precision: their own rounding in the codec is coarser."""
+    """Write the latents of all frames in half precision, which is finer than the codec's own rounding."""
     codec, frames = loaded.codec(clip.models), Clip(clip.job.root, record).frames
     batches = [range(at, min(at + AT_ONCE, record.length)) for at in range(0, record.length, AT_ONCE)]
     parts = [codec.posterior(frames(batch)) for batch in batches]

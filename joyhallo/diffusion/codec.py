@@ -1,4 +1,4 @@
-"""Pixels <-> latents outside ComfyUI, for scripts, training and tests: with an autoencoder, or with one matrix."""
+"""Codecs between pixels and latents outside ComfyUI: AutoencoderCodec, PatchCodec and `load_codec`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRAMES_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Which codec turns pixels into the networks' latents, and the factor that brings these to unit variance."""
+    """The codec of a model, and the factor that scales its latents to unit variance."""
 
     kind: str = "sd-vae"
     scale: float = 0.18215
@@ -63,16 +63,16 @@ class AutoencoderCodec:
         return tensor.to(self.autoencoder.device, self.autoencoder.dtype)
 
 
-CERTAIN = -30.0  # logarithm of a variance: none
+CERTAIN = -30.0  # logarithm of a variance that is practically zero
 ENLARGED = 2  # times, within the decoder
 PICTURES_AT_ONCE = 64
 
 
 class PatchCodec(nn.Module):
-    """Each block of 8x8 pixels as a few of its principal components: a codec that is fitted in seconds and never moves.
+    """Encodes blocks of 8x8 pixels by a few principal components: a codec that is fitted in seconds, then fixed.
 
-    What it loses is detail; see `fit`. With a decoder, what can be told of it from the blocks around comes back, and
-    noise that a sampler left in the latents goes. All is computed in full precision: it is next to nothing.
+    It loses detail; see `fit`. A decoder restores the detail that surrounding blocks imply, and removes noise that a
+    sampler left in the latents. Everything is computed in full precision, as the cost is negligible.
     """
 
     def __init__(self, patches: Patches, decoder: PatchDecoder | None = None):
@@ -81,11 +81,11 @@ class PatchCodec(nn.Module):
 
     @classmethod
     def fit(cls, pictures: Tensor, channels: int, evenness: float = 0.5) -> PatchCodec:
-        """From pictures (n, 3, height, width) in -1..1, without a decoder.
+        """Fit to pictures (n, 3, height, width) in -1..1, without a decoder.
 
-        `evenness`: 0 leaves the channels as strong as they are in the pictures, 1 makes all equally strong. On average
-        they have unit variance. Much of it spends the network's effort on what is hardly seen, none of it loses the
-        fine channels in noise that spares the coarse ones.
+        `evenness`: 0 leaves the channels as strong as in the pictures, 1 makes all equally strong; the mean variance
+        is 1 in any case. High values spend the network's effort on details that are hardly visible; at 0 the fine
+        channels drown in noise that spares the coarse ones.
         """
         mean, covariance = _moments(pictures)
         variances, basis = torch.linalg.eigh(covariance)
@@ -97,7 +97,7 @@ class PatchCodec(nn.Module):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], ops: Ops = CastOps) -> PatchCodec:
-        """From what `tensors` gave: names and shapes tell all sizes."""
+        """Restore a codec from its `tensors`, whose names and shapes give all sizes."""
         codec = cls(Patches(**{name: tensor.float() for name, tensor in _within("patches.", tensors).items()}))
         codec.patches.check()
         if weights := _within("decoder.", tensors):
@@ -123,7 +123,7 @@ class PatchCodec(nn.Module):
         return (self.pictures(latents) / 2 + 0.5).clamp(0, 1)
 
     def pictures(self, latents: Tensor) -> Tensor:
-        """In -1..1, or a little beyond"""
+        """Decode to pictures, in -1..1 or slightly beyond."""
         latents = latents.float()
         rough = self.patches.pixels(latents)
         return rough if self.decoder is None else rough + self.decoder(latents).float()
@@ -157,7 +157,7 @@ class Patches(nn.Module):
         return F.conv2d(blocks, self.to_latents.to(pixels.device)[..., None, None])
 
     def pixels(self, latents: Tensor) -> Tensor:
-        """latents: in full precision"""
+        """Decode latents, given in full precision."""
         matrix, mean = self.to_pixels.to(latents.device), self.mean.to(latents.device)
         return F.pixel_shuffle(F.conv2d(latents, matrix[..., None, None], mean), LATENT_SCALE)
 
@@ -175,10 +175,10 @@ class DecoderSizes:
 
 
 class PatchDecoder(nn.Module):
-    """What is added to the picture that the patches make.
+    """A correction that is added to the picture from the patches.
 
-    Nearly all of the work is done at the latents' size. ComfyUI tells VAEs by names of their tensors; it must not find
-    any that it knows here.
+    Nearly all of the work is done at the latents' size. ComfyUI recognises VAEs by the names of their tensors, so these
+    names must differ from all that it knows.
     """
 
     def __init__(self, channels: int, sizes: DecoderSizes, ops: Ops = TorchOps):
@@ -231,7 +231,7 @@ def _blocks(pictures: Tensor) -> Tensor:
 def load_codec(
     path: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
 ) -> AutoencoderCodec | PatchCodec:
-    """A Stable Diffusion autoencoder in diffusers' layout, its folder or its weights file alone; or a PatchCodec."""
+    """Load a Stable Diffusion autoencoder in diffusers' layout, from a folder or a file, or a PatchCodec."""
     path = Path(path)
     if path.is_dir():
         names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -255,7 +255,7 @@ def load_codec(
 
 
 def patch_codec(path: Path, state: Mapping[str, Tensor], ops: Ops = CastOps) -> PatchCodec:
-    """From the tensors of a file."""
+    """Build a PatchCodec from the tensors of a file."""
     try:
         return PatchCodec.of(state, ops)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The noise schedule, steps over it, that of DDIM (arXiv 2010.02502), and the velocity parameterisation."""
+"""Schedule: noise levels, the steps of DDIM (arXiv 2010.02502) over them, and the velocity parameterisation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """The diffusion's noise schedule; the defaults are the ones the published weights are sampled with."""
+    """The diffusion's noise schedule; the defaults are those for sampling with the published weights."""
 
     train_steps: int = 1000
     beta_start: float = 0.00085
@@ -21,7 +21,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class Step:
-    """One denoising step from noise level `sigma` to `next_sigma`; alpha**2 + sigma**2 = 1."""
+    """A denoising step from noise level `sigma` to `next_sigma`; alpha**2 + sigma**2 = 1."""
 
     timestep: int
     alpha: float
@@ -30,11 +30,11 @@ class Step:
     next_sigma: float
 
     def clean(self, x: Tensor, v: Tensor) -> Tensor:
-        """The picture that the velocity v points at from the noisy x."""
+        """The clean picture that follows from the noisy x and its velocity v."""
         return self.alpha * x - self.sigma * v
 
     def velocity(self, clean: Tensor, noise: Tensor) -> Tensor:
-        """What points from this picture in this noise at the picture."""
+        """The velocity of a clean picture mixed with this noise."""
         return self.alpha * noise - self.sigma * clean
 
     def advance(self, x: Tensor, v: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Schedule:
         """ "Trailing" spacing: from the noisiest level downwards, the last one short of zero."""
         total = self.config.train_steps
         if not 1 <= steps <= total:
-            raise ValueError(f"{steps} sampling steps asked for; choose between 1 and {total}.")
+            raise ValueError(f"The number of steps is {steps}; choose from 1 to {total}.")
         return [round(total - i * total / steps) - 1 for i in range(steps)]
 
     def ddim(self, steps: int) -> list[Step]:
@@ -64,7 +64,7 @@ class Schedule:
         ]
 
     def chain(self, steps: int) -> list[Step]:
-        """Steps without a gap, as solvers that remember need them: each ends where the next begins, the last clean."""
+        """Contiguous steps, for multistep solvers: each ends where the next begins, and the last ends without noise."""
         levels = [self._levels(t) for t in self.timesteps(steps)]
         ends = [*levels[1:], (1.0, 0.0)]
         return [Step(t, *here, *end) for t, here, end in zip(self.timesteps(steps), levels, ends, strict=True)]
@@ -85,7 +85,7 @@ def _betas(config: ScheduleConfig) -> Tensor:
 
 
 def _rescale_to_zero_snr(betas: Tensor) -> Tensor:
-    """Algorithm 1 of arXiv 2305.08891: the last level becomes pure noise, the first stays."""
+    """Algorithm 1 of arXiv 2305.08891: the last level becomes pure noise, the first is unchanged."""
     roots = torch.cumprod(1.0 - betas, dim=0).sqrt()
     first, last = roots[0].clone(), roots[-1].clone()
     kept = ((roots - last) * (first / (first - last))) ** 2

@@ -1,15 +1,15 @@
-"""From velocities to a picture: DDIM, DPM-Solver++ 2M (arXiv 2211.01095) and UniPC of order 2 (arXiv 2302.04867).
+"""SOLVERS: DDIM, DPM-Solver++ 2M (arXiv 2211.01095) and UniPC of order 2 (arXiv 2302.04867).
 
 With lambda = log(alpha / sigma) and the clean picture m that a velocity points at, a step from s to t is exactly
 
     x_t = sigma_t / sigma_s * x_s + (alpha_t - alpha_s * sigma_t / sigma_s) * mean of m
 
-where the mean over lambda weighs with exp(lambda). DDIM takes m as it is at the beginning. The others remember the m
-before and follow its slope; UniPC also mends the step that it made as soon as it knows the m at its end. All look at
-the network once a step.
+where the mean over lambda is weighted by exp(lambda). DDIM uses m at the beginning of the step. The others remember
+the previous m and extrapolate its slope; UniPC also corrects the step once it knows the m at its end. All run the
+network once a step.
 
-Pure noise has lambda = -inf: no slope can be measured from there, so the step after it has none. (Diffusers puts pure
-noise at a finite lambda, by an alpha of 2**-12; with that alpha the results here are its results.)
+Pure noise has lambda = -inf: no slope can be measured from there, so the next step uses none. (Diffusers puts pure
+noise at a finite lambda, with an alpha of 2**-12; with that alpha the results here equal its results.)
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .schedule import Schedule, Step
 
 
 class Solver(Protocol):
-    """One chunk's way from noise to picture: it may remember earlier steps, so each chunk starts a new one."""
+    """Advances one chunk from noise to picture; it may remember earlier steps, so each chunk needs a new one."""
 
     def advance(self, step: Step, x: Tensor, v: Tensor) -> Tensor:
-        """The noisy x at the step's beginning and its velocity -> x at the step's end."""
+        """Compute x at the step's end from the noisy x at its beginning and the velocity there."""
         ...
 
 
@@ -63,29 +63,29 @@ class UniPC:
 
 
 class Taken(NamedTuple):
-    """A step and what is known at its beginning."""
+    """A step, with x and the clean picture at its beginning."""
 
     step: Step
     x: Tensor
     clean: Tensor
 
     def move(self, mean: Tensor) -> Tensor:
-        """The end of the step, given the mean of the clean picture over it."""
+        """The x at the step's end, given the mean of the clean picture over the step."""
         step = self.step
         kept = step.next_sigma / step.sigma
         return kept * self.x + (step.next_alpha - kept * step.alpha) * mean
 
     def slope(self, before: Taken) -> Tensor:
-        """What the clean picture will change by over this step if it goes on as it did over the step before."""
+        """The change of the clean picture over this step, extrapolated from the step before."""
         return (_width(self.step) / _width(before.step)) * (self.clean - before.clean)
 
     def predict(self, before: Taken | None = None) -> Tensor:
-        if before is None or not self.step.next_sigma:  # without noise lambda is infinite, and so would be the change
+        if before is None or not self.step.next_sigma:  # without noise lambda is infinite, and the change would be, too
             return self.move(self.clean)
         return self.move(self.clean + 0.5 * self.slope(before))
 
     def correct(self, found: Tensor, before: Taken | None = None) -> Tensor:
-        """The end of the step once more, now that the clean picture there was found: UniC with B(h) = exp(h) - 1."""
+        """The corrected x at the step's end, given the clean picture found there: UniC with B(h) = exp(h) - 1."""
         change = found - self.clean
         if before is None:
             return self.move(self.clean + 0.5 * change)
@@ -99,7 +99,7 @@ class Taken(NamedTuple):
 
 
 def _width(step: Step) -> float:
-    """How far the step goes in lambda; infinite from pure noise."""
+    """The step's width in lambda; infinite from pure noise."""
     if not step.alpha:
         return math.inf
     return math.log(step.next_alpha / step.next_sigma) - math.log(step.alpha / step.sigma)
@@ -107,7 +107,7 @@ def _width(step: Step) -> float:
 
 @dataclass(frozen=True)
 class Method:
-    """How to begin: the steps are shared by all chunks, the solver is one chunk's own."""
+    """A sampling method: makes the steps, shared by all chunks, and a new solver for each chunk."""
 
     steps: Callable[[Schedule, int], list[Step]]
     solver: Callable[[], Solver]

@@ -1,1 +1,1 @@
-"""People drawn by a program who say spoken sentences: data of which the truth is known."""
+"""Synthetic data with known truth: drawn people who say sentences spoken by espeak-ng."""

@@ -1,4 +1,4 @@
-"""Drawn people whose mouths open as told: pictures to train with of which all is known, and nobody's likeness.
+"""Drawn people whose mouths open as given (`Sitter`): training pictures with known truth, and of no real person.
 
 Shapes are given in pixels of a picture of SIDE, whatever size it is drawn at.
 """
@@ -60,7 +60,7 @@ KEPT = 6  # heads, as the lids move
 
 @dataclass(frozen=True)
 class Look:
-    """What tells one person from another."""
+    """The appearance of one person."""
 
     skin: Color = (244, 205, 178)
     hair: Color = (58, 40, 36)
@@ -83,7 +83,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Pose:
-    """What moves."""
+    """The moving parts of a picture."""
 
     opening: float = 0.0  # of the mouth, 0..1
     spread: float = 0.0  # of its corners: -1 rounded, 1 wide
@@ -97,7 +97,7 @@ STILL = Pose()
 
 
 def look_of(rng: np.random.Generator) -> Look:
-    """Someone, by chance."""
+    """A random person."""
     tan = rng.beta(1.2, 1.6)
     hue, grey = rng.uniform(0.03, 0.11), rng.random() < 0.12
     hair = _hsv(hue, 0.08, rng.uniform(0.5, 0.8)) if grey else _hsv(hue, rng.uniform(0.3, 0.75), rng.beta(1.2, 2.2))
@@ -163,7 +163,7 @@ class Canvas:
         self.draw.polygon([(x * self.scale, y * self.scale) for x, y in rounded(points, closed=True)], color)
 
     def line(self, points: Sequence[Point], color: Color | int, width: float) -> None:
-        """As a brush draws: thin at both ends."""
+        """Draw a line like a brush stroke, thin at both ends."""
         path = np.asarray(rounded(points, closed=False)) * self.scale
         radii = width * self.scale / 2 * (0.25 + 0.75 * np.sin(np.linspace(0, np.pi, len(path))))
         along = np.gradient(path, axis=0)
@@ -206,7 +206,7 @@ def both_sides(points: Sequence[Point]) -> list[Point]:
 
 
 class Sitter:
-    """Someone who sits for pictures of one size: what does not move is drawn once."""
+    """Draws pictures of one person at one size; fixed parts are drawn once."""
 
     def __init__(self, look: Look, size: int = 128):
         self.look, self.size = look, size
@@ -217,7 +217,7 @@ class Sitter:
         return self._seated(self._room.copy(), pose).finished()
 
     def figure(self, pose: Pose = STILL) -> NDArray[np.uint8]:
-        """(size, size, 4): the same without the wall, to be laid on something else."""
+        """(size, size, 4): the same with a transparent background."""
         clear = Canvas(self.size, "RGBA")
         self._dress(clear)
         return np.asarray(self._seated(clear, pose).image.reduce(FINE))
@@ -251,7 +251,7 @@ class Sitter:
         return Box(*map(float, (*points.min(0), *points.max(0))))
 
     def _back(self, pose: Pose, scale: float) -> tuple[float, ...]:
-        """From where on the finished picture to where on the head at rest."""
+        """The transform from the finished picture to the head at rest."""
         cos, sin = math.cos(pose.roll), math.sin(pose.roll)
         shift, pivot = np.array([pose.x, pose.y]) * SIDE * scale, np.array(PIVOT) * scale
         rows = np.array([[cos, sin], [-sin, cos]])

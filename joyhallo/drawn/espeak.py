@@ -1,9 +1,9 @@
-"""espeak-ng says one thing. Run as a program of its own, with nothing but the standard library:
+"""Speak one text with espeak-ng, as a separate program that needs only the standard library:
 
     python espeak.py < {"text", "voice", "rate", "pitch", "range"} > {"rate", "phonemes": [[sample, name], ...]} samples
 
-The answer is a line of JSON, then 16-bit samples. A process says one thing, since espeak-ng goes on from the noise
-of what it said before; and a fault in it takes nothing else with it.
+The answer is a line of JSON, then 16-bit samples. Each text gets a process of its own, as espeak-ng's noise
+depends on what it said before; and a crash of it affects nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a mouth moves while it says phonemes: what is drawn, and what a model's mouth is compared with."""
+"""`motion`: the movement of a mouth that says phonemes, for drawing, and as the truth for evaluation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ VOWELS = {
 
 @dataclass(frozen=True)
 class Motion:
-    """One value for each video frame, of its middle."""
+    """The mouth at the middle of each video frame."""
 
     opening: NDArray[np.float32]  # 0..1
     spread: NDArray[np.float32]  # -1..1
@@ -67,7 +67,7 @@ class Motion:
 
 
 def motion(phonemes: Iterable[Phoneme], frames: int) -> Motion:
-    """Each phoneme pulls at the mouth around its own time, some more than others."""
+    """Blend the phonemes' mouth shapes over time, by their weights."""
     count = math.ceil(frames / FPS / GRID) + 1
     rows = np.tile([REST.opening, REST.spread, REST.weight, VISEMES.index(REST.viseme)], (count, 1))
     for phoneme in phonemes:
@@ -90,7 +90,7 @@ def _parts(phoneme: Phoneme) -> list[tuple[Shape, float, float]]:
 
 
 def shapes_of(name: str) -> Sequence[Shape]:
-    """By espeak's name of a phoneme; what follows a vowel's sign, as its length, does not matter."""
+    """The shapes of a phoneme by espeak's name for it; marks after a vowel, such as length, are ignored."""
     if name.startswith("_"):
         return [REST]
     known = CONSONANTS.get(name) or WHOLE.get(name)

@@ -1,6 +1,6 @@
 """Sentences to be spoken: everyday Mandarin words in pinyin, in any order, and some plain English.
 
-Words and sentences that validation hears are never heard in training.
+Words and sentences of the validation split never occur in training.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Someone says sentences, and a microphone hears them: sound of which it is known how the mouth moves.
+"""Recordings of synthetic speech with the known motion of the mouth: `monologue` and `recorded_sound`.
 
-Words and voices of validation are not those of training. The same dice give the same sound.
+Words and voices of the two splits differ. The same dice give the same sound.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def monologue(dice: np.random.Generator, split: Split, frames: int, english: flo
 
 
 def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """As it might have been recorded: nearer and further away, in a room or not, with some noise."""
-    samples = samples.double()  # sums in another order then never reach the 16 bits that are kept
+    """Simulate a recording: at a varying distance, in a room or not, with some noise."""
+    samples = samples.double()  # so that the order of sums does not affect the 16 bits that are kept
     samples = drifting(samples, dice)
     if dice.random() < 0.3:
         samples = _in_a_room(samples, dice)
@@ -81,13 +81,13 @@ def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:
 
 
 def drifting(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """Louder and fainter by turns."""
+    """Vary the gain over time."""
     drift = wander(dice, len(samples), DRIFT_SECONDS * SAMPLE_RATE) * LOUDEST_CHANGE / 2
     return samples * torch.from_numpy(10 ** (drift.clip(-LOUDEST_CHANGE, LOUDEST_CHANGE) / 20))
 
 
 def _in_a_room(samples: Tensor, dice: np.random.Generator) -> Tensor:
-    """With an echo that dies away."""
+    """Add a decaying echo."""
     length = round(dice.uniform(0.1, 0.3) * SAMPLE_RATE)
     echo = torch.from_numpy(dice.standard_normal(length)) * torch.linspace(0, -6.9, length).exp()
     echo = echo * (dice.uniform(0.1, 0.4) / echo.norm())

@@ -1,6 +1,6 @@
-"""Drawn people who speak with espeak-ng's voices -> a dataset of which all is known, also how far each mouth is open.
+"""Make a dataset of drawn people who speak with espeak-ng's voices, with the true opening of each mouth.
 
-People, words and voices that validation uses are not used in training. The same seed gives the same dataset.
+People, words and voices of the two splits differ. The same seed gives the same dataset.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Production:
 
     def __post_init__(self) -> None:
         if self.size < MULTIPLE or self.size % MULTIPLE:
-            raise ValueError(f"Pictures of {self.size} pixels were asked for; a multiple of {MULTIPLE} is expected.")
+            raise ValueError(f"The size is {self.size} pixels; expected a multiple of {MULTIPLE}.")
         if min(self.people, self.others) < 0 or self.clips < 1 or self.frames < steps.SHORTEST:
-            raise ValueError(f"At least one clip of each, of {steps.SHORTEST / FPS:.2f} seconds or more, is expected.")
+            raise ValueError(f"Give at least one clip of each person, of {steps.SHORTEST / FPS:.2f} seconds or more.")
 
     @property
     def frames(self) -> int:
@@ -88,7 +88,7 @@ class Job:
     digests: Mapping[str, str]
 
     def dice(self, *about: int | str) -> np.random.Generator:
-        """Those of something of this clip, or of its person: always the same."""
+        """Reproducible dice for some aspect of this clip or its person."""
         key = digest(VERSION, self.settings.seed, self.split, self.person, *about)
         return np.random.default_rng(int(key, 16))
 
@@ -97,14 +97,14 @@ class Job:
 
 
 def scene(job: Job) -> Said:
-    """What is said in a clip, as it was recorded."""
+    """The recorded speech of a clip."""
     dice, chosen = job.dice("speech", job.number), job.settings
     spoken = monologue(dice, job.split, chosen.frames, chosen.english)
     return replace(spoken, samples=recorded_sound(spoken.samples, dice))
 
 
 def poses(motion: Motion, dice: np.random.Generator) -> list[Pose]:
-    """Those of the mouth, and what else moves."""
+    """Poses of the mouth's motion, with blinks and sway of the head."""
     frames = len(motion.opening)
     x, y, roll = (wander(dice, frames, FPS * 0.9) * size for size in (SWAY, SWAY, ROLL))
     lids = np.zeros(frames + len(BLINK))
@@ -159,7 +159,7 @@ STEPS = (
 
 
 def make_clip(job: Job) -> Record:
-    """Whatever happens, there is a record of it."""
+    """Make a clip and return its record, whether it succeeds or fails."""
     return recorded(job.root, lambda: _made(job), partial(_failed, job))
 
 
@@ -197,7 +197,7 @@ def synthesize(
     workers: int = 0,
     progress: Callable[[int, int, Record], None] = lambda done, total, record: None,
 ) -> list[Record]:
-    """Draw and say all clips, and write the manifest; what is there already is kept."""
+    """Make all clips and write the manifest; existing clips are kept."""
     settings, models = settings or Production(), models or Models()
     digests = models.digests()
     jobs = [

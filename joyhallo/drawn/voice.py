@@ -1,4 +1,4 @@
-"""Speech by espeak-ng, of which it is known when each phoneme sounds."""
+"""`speak`: speech by espeak-ng, with the time of each phoneme."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_WAIT = 120  # seconds
 
 @dataclass(frozen=True)
 class Manner:
-    """How something is said."""
+    """Voice, rate and pitch of speech."""
 
     voice: str = MANDARIN  # +f2, +m3 and so on stand for other speakers
     rate: int = 170  # words a minute
@@ -44,7 +44,7 @@ class Spoken:
 
 
 def speak(text: str, manner: Manner) -> Spoken:
-    """The same for the same text, wherever and whenever it is said with one release of espeak-ng."""
+    """Speak a text; the result is reproducible with one release of espeak-ng."""
     rate, marks, heard = _said(text, manner)
     samples = joined(resampled([heard], rate), resampled_length(len(heard), rate))
     times = [place / rate for place, _ in marks] + [len(heard) / rate]
@@ -60,7 +60,7 @@ def check() -> None:
 
 def _said(text: str, manner: Manner) -> tuple[int, list[tuple[int, str]], np.ndarray]:
     """Rate, phonemes by the sample at which they begin, samples in -1..1."""
-    command = [sys.executable, "-I", "-S", espeak.__file__]  # nothing is imported that it does not need
+    command = [sys.executable, "-I", "-S", espeak.__file__]  # without site packages, for a quick start
     wanted = json.dumps({"text": text, **asdict(manner)}).encode()
     ended = subprocess.run(command, input=wanted, capture_output=True, timeout=LONGEST_WAIT)
     if ended.returncode:

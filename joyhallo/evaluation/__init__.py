@@ -1,1 +1,1 @@
-"""Films measured in figures, each beside a control."""
+"""Measuring generated films: figures, each with a control."""

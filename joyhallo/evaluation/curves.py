@@ -1,4 +1,4 @@
-"""How curves over time go together: how far a mouth is open, how loud a sound is."""
+"""Correlations of curves over time, such as the opening of a mouth and the loudness of a sound."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Curve = NDArray[np.float64]
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Pearson's. What does not move goes with nothing: 0."""
+    """Pearson's correlation; 0 if either curve is constant."""
     x, y = (_centred(np.asarray(curve, float)) for curve in (a, b))
     size = math.sqrt(float(x @ x) * float(y @ y))
     return float(x @ y) / size if size > 1e-12 else 0.0
@@ -23,7 +23,7 @@ def _centred(curve: Curve) -> Curve:
 
 
 def partial(a: ArrayLike, b: ArrayLike, given: ArrayLike) -> float:
-    """What is left of the correlation when both are freed of what `given` explains: (n), or several curves (n, k)."""
+    """The partial correlation of a and b, controlling for `given`: (n), or several curves (n, k)."""
     return correlation(_unexplained(a, given), _unexplained(b, given))
 
 
@@ -44,6 +44,6 @@ def lagged(a: ArrayLike, b: ArrayLike, reach: int) -> Curve:
 
 
 def best_lag(curves: Sequence[Curve]) -> int:
-    """Of several curves of `lagged`, together."""
+    """The lag at which several curves from `lagged` have the highest mean."""
     mean = np.mean(np.stack(curves), axis=0)
     return int(mean.argmax()) - len(mean) // 2

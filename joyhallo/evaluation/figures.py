@@ -1,4 +1,4 @@
-"""Figures of clips and pictures: numbers in, a number out."""
+"""Measures of clips and pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHITE = 255.0
 def interval(
     values: Sequence[float], statistic: Callable[..., float] = np.mean, share: float = 0.95
 ) -> tuple[float, float]:
-    """Between which the statistic lies if the values are drawn again from themselves (the bootstrap's percentiles)."""
+    """The confidence interval of a statistic, by the bootstrap's percentiles."""
     known, dice = np.asarray(values, float), np.random.default_rng(0)
     drawn = [statistic(known[dice.integers(len(known), size=len(known))]) for _ in range(RESAMPLINGS)]
     low, high = np.quantile(drawn, [(1 - share) / 2, (1 + share) / 2])
@@ -34,7 +34,7 @@ def interval(
 
 
 def psnr(a: Film, b: Film, where: Where) -> float:
-    """Of all frames together, in dB."""
+    """PSNR over all frames together, in dB."""
     error = (a[:, where].astype(float) - b[:, where]) ** 2
     return 10 * math.log10(WHITE**2 / max(float(error.mean()), 1e-12))
 

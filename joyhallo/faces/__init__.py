@@ -1,1 +1,1 @@
-"""Faces in pictures: found, followed, cut out and put back."""
+"""Finding faces in pictures, tracking them, cropping to them and pasting frames back."""

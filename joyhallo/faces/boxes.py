@@ -49,19 +49,19 @@ class Box:
         return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def scaled(self, by: float) -> Box:
-        """With the picture it lies in; in whole pixels."""
+        """The box in the picture scaled by this factor, rounded to whole pixels."""
         return Box(*(round(side * by) for side in (self.left, self.top, self.right, self.bottom)))
 
     def inset(self, by: float) -> Box:
         return Box(self.left + by, self.top + by, self.right - by, self.bottom - by)
 
     def within(self, other: Box) -> Box:
-        """What of this box lies in the other one; without area if nothing does."""
+        """The intersection with another box; without area if they are apart."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         return Box(left, top, max(left, min(self.right, other.right)), max(top, min(self.bottom, other.bottom)))
 
     def overlap(self, other: Box) -> float:
-        """Shared area over joint area: 1 for the same box, 0 for boxes apart."""
+        """Intersection over union: 1 for the same box, 0 for boxes apart."""
         shared = self.within(other).area
         return shared / max(self.area + other.area - shared, 1e-9)
 
@@ -79,7 +79,7 @@ def around(points: Points) -> Box:
 
 
 def joint(boxes: Sequence[Box]) -> Box:
-    """What all of them span."""
+    """The smallest box around all boxes."""
     return Box(
         min(box.left for box in boxes),
         min(box.top for box in boxes),
@@ -89,7 +89,7 @@ def joint(boxes: Sequence[Box]) -> Box:
 
 
 def covered(mask: NDArray[np.uint8]) -> Box | None:
-    """The box around what a mask (height, width) covers by half or more."""
+    """The box around all pixels of a mask (height, width) that are at least half covered."""
     rows, columns = np.nonzero((mask >= 128).any(1))[0], np.nonzero((mask >= 128).any(0))[0]
     if not len(rows):
         return None

@@ -1,4 +1,4 @@
-"""Which part of a picture the model sees, and how its frames go back into the whole picture. Nothing is stretched."""
+"""Crops of a picture for the model (`crop_face`, `crop_whole`) and `paste`, which puts frames back; none stretch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from .boxes import Box, Picture, Points, Size, whole
 from .regions import resized
 
-SMALLEST_FACE, FACE, LARGEST_FACE = 0.5, 0.6, 0.7  # longest side of the face over the side of the frame
-CROPPED_AT_MOST = 0.1  # of a side, where a picture is used as it is
-MULTIPLE = 64  # sides the networks take
+SMALLEST_FACE, FACE, LARGEST_FACE = 0.5, 0.6, 0.7  # longest side of the face over the frame's side
+CROPPED_AT_MOST = 0.1  # of a side, when the whole picture is used
+MULTIPLE = 64  # the frames' sides must be multiples of this
 FEATHER = 0.08  # of the crop's shortest side
-STILL = 0.1  # change of brightness, in 0..1, from which on a place counts as moved
+STILL = 0.1  # change of brightness, in 0..1, beyond which a place counts as moved
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A crop of a picture, seen at another size. Crops have whole pixels and may reach beyond the borders."""
+    """A crop of a picture, scaled to another size. It has whole pixels and may reach beyond the borders."""
 
     picture: Size
     box: Box
@@ -36,17 +36,17 @@ class Crop:
 
     @property
     def seen(self) -> Size:
-        """Of the crop, in the picture's pixels."""
+        """The size of the crop in the picture's pixels."""
         return int(self.box.width), int(self.box.height)
 
     def at(self, size: Size) -> Crop:
         """The same crop at another size."""
         _check_size(size)
         (width, height), (across, down) = self.seen, size
-        if abs(width * down - height * across) > max(size):  # both sides of a window are rounded
+        if abs(width * down - height * across) > max(size):  # allows for the rounding of both sides
             raise ValueError(
-                f"The crop of {width}x{height} pixels would have to be stretched to frames of {across}x{down}; "
-                "choose frames of its shape, or prepare the portrait for theirs."
+                f"The crop of {width}x{height} pixels would have to be stretched to frames of {across}x{down}; choose "
+                "frames of its aspect ratio, or prepare the portrait for that of the frames."
             )
         return replace(self, size=size)
 
@@ -57,8 +57,8 @@ class Crop:
 def crop_face(picture: Size, face: Box, size: Size = (512, 512)) -> Crop:
     """A crop around the face, which takes 50 to 70 % of the crop's shorter side.
 
-    A picture of the right shape where it does so already is left alone. Otherwise the crop is moved, and made as
-    tight as may be, to stay within the picture; only a face too large for that gets a border.
+    A picture of the right aspect ratio with such a face is used whole. Otherwise the crop is moved, and tightened
+    within these limits, to stay in the picture; only a face too large for that gets a border.
     """
     _check_size(size)
     shape = _shape(picture, size)
@@ -74,35 +74,35 @@ def crop_face(picture: Size, face: Box, size: Size = (512, 512)) -> Crop:
 
 
 def _shape(picture: Size, size: Size) -> Size:
-    """The largest crop of the size's shape in the picture."""
+    """The largest crop with the aspect ratio of `size` in the picture."""
     scale = min(picture[0] / size[0], picture[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _placed(center: float, length: int, limit: int) -> int:
-    """Where a crop starts that is centred if the picture allows it: not beyond a border that it can avoid."""
+    """The start of a crop, centred as far as the picture allows, and not beyond a border that it can avoid."""
     start = round(center - length / 2)
     low, high = min(0, limit - length), max(0, limit - length)
     return min(max(start, low), high)
 
 
 def crop_whole(picture: Size, size: Size) -> Crop:
-    """The picture as it is, less what the shape asked for does not hold: a few per cent of one side at most."""
+    """The whole picture, less a few per cent of one side to match the aspect ratio of `size`."""
     _check_size(size)
     width, height = picture
     window = _shape(picture, size)
     if min(window[0] / width, window[1] / height) < 1 - CROPPED_AT_MOST:
         near = fitting(picture, max(size))
         raise ValueError(
-            f"The whole picture is {width}x{height} pixels, and frames of {size[0]}x{size[1]} would stretch or cut it; "
-            f"let the face be framed, crop the picture to their shape, or choose frames of {near[0]}x{near[1]}."
+            f"The whole picture is {width}x{height} pixels, and frames of {size[0]}x{size[1]} would stretch or cut "
+            f"it; frame the face, crop the picture to that aspect ratio, or choose frames of {near[0]}x{near[1]}."
         )
     left, top = (width - window[0]) // 2, (height - window[1]) // 2
     return Crop(picture, Box(left, top, left + window[0], top + window[1]), size)
 
 
 def fitting(picture: Size, longest: int) -> Size:
-    """The size nearest to the picture's shape that the networks take."""
+    """The valid frame size nearest to the picture's aspect ratio."""
     scale = longest / max(picture)
     width, height = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in picture)
     return width, height
@@ -112,12 +112,11 @@ def _check_size(size: Size) -> None:
     if any(side < MULTIPLE or side % MULTIPLE for side in size):
         width, height = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in size)
         raise ValueError(
-            f"Frames of {size[0]}x{size[1]} were asked for, but sides must be multiples of {MULTIPLE}; choose "
-            f"{width}x{height}, say."
+            f"The frames are {size[0]}x{size[1]}, but sides must be multiples of {MULTIPLE}; try {width}x{height}."
         )
 
 
-# ---- through the crop and back
+# ---- cutting out and pasting back
 
 
 def cut(picture: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
@@ -142,14 +141,13 @@ def paste(
     clear_of: Sequence[Box] = (),
     face: Box | None = None,
 ) -> Tensor:
-    """Frames (n, 3, height, width) in 0..1 put back into the picture -> (n, 3, picture height, picture width).
+    """Paste frames (n, 3, height, width) in 0..1 into the picture -> (n, 3, picture height, picture width).
 
     The seam is feathered, except where it is the picture's own border, and each frame's colours are shifted to agree
     with the picture along it. Where nothing moved, the picture's finer detail is kept.
 
-    onto (n, 3, picture height, picture width): what is around the crop instead of the picture, someone else's video
-    of it. clear_of: other faces, which are left to what is around: the frames end half-way between these and their
-    own `face`, in the middle of the crop if it is not given.
+    onto (n, 3, picture height, picture width): a video to paste into instead of the picture. clear_of: other faces
+    to leave untouched: the frames end half-way between these and their own `face`, by default the crop's middle.
     """
     if tuple(frames.shape[1:]) != (3, *crop.size[::-1]):
         raise ValueError(
@@ -172,8 +170,8 @@ def _around(frames: Tensor, picture: Picture, onto: Tensor | None) -> Tensor:
     expected = (len(frames), 3, *picture.shape[:2])
     if tuple(onto.shape) != expected:
         raise ValueError(
-            f"The background has the shape {tuple(onto.shape)}, but {expected} is needed: as many frames, as large as "
-            "the picture that the face was found in."
+            f"The background has the shape {tuple(onto.shape)}; expected {expected}: as many frames, as large as the "
+            "picture in which the face was found."
         )
     return onto.to(frames, copy=True)
 
@@ -189,7 +187,7 @@ def _middle(window: Box) -> Box:
 
 
 def half(crop: Crop, own: Box, other: Box) -> Tensor:
-    """Weight over the crop (height, width): 1 on one's own side of the middle between two faces, 0 beyond it."""
+    """Weight over the crop (height, width): 1 on the own side of the middle between two faces, 0 beyond it."""
     window = crop.box
     gap, side_by_side = max(
         (max(other.left - own.right, own.left - other.right), True),
@@ -216,18 +214,18 @@ def half(crop: Crop, own: Box, other: Box) -> Tensor:
 
 
 def _recolored(frames: Tensor, picture: Picture, crop: Crop) -> Tensor:
-    """Each frame's channels shifted to agree with the picture along the seam."""
+    """Shift each frame's channels to agree with the picture along the seam."""
     seam = _sized(feather(crop)[None, None].to(frames), (crop.size[1], crop.size[0]))[0, 0]
     seam = (seam > 0.01) & (seam < 0.99)
     if not seam.any():
         return frames
     before = _as_tensor(resized(cut(picture, crop), crop.size), frames)
-    # The median forgives what moved there.
+    # The median ignores what moved there.
     return frames - (frames - before)[..., seam].median(-1).values[..., None, None]
 
 
 def _enlarged(frames: Tensor, seen: Picture) -> Tensor:
-    """Frames at the crop's own size, with the finer detail of what the crop showed where nothing moved."""
+    """Frames at the crop's own size, with the picture's finer detail where nothing moved."""
     shape = (seen.shape[0], seen.shape[1])
     before = _as_tensor(resized(seen, (frames.shape[3], frames.shape[2])), frames)
     detail = _as_tensor(seen, frames) - _sized(before, shape)
@@ -235,7 +233,7 @@ def _enlarged(frames: Tensor, seen: Picture) -> Tensor:
 
 
 def stillness(frames: Tensor, before: Tensor) -> Tensor:
-    """1 where a frame shows what the portrait showed, 0 where it moved: (n, 1, height / 8, width / 8)."""
+    """Map (n, 1, height / 8, width / 8): 1 where a frame shows the same as the portrait, 0 where it moved."""
     change = F.max_pool2d((frames - before).abs().amax(1, keepdim=True), 8)
     change = F.avg_pool2d(F.max_pool2d(change, 3, 1, 1), 3, 1, 1, count_include_pad=False)
     return (1 - change / STILL).clamp(0, 1)

@@ -1,7 +1,7 @@
-"""One face of a picture: where it is, whose it is, and the mesh of its outline and lips.
+"""Finding faces, their identities and meshes (`FaceModels`), and choosing one (`choose`).
 
-InsightFace finds the faces and recognises them, MediaPipe lays the mesh. One face is chosen once, and MediaPipe looks
-at its surroundings alone, so that the two cannot mean different people.
+InsightFace finds the faces and recognises them, MediaPipe finds the mesh. A face is chosen once, and MediaPipe sees
+only its surroundings, so that the two cannot mean different people.
 
 InsightFace's model files are licensed for non-commercial research only, whatever the licence of this code.
 """
@@ -36,22 +36,22 @@ LICENCE = "InsightFace's models are for non-commercial research only"
 INSIGHTFACE = ("Recognising a face", "or choose the neutral identity.")
 MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
 DETECTION_SIZE = (640, 640)
-MESH_POINTS = 468  # the least; 478 with the irises
-OVERLAP = 0.2  # between a mesh and the face it was looked for at
+MESH_POINTS = 468  # at least; 478 with the irises
+OVERLAP = 0.2  # least overlap of a mesh with the detected face
 CLEARLY_LARGER = 1.5  # area of the largest face over that of the next
 NARROWEST = 100  # longest over shortest side of a picture
-MOST_FACES = 10  # that MediaPipe looks for in one picture
+MOST_FACES = 10  # the most that MediaPipe searches for in one picture
 
-# Points of the mesh that stand for what the detector marks: eyes, nose, corners of the mouth.
+# Points of the mesh for the detector's marks: eyes, nose, corners of the mouth.
 MESH_MARKS = ((33, 133), (362, 263), (1,), (61,), (291,))
 
 
 class FaceError(ValueError):
-    """The picture's faces are not what is needed; the message says what was found and what to do."""
+    """The picture's faces are not suitable; the message says what was found and what to do."""
 
 
 class Undecided(FaceError):
-    """There are faces, but which one is meant cannot be told."""
+    """There are several faces, and the choice among them is not clear."""
 
     def __init__(self, message: str, boxes: Sequence[Box]):
         super().__init__(message)
@@ -69,24 +69,24 @@ class Face:
 
 @dataclass(frozen=True)
 class Limits:
-    """What counts as a usable face."""
+    """Requirements on a usable face."""
 
-    smallest: int = 48  # pixels of its longest side
+    smallest: int = 48  # pixels along its longest side
     visible: float = 0.9  # share of its box in the picture
-    turned: float = 0.6  # how far the nose may lie off the middle of the eyes, over their distance
+    turned: float = 0.6  # most offset of the nose from the middle of the eyes, over their distance
 
 
 # ---- InsightFace
 
 
 class InsightFace:
-    """Boxes and identities of all faces. Runs on the CPU: a picture is looked at once per clip."""
+    """Finds boxes and identities of all faces. Runs on the CPU, as there is one picture per clip."""
 
     def __init__(self, folder: str | Path):
-        """folder: with JoyHallo's files of the antelopev2 set, or with them in `models` or `antelopev2`."""
+        """folder: the one with JoyHallo's files of the antelopev2 set, directly or in `models` or `antelopev2`."""
         models = _models_in(Path(folder))
         insightface = library("insightface.app", *INSIGHTFACE)
-        # A name that is a folder works in every version; with an empty one 2.1 would look in the current directory.
+        # A folder as the name works in every version; with an empty name 2.1 would search the current directory.
         path = os.path.abspath(models)
         with _printing_to_log():
             try:
@@ -106,7 +106,7 @@ class InsightFace:
             raise LibraryError(f"{path}/{RECOGNISER} is not a face recogniser; download it again. {LICENCE}.")
 
     def faces(self, picture: Picture) -> list[Face]:
-        """From left to right. A face that fills the picture is found at the second look, with a border around."""
+        """All faces from left to right. One that fills the picture is found in a second try, with a border added."""
         check_shape(picture)
         found = self._look(picture)
         if not found:
@@ -134,9 +134,9 @@ def _models_in(folder: Path) -> Path:
             return place
     found = sorted(path.name for path in folder.glob("**/*.onnx")) if folder.is_dir() else []
     raise LibraryError(
-        f"{folder} should hold {DETECTOR} and {RECOGNISER}, but {_listed(found, 'no .onnx file')} was found; take them "
-        f"from InsightFace's antelopev2 set or from face_analysis/models of JoyHallo's weights. Other recognisers "
-        f"speak of identity in terms that this model does not know. {LICENCE}."
+        f"{folder} should hold {DETECTOR} and {RECOGNISER}, but {_listed(found, 'no .onnx file')} was found; take "
+        "them from InsightFace's antelopev2 set or from face_analysis/models of JoyHallo's weights. Embeddings of "
+        f"other recognisers do not fit this model. {LICENCE}."
     )
 
 
@@ -150,15 +150,15 @@ class FaceMesh:
         """task: face_landmarker.task or face_landmarker_v2_with_blendshapes.task."""
         if not Path(task).is_file():
             raise LibraryError(
-                f"There is no {task}; take {TASK} from face_analysis/models of JoyHallo's weights, or MediaPipe's "
+                f"{task} does not exist; take {TASK} from face_analysis/models of JoyHallo's weights, or MediaPipe's "
                 "face_landmarker.task."
             )
-        self.task = Path(task).read_bytes()  # by content: MediaPipe cannot open every path on Windows
+        self.task = Path(task).read_bytes()  # the content: MediaPipe cannot open every path on Windows
         self._kept: Any = None
 
     @contextmanager
     def at_work(self) -> Iterator[FaceMesh]:
-        """For many pictures in a row: what MediaPipe makes for the first is kept until the end."""
+        """Keep one MediaPipe landmarker for many pictures in a row."""
         try:
             landmarker = self._landmarker(MOST_FACES)
         except (RuntimeError, ValueError) as error:
@@ -170,15 +170,15 @@ class FaceMesh:
                 self._kept = None
 
     def mesh(self, picture: Picture, box: Box) -> Points:
-        """Of the face in the box, in the picture's pixels."""
+        """The mesh of the face in the box, in the picture's pixels."""
         for window in (_around(box, picture), whole(_size(picture))):
             found = [(box.overlap(outline_box(mesh)), mesh) for mesh in self.meshes(picture, window)]
             overlap, mesh = max(found, key=lambda pair: pair[0], default=(0.0, None))
             if mesh is not None and overlap >= OVERLAP:
                 return mesh
         raise FaceError(
-            f"A face of {box} was found, but not the outline of its face and lips; use a picture where it is larger, "
-            "sharper and not covered, or give masks for face and lips."
+            f"A face of {box} was found, but not its outline and lips; use a picture where it is larger, sharper and "
+            "not covered, or give masks for face and lips."
         )
 
     def meshes(self, picture: Picture, window: Box | None = None, most: int = MOST_FACES) -> list[Points]:
@@ -190,13 +190,13 @@ class FaceMesh:
         return [mesh * (right - left, bottom - top) + (left, top) for mesh in found]
 
     def anywhere(self, picture: Picture) -> list[Points]:
-        """MediaPipe overlooks faces of less than a seventh of what it sees: if there are none, parts are looked at."""
+        """All meshes. MediaPipe misses faces below a seventh of the picture: if it finds none, parts are searched."""
         found = self.meshes(picture)
         if found:
             return found
         seen = [(part, mesh) for part in _parts(picture) for mesh in self.meshes(picture, part)]
         seen.sort(key=lambda one: -_covered_share(outline_box(one[1]), one[0], _size(picture)))
-        for _, mesh in seen:  # each where it is seen as a whole, if it is
+        for _, mesh in seen:  # keep each face from the part that shows it whole, if any
             if all(outline_box(mesh).overlap(outline_box(other)) < OVERLAP for other in found):
                 found.append(mesh)
         return found
@@ -204,7 +204,7 @@ class FaceMesh:
     def _look(self, picture: Picture, most: int) -> list[Points]:
         mediapipe = library("mediapipe", *MEDIAPIPE)
         try:
-            # Closed here and now: a landmarker that the garbage collector finds may wait for itself for ever.
+            # Close it here: a landmarker that is garbage-collected can deadlock.
             with nullcontext(self._kept) if self._kept and most == MOST_FACES else self._landmarker(most) as landmarker:
                 image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
                 faces = landmarker.detect(image).face_landmarks
@@ -228,13 +228,13 @@ def _cannot_run(error: Exception) -> LibraryError:
 
 
 def _around(box: Box, picture: Picture) -> Box:
-    """Twice the face: what the landmarker's own detector finds best."""
+    """A box of twice the face's size, in which the landmarker's own detector works best."""
     (x, y), half = box.center, max(8, round(box.longest))
     return Box(round(x) - half, round(y) - half, round(x) + half, round(y) + half).within(whole(_size(picture)))
 
 
 def _parts(picture: Picture) -> list[Box]:
-    """Squares of half the picture's shorter side; of neighbours, half is common."""
+    """Squares of half the picture's shorter side, which overlap by half."""
     width, height = _size(picture)
     side = max(16, min(width, height) // 2)
     starts = [[*range(0, length - side, max(1, side // 2)), max(0, length - side)] for length in (width, height)]
@@ -246,14 +246,14 @@ def _parts(picture: Picture) -> list[Box]:
 
 @dataclass(frozen=True)
 class Finders:
-    """What finds faces; either may be missing where its work is done by hand."""
+    """The detector and the landmarker; either may be None if its result is given by hand."""
 
     detector: InsightFace | None = None
     landmarker: FaceMesh | None = None
 
 
 class FaceModels:
-    """Finders of which each is loaded when it is first needed, and kept: a library that nothing needs may be broken."""
+    """Finders that load on first use and are kept, so that a library that is not needed may be missing."""
 
     def __init__(self, folder: str | Path | None = None, task: str | Path | None = None):
         """folder: of the InsightFace models; task: MediaPipe's face landmarker. See InsightFace and FaceMesh."""
@@ -268,12 +268,12 @@ class FaceModels:
         return None if self.task is None else FaceMesh(self.task)
 
 
-# ---- meshes from elsewhere
+# ---- given meshes
 
 
 def as_meshes(points: Any, size: Size) -> list[Points]:
-    """Face meshes that someone else found, in pixels: (468 or 478, 2 or more) of one face, several of these, or
-    ComfyUI's FACE_LANDMARKS."""
+    """Convert given face meshes, in pixels: (468 or 478, 2 or more) for one face, a list of these, or ComfyUI's
+    FACE_LANDMARKS."""
     if isinstance(points, Mapping):
         return meshes_from_comfyui(points, size)
     array = _array_of(points)
@@ -283,12 +283,12 @@ def as_meshes(points: Any, size: Size) -> list[Points]:
 
 
 def as_mesh(points: Any, size: Size) -> Points:
-    """The points of one face."""
+    """Check and convert the points of one face."""
     mesh = _array_of(points)
     if mesh.ndim != 2 or len(mesh) < MESH_POINTS or mesh.shape[1] < 2:
         raise FaceError(
-            f"Face landmarks of the shape {mesh.shape} were given; expected the 468 or 478 points (x, y) of "
-            "MediaPipe's face mesh."
+            f"The face landmarks have the shape {mesh.shape}; expected the 468 or 478 points (x, y) of MediaPipe's "
+            "face mesh."
         )
     mesh = mesh[:, :2]
     if not np.isfinite(mesh).all():
@@ -296,12 +296,11 @@ def as_mesh(points: Any, size: Size) -> Points:
     box = outline_box(mesh)
     if box.longest <= 2 < max(size):
         raise FaceError(
-            "The face landmarks span less than 2 pixels; give them in pixels, not as shares of the picture."
+            "The face landmarks span less than 2 pixels; give them in pixels, not as fractions of the picture."
         )
     if box.within(whole(size)).area == 0:
         raise FaceError(
-            f"The face landmarks lie at {box}, outside of the picture of {size[0]}x{size[1]}; give those of this "
-            "picture."
+            f"The face landmarks lie at {box}, outside the picture of {size[0]}x{size[1]}; give those of this picture."
         )
     return mesh
 
@@ -317,19 +316,19 @@ def _array_of(points: Any) -> NDArray[np.float64]:
 
 
 def meshes_from_comfyui(landmarks: Mapping[str, Any], size: Size) -> list[Points]:
-    """From the FACE_LANDMARKS that ComfyUI's own MediaPipe Face Landmarker gives for one picture."""
+    """Convert the FACE_LANDMARKS of ComfyUI's own MediaPipe Face Landmarker for one picture."""
     try:
         frames, (height, width) = landmarks["frames"], landmarks["image_size"]
         found = [face["landmarks_xy"] for frame in frames for face in frame]
     except (KeyError, TypeError, ValueError) as error:
         raise FaceError(
-            f"These face landmarks are of an unknown make ({brief(error)}); expected the output of ComfyUI's MediaPipe "
-            "Face Landmarker."
+            f"These face landmarks have an unknown format ({brief(error)}); expected the output of ComfyUI's "
+            "MediaPipe Face Landmarker."
         ) from error
     if len(frames) > 1:
         raise FaceError(
-            f"The face landmarks are those of {len(frames)} pictures; connect the one picture that shall speak to the "
-            "landmarker, too."
+            f"The face landmarks are those of {len(frames)} pictures; connect only the speaking picture to the "
+            "landmarker."
         )
     if (width, height) != size:
         raise FaceError(
@@ -352,7 +351,7 @@ def outline_box(mesh: Points) -> Box:
 
 
 def choose(faces: Sequence[Face], choice: Choice, size: Size) -> Face:
-    """One of the faces, which come from left to right.
+    """Choose one of the faces, which are ordered from left to right.
 
     "auto" takes the only one, or one that is clearly the largest; "largest" the largest in any case; a number counts
     from the left, from 0; a box or a mask tells where it is.
@@ -367,14 +366,14 @@ def choose(faces: Sequence[Face], choice: Choice, size: Size) -> Face:
     if isinstance(choice, (Box, np.ndarray)):
         return _at(faces, choice, size)
     if not 0 <= choice < len(faces):
-        raise FaceError(f"Face {choice} was asked for, but {_enumerated(faces)}; numbers count from the left, from 0.")
+        raise FaceError(f"Face {choice} does not exist: {_enumerated(faces)}; numbers count from the left, from 0.")
     return faces[choice]
 
 
 def _largest(faces: Sequence[Face], choice: str) -> Face:
     if choice not in ("auto", "largest"):
-        raise FaceError(f"{choice!r} is no way to choose a face; give auto, largest, a number, a box or a mask.")
-    ordered = sorted(faces, key=lambda face: -face.box.area)  # stable: the left one of two alike
+        raise FaceError(f"The face cannot be chosen by {choice!r}; give auto, largest, a number, a box or a mask.")
+    ordered = sorted(faces, key=lambda face: -face.box.area)  # stable: of two alike, the left one
     if choice == "auto" and len(ordered) > 1 and ordered[0].box.area < CLEARLY_LARGER * ordered[1].box.area:
         raise FaceError(
             f"{_enumerated(faces)}, and none is clearly the largest; choose one by its number, draw a mask over it, or "
@@ -384,15 +383,15 @@ def _largest(faces: Sequence[Face], choice: str) -> Face:
 
 
 def _at(faces: Sequence[Face], where: Box | Mask, size: Size) -> Face:
-    """The face of which most is covered."""
+    """The face that is covered most."""
     shares = [_covered_share(face.box.within(whole(size)), where, size) for face in faces]
     order = sorted(range(len(faces)), key=lambda i: -shares[i])
     if shares[order[0]] < 0.01:
         raise FaceError(f"{_enumerated(faces)}, but none where the box or mask is; move it onto a face.")
     if len(order) > 1 and shares[order[1]] > shares[order[0]] / 2:
         raise FaceError(
-            f"{_enumerated(faces)}, and the box or mask covers more than one; make it cover one alone, or "
-            "choose one by its number."
+            f"{_enumerated(faces)}, and the box or mask covers more than one; make it cover only one, or choose one "
+            "by its number."
         )
     return faces[order[0]]
 
@@ -411,14 +410,14 @@ def check_face(face: Face, size: Size, limits: Limits) -> None:
     """Raise a FaceError if the face is too small, cut off or turned away."""
     if face.box.longest < limits.smallest:
         raise FaceError(
-            f"The face is only {face.box}, less than the {limits.smallest} pixels that say who it is; use a larger "
+            f"The face is only {face.box}, too small to recognise ({limits.smallest} pixels at least); use a larger "
             "picture of it, ideally with a face of 300 pixels."
         )
     visible = face.box.within(whole(size)).area / face.box.area
     if visible < limits.visible:
         raise FaceError(
             f"Only {visible:.0%} of the face lies in the picture: it is {face.box}, the picture {size[0]}x{size[1]}; "
-            "use one where the whole face, forehead to chin, is seen."
+            "use one that shows the whole face, from forehead to chin."
         )
     if face.marks is not None and (turned := turn(face.marks)) > limits.turned:
         raise FaceError(
@@ -428,7 +427,7 @@ def check_face(face: Face, size: Size, limits: Limits) -> None:
 
 
 def turn(marks: Points) -> float:
-    """How far the nose lies off the middle of the eyes, along their line and over their distance: 0 from the front."""
+    """Offset of the nose from the middle of the eyes, along their line, over their distance: 0 from the front."""
     left, right, nose = marks[:3]
     line = right - left
     return float(abs((nose - (left + right) / 2) @ line) / max(line @ line, 1e-9))
@@ -445,7 +444,7 @@ def check_shape(picture: Picture) -> None:
 
 @contextmanager
 def _printing_to_log():
-    """InsightFace 1.0 prints what it loads."""
+    """Send the prints of InsightFace 1.0 to the log."""
     printed = io.StringIO()
     with redirect_stdout(printed):
         yield

@@ -1,4 +1,4 @@
-"""Any picture -> 8-bit RGB: PIL images, arrays and tensors of every make."""
+"""Conversion of PIL images, arrays and tensors: `as_picture` to 8-bit RGB, `as_mask` to 8-bit masks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .regions import Mask
 def as_picture(image: Any, background: tuple[int, int, int] = (255, 255, 255)) -> Picture:
     """A PIL image, an array or a tensor -> (height, width, 3) in 0..255.
 
-    PIL images are turned as their EXIF data says. Arrays and tensors are (height, width[, channels]), a batch of one
-    may stand before; floats are in 0..1. What is transparent shows the background.
+    PIL images are turned by their EXIF data. Arrays and tensors are (height, width[, channels]), or a batch of one of
+    these; floats are in 0..1. Transparent areas show the background.
     """
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image)
@@ -25,12 +25,12 @@ def as_picture(image: Any, background: tuple[int, int, int] = (255, 255, 255)) -
     else:
         array = _in_bytes(_single(_numbers_of(image)))
     if not array.shape[0] or not array.shape[1]:
-        raise ValueError(f"The picture has the shape {array.shape}: nothing is in it; load another one.")
+        raise ValueError(f"The picture has the shape {array.shape}, so it is empty; load another one.")
     return _composited(array, background)
 
 
 def as_mask(mask: Any) -> Mask:
-    """A mask (height, width) in any of the forms that a picture may have -> 0..255; the brightest channel counts."""
+    """A mask (height, width) in 0..255, from any form that a picture may have; the brightest channel counts."""
     shape = tuple(getattr(mask, "shape", ()))
     if len(shape) == 3 and shape[0] > 1 and shape[2] > 4:
         raise ValueError(f"{shape[0]} masks were given where one is needed; pick one of the batch.")
@@ -38,12 +38,12 @@ def as_mask(mask: Any) -> Mask:
 
 
 def _pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion to 8 bits cuts these off at 255
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion to 8 bits clips these at 255
         values = np.asarray(image)
         if values.dtype.kind == "f" and values.max(initial=0) <= 1:
             return _in_bytes(values[..., None])
         return (values.clip(0, 65535) / (257 if values.max(initial=0) > 255 else 1)).round().astype(np.uint8)[..., None]
-    if image.mode == "La":  # Pillow takes no other way out of premultiplied grey
+    if image.mode == "La":  # Pillow offers no other way out of premultiplied grey
         image = image.convert("LA")
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
     return np.array(image.convert("RGBA" if transparent else "RGB"))
@@ -84,7 +84,7 @@ def _in_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.uint16:
         return (array / 257).round().astype(np.uint8)
     if array.dtype.kind != "f":
-        raise ValueError(f"The picture holds {array.dtype} numbers; give 8 or 16 bits without sign, or floats in 0..1.")
+        raise ValueError(f"The picture holds {array.dtype} numbers; expected unsigned 8 or 16 bits, or floats in 0..1.")
     if not np.isfinite(array).all():
         raise ValueError("The picture holds values that are not numbers; check what produced it.")
     if array.size and (array.min() < -0.25 or array.max() > 1.5):

@@ -1,4 +1,4 @@
-"""Where the face and the lips of a mesh are: outlines, rectangles and hard masks, with the original's numbers."""
+"""Face and lip regions of a mesh: outlines, rectangles and hard masks, equal to the original's."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def lip_rectangle(points: Points, size: Size, expand: float = LIP_EXPAND) -> Box
 
 
 def expanded(box: Box, ratio: float, size: Size) -> Box:
-    """The box grown about its middle and moved into the picture, in whole pixels.
+    """Grow the box about its middle and move it into the picture, in whole pixels.
 
-    Rounding and floor divisions are the original's. What is larger than the picture is cut at its borders, where the
-    original loses the rectangle.
+    Rounding and floor divisions are the original's. A box larger than the picture is clipped to it; the original
+    would lose the rectangle.
     """
     left, right = _expanded_side(round(box.left), round(box.right), ratio, size[0])
     top, bottom = _expanded_side(round(box.top), round(box.bottom), ratio, size[1])
@@ -60,10 +60,10 @@ def drawn(box: Box, size: Size) -> Mask:
 
 
 def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Bilinear, antialiased where it shrinks."""
+    """Resize bilinearly, with antialiasing when shrinking."""
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
 
 
 def smoothly(mask: Mask, size: Size) -> Mask:
-    """Bicubic: what is enlarged and then shrunk comes back the same, where bilinear would blur it twice."""
+    """Resize bicubically: enlarging and then shrinking restores the mask, where bilinear would blur it twice."""
     return np.array(Image.fromarray(mask).resize(size, Image.Resampling.BICUBIC))

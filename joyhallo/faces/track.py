@@ -1,4 +1,4 @@
-"""The one face of a video: looked for in every few frames, and assumed to move evenly in between."""
+"""`follow` tracks one face through a video: it searches every few frames and interpolates in between."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .find import FaceError, FaceMesh, outline_box
 
 
 class Landmarker(Protocol):
-    """As `faces.FaceMesh`."""
+    """The interface of `find.FaceMesh`."""
 
     def anywhere(self, picture: Picture) -> list[Points]: ...
 
     def mesh(self, picture: Picture, box: Box) -> Points:
-        """Of the face near the box; a FaceError if there is none."""
+        """The mesh of the face near the box, or a FaceError."""
         ...
 
 
 @dataclass(frozen=True)
 class Track:
-    start: int  # frame of the video that the first mesh belongs to
+    start: int  # the video's frame of the first mesh
     meshes: np.ndarray  # (frames, points, 2), in the video's pixels
-    looks: int  # frames that were looked at, from start to end
-    missed: int  # of these, where no face was found
+    looks: int  # frames searched, from start to end
+    missed: int  # those without a face
 
     def __len__(self) -> int:
         return len(self.meshes)
@@ -40,9 +40,9 @@ class Track:
 
 
 def follow(pictures: Iterable[Picture], landmarker: Landmarker, every: int = 2, most_missed: int = 3) -> Track | None:
-    """The longest stretch that shows one face, with up to `most_missed` looks in a row that failed; None without one.
+    """Find the longest stretch of one face, with at most `most_missed` failed searches in a row; None if there is none.
 
-    The largest face is followed, then whichever is where it was.
+    The largest face is followed, then whichever is at its place.
     """
     found: dict[int, Points] = {}
     count, near = 0, None
@@ -66,7 +66,7 @@ def _look(picture: Picture, landmarker: Landmarker, near: Box | None) -> Points 
 
 
 def stretches(places: Sequence[int], longest_step: int) -> list[list[int]]:
-    """Rising numbers in groups, of which no two neighbours are further apart."""
+    """Split rising numbers into groups whose steps are at most `longest_step`."""
     groups = [[places[0]]]
     for before, place in pairwise(places):
         if place - before > longest_step:
@@ -76,7 +76,7 @@ def stretches(places: Sequence[int], longest_step: int) -> list[list[int]]:
 
 
 def _filled(found: dict[int, Points], stretch: list[int], count: int, every: int) -> Track:
-    """Meshes of all frames; the last one stays to the end of the video if that comes before the next look."""
+    """Interpolate meshes for all frames; the last one is repeated if the video ends before the next search."""
     first, last = stretch[0], stretch[-1]
     stop = count if last + every >= count else last + 1
     known = np.stack([found[place] for place in stretch]).astype(np.float32)

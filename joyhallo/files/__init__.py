@@ -1,1 +1,1 @@
-"""Files on disk: weights, downloads, finished chunks that are kept, and the space that all of it takes."""
+"""Files on disk: weights, downloads, journals of finished chunks, and free space."""

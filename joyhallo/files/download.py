@@ -1,7 +1,7 @@
-"""Published model files, fetched when someone asks for them.
+"""`fetch` downloads `Published` model files from Hugging Face, and only when asked to.
 
-huggingface_hub knows the server, its mirrors, proxies, tokens and the offline switch. The bytes are received here, as
-recent versions of its own download throw away what has arrived when they are cancelled, which is much of 5 GB.
+huggingface_hub handles the server, mirrors, proxies, tokens and the offline switch. The bytes are received here,
+because recent versions of its own download discard a partial file on cancel, which hurts at 5 GB.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from .space import Need, RoomError, amount, check_disks
 
 log = logging.getLogger(__name__)
 
-REVISION = "main"  # no commit is known to be the one that the paper was made with
+REVISION = "main"  # the commit that the paper used is not known
 CHUNK = 256 << 10
-ATTEMPTS = 3  # in a row that bring nothing
+ATTEMPTS = 3  # in a row without a byte received
 PAUSE = 1.0  # seconds between them
 
 Progress = Callable[[int, int], None]
 
 
 class DownloadError(RuntimeError):
-    """Files could not be fetched; the message says why and what to do."""
+    """Files could not be fetched; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file as its authors offer it, and its place in JoyHallo's folder `pretrained_models`."""
+    """A file that its authors publish, and its place in JoyHallo's folder `pretrained_models`."""
 
     place: str
     repository: str
     path: str
-    size: int | None = None  # about, where it is known beforehand; the server is asked before anything is fetched
-    alike: tuple[str, ...] = ()  # places of files that do the same
-    needed: bool = True  # some files are better to have, and things work without
+    size: int | None = None  # approximate, if known beforehand; the exact size comes from the server
+    alike: tuple[str, ...] = ()  # places of files that serve the same purpose
+    needed: bool = True  # False for files that help but are optional
     licence: str = ""
 
     @property
@@ -53,10 +53,10 @@ class Published:
 
 
 def fetch(files: Mapping[Path, Published], progress: Progress = lambda done, total: None) -> None:
-    """Put every file in its place, whole and verified; a DownloadError says what hinders it.
+    """Put every file in its place, complete and verified, or raise a DownloadError.
 
-    `progress` is told the bytes that are there and those that there will be; whatever it raises cancels. What was
-    received is kept beside its place, and the next call goes on from there.
+    `progress` gets the bytes received so far and in all; raise from it to cancel. A partial file is kept beside its
+    place, and the next call resumes it.
     """
     offers = [_ask(target, file) for target, file in files.items()]
     _check_space(offers)
@@ -73,7 +73,7 @@ def fetch(files: Mapping[Path, Published], progress: Progress = lambda done, tot
         _verify(offer, report)
         with _writing(offer):
             os.replace(offer.part, offer.target)
-        log.info("%s is there, from %s", offer.target, offer.file.page)
+        log.info("%s downloaded from %s", offer.target, offer.file.page)
         done += offer.size
 
 
@@ -86,11 +86,11 @@ class _Offer:
     file: Published
     url: str
     size: int
-    hash: str  # sha256 of what lies in large file storage, git's own of small files
+    hash: str  # sha256 of files in large file storage, git's own hash of small files
 
     @property
     def part(self) -> Path:
-        """What was received so far; a file that was changed at its source starts another."""
+        """The partial file. Its name holds the hash, so a file that changed at its source starts afresh."""
         return self.target.with_name(f"{self.target.name}.{self.hash[:8]}.part")
 
     @property
@@ -111,8 +111,8 @@ def _ask(target: Path, file: Published) -> _Offer:
         raise DownloadError(_unreachable(str(error))) from error
     if told.size is None or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", told.etag or ""):
         raise DownloadError(
-            f"{_server()} tells no size and hash of {file.path}, so it is no Hugging Face server; check HF_ENDPOINT "
-            "and whether a proxy or a login page stands between."
+            f"{_server()} gives no size and hash for {file.path}, so it is not a Hugging Face server; check "
+            "HF_ENDPOINT, and whether a proxy or a login page answers instead."
         )
     return _Offer(target, file, url(told.commit_hash or REVISION), told.size, told.etag)
 
@@ -121,7 +121,7 @@ def _check_space(offers: Iterable[_Offer]) -> None:
     needs = [
         Need("the download", offer.target.parent, max(0, offer.size - offer.received))
         for offer in offers
-        if any(folder.is_dir() for folder in offer.target.parents)  # else a missing drive, as writing will tell
+        if any(folder.is_dir() for folder in offer.target.parents)  # otherwise its drive is missing: writing will say
     ]
     try:
         check_disks(needs, "make room, or put the model folder on another disk")
@@ -137,7 +137,7 @@ class _Broken(Exception):
 
 
 def _receive(offer: _Offer, report: Callable[[int], None]) -> None:
-    """All of the file, by as many requests as it takes."""
+    """Receive the whole file, in as many requests as it takes."""
     with _writing(offer):
         offer.target.parent.mkdir(parents=True, exist_ok=True)
         for stale in set(offer.target.parent.glob(f"{offer.target.name}.*.part")) - {offer.part}:
@@ -155,7 +155,7 @@ def _receive(offer: _Offer, report: Callable[[int], None]) -> None:
                     received += len(chunk)
                     report(received)
                     if received > offer.size:
-                        break  # another file than was offered, as its hash will tell
+                        break  # longer than announced: the hash check will fail
                 part.flush()
                 os.fsync(part.fileno())
         except _Broken as error:
@@ -164,17 +164,17 @@ def _receive(offer: _Offer, report: Callable[[int], None]) -> None:
             fruitless = 0 if received > before else fruitless + 1
             if fruitless == ATTEMPTS:
                 raise DownloadError(_unreachable(trouble))
-            log.info("The connection broke at %s of %s; it is taken up again", amount(received), offer.file.path)
+            log.info("The connection broke at %s of %s; resuming", amount(received), offer.file.path)
             time.sleep(PAUSE)
 
 
 def _chunks(offer: _Offer, start: int) -> Generator[bytes, None, None]:
-    """The file from a byte on, until it ends or the connection does."""
-    headers = _utils().build_hf_headers() | {"Accept-Encoding": "identity"}  # packed bytes could not be resumed
+    """The bytes of the file from `start` on, until it ends or the connection breaks."""
+    headers = _utils().build_hf_headers() | {"Accept-Encoding": "identity"}  # compressed transfers cannot be resumed
     if start:
         headers["Range"] = f"bytes={start}-"
     with _explained(offer.file), _answer(offer.url, headers) as (status, chunks):
-        skipped = start if status == 200 else 0  # some servers send all of a file when a part is asked for
+        skipped = start if status == 200 else 0  # some servers answer a request for a range with the whole file
         for chunk in chunks:
             yield chunk[skipped:]
             skipped = max(0, skipped - len(chunk))
@@ -182,16 +182,16 @@ def _chunks(offer: _Offer, start: int) -> Generator[bytes, None, None]:
 
 @contextmanager
 def _answer(url: str, headers: Mapping[str, str]) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Status and bytes, by the HTTP library that huggingface_hub stands on: requests, or from its 1.0 on httpx."""
+    """Status and bytes, through the HTTP library that huggingface_hub uses: requests, or httpx from its 1.0 on."""
     session, asked = _utils().get_session(), {"headers": headers, "timeout": _constants().HF_HUB_DOWNLOAD_TIMEOUT}
-    httpx = hasattr(session, "build_request")  # which a session of requests has not
+    httpx = hasattr(session, "build_request")  # sessions of requests lack it
     with session.stream("GET", url, **asked) if httpx else session.get(url, stream=True, **asked) as response:
         _utils().hf_raise_for_status(response)
         yield response.status_code, response.iter_bytes(CHUNK) if httpx else response.iter_content(CHUNK)
 
 
 def _verify(offer: _Offer, report: Callable[[int], None]) -> None:
-    """Read again what lies on the disk, and compare it with the hash that the server gave."""
+    """Read the file back from disk and compare it with the hash that the server gave."""
     if len(offer.hash) == 64:
         digest = hashlib.sha256()
     else:
@@ -203,8 +203,8 @@ def _verify(offer: _Offer, report: Callable[[int], None]) -> None:
     if digest.hexdigest() != offer.hash:
         offer.part.unlink()
         raise DownloadError(
-            f"What {_server()} sent as {offer.file.path} of {offer.file.repository} is not the file whose hash it "
-            "declares, and was deleted; try again, and if it happens again, without the proxy or mirror."
+            f"{offer.file.path} of {offer.file.repository} arrived from {_server()} with a wrong hash and was "
+            "deleted; try again, and if it fails again, try without the proxy or mirror."
         )
 
 
@@ -213,40 +213,40 @@ def _verify(offer: _Offer, report: Callable[[int], None]) -> None:
 
 @contextmanager
 def _explained(file: Published) -> Iterator[None]:
-    """What huggingface_hub raises, in a sentence; a lost connection as _Broken."""
+    """Turn errors of huggingface_hub into DownloadErrors, and a lost connection into _Broken."""
     utils = _utils()
     try:
         yield
     except utils.OfflineModeIsEnabled as error:
         raise DownloadError(
-            "huggingface_hub is told to stay offline (HF_HUB_OFFLINE), so nothing is fetched; unset it, or take the "
-            f"files from {file.page} by hand."
+            f"HF_HUB_OFFLINE is set, so nothing is downloaded; unset it, or download the files from {file.page} by "
+            "hand."
         ) from error
     except utils.HfHubHTTPError as error:
         status = error.response.status_code
         if status == 429 or status >= 500:
             raise _Broken(f"HTTP status {status}") from error
         raise DownloadError(_refused(status, file)) from error
-    except (*utils.HfHubHTTPError.__bases__, OSError) as error:  # of whichever HTTP library it stands on
+    except (*utils.HfHubHTTPError.__bases__, OSError) as error:  # of either HTTP library
         raise _Broken(brief(error)) from error
 
 
 def _refused(status: int, file: Published) -> str:
     if status in (401, 403):
         return (
-            f"{file.page} is not open to everybody (HTTP status {status}): it is private, gated or gone; open it in "
-            "a browser, accept its terms if it has any, and log in with `hf auth login` or by HF_TOKEN."
+            f"{file.page} denies access (HTTP status {status}): it is private, gated or gone; open it in a browser, "
+            "accept its terms if it has any, and log in with `hf auth login` or set HF_TOKEN."
         )
     if status == 404:
-        return f"{file.page} has no file {file.path}; look there where it went, and put it in its place by hand."
-    return f"{file.page} refuses to send {file.path} (HTTP status {status}); take it from there by hand."
+        return f"{file.page} has no file {file.path}; look for it there, and put it in its place by hand."
+    return f"{file.page} refuses to send {file.path} (HTTP status {status}); download it by hand."
 
 
 def _unreachable(trouble: str) -> str:
     return (
-        f"{_server()} cannot be reached or breaks off ({trouble}); check the connection and the proxy, or name a "
-        "mirror by the environment variable HF_ENDPOINT, such as https://hf-mirror.com in mainland China. What has "
-        "arrived is kept, and the next try goes on from there."
+        f"{_server()} cannot be reached or breaks off ({trouble}); check the connection and the proxy, or set the "
+        "environment variable HF_ENDPOINT to a mirror, such as https://hf-mirror.com in mainland China. The bytes "
+        "received are kept, and the next try resumes from there."
     )
 
 
@@ -258,12 +258,12 @@ def _writing(offer: _Offer) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DownloadError(
-                f"The disk of {folder} is full, or takes no file as large as {offer.target.name} with its "
-                f"{amount(offer.size)}; make room and try again, it goes on from where it stopped."
+                f"The disk of {folder} is full, or does not allow files as large as {offer.target.name} "
+                f"({amount(offer.size)}); make room and try again: the download resumes."
             ) from error
         raise DownloadError(
-            f"{offer.part.name} cannot be written in {folder} ({brief(error)}); allow that, or let the model folder "
-            "lie elsewhere."
+            f"{offer.part.name} cannot be written to {folder} ({brief(error)}); change the permissions, or use "
+            "another model folder."
         ) from error
 
 
@@ -271,11 +271,11 @@ def _server() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
-# ---- huggingface_hub, when it is used
+# ---- huggingface_hub, imported on first use
 
 
 def _hub(part: str = "") -> Any:
-    return library(f"huggingface_hub{part}", "Fetching model files", "or put the files in their places by hand.")
+    return library(f"huggingface_hub{part}", "Fetching model files", "or put the files in place by hand.")
 
 
 def _utils() -> Any:

@@ -1,4 +1,4 @@
-"""Weights told from other weights by a part of their numbers, so that gigabytes are recognised in a moment."""
+"""Fast fingerprints of weights, from the ends of every tensor, and SHA-256 sums of files in the background."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ import torch
 from torch import Tensor, nn
 
 PIECE = 4 << 20  # bytes of a file
-ENDS = 1024  # elements of each tensor that are looked at, at its beginning and again at its end
+ENDS = 1024  # elements read at the beginning, and again at the end, of each tensor
 
 
 def of_module(module: nn.Module) -> str:
-    """A digest of a network's weights: see `of_tensors`."""
+    """A digest of a network's weights; see `of_tensors`."""
     return of_tensors(module.state_dict())
 
 
 def of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """A digest of names, shapes, dtypes and the ends of each tensor, on whatever device, in whatever order they come.
+    """A digest of names, shapes, dtypes and the ends of each tensor, independent of their device and order.
 
-    Training and merging change all of a tensor, so its ends tell; one that was edited in its middle alone looks the
-    same.
+    Training and merging change all of a tensor, so its ends suffice; an edit of the middle alone goes unnoticed.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -41,7 +40,7 @@ def _ends(tensor: Tensor) -> bytes:
 
 
 def of_file(path: Path) -> Future[str]:
-    """Its SHA-256, which is what is published beside files; computed once, beside other work."""
+    """The SHA-256 of a file, as published beside downloads: computed once, in the background."""
     stat = path.stat()
     return _begun(path, stat.st_mtime_ns, stat.st_size)
 

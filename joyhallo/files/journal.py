@@ -1,8 +1,8 @@
-"""Finished chunks on disk: what a run that was stopped, by whatever, goes on from.
+"""Finished chunks on disk, from which an interrupted run resumes: `Journal`, `key_of` and `tidy`.
 
-A file for each clip, named after all that shapes it, with a record for each chunk: a digest, then the chunk's latents.
-The frames follow from them, and so do the motion frames. A record counts only if its digest is right, so what was torn
-by a crash or damaged since is made again, and two runs of one clip at a time do no harm: they write the same.
+Each clip has a file, named by a digest of all its inputs, with one record per chunk: a digest, then the chunk's
+latents, from which frames and motion frames are decoded again. A record with a wrong digest is ignored, so chunks
+torn by a crash are made again, and two runs of one clip at the same time are harmless: they write the same bytes.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .space import DISK_FULL, RoomError, amount
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of what chunks of the same key look like: to be raised when the same inputs give other latents
+VERSION = 2  # to be raised when the same inputs no longer give the same latents
 ENDING = ".chunks"
 KEPT_DAYS, KEPT_BYTES = 14, 8 << 30
 DIGEST = hashlib.sha256().digest_size
 
 
 class JournalError(RoomError):
-    """Chunks that cannot be kept, in words for whoever made them."""
+    """A chunk cannot be kept; the message is for the user."""
 
 
 class Journal:
     def __init__(self, folder: Path, key: str, shape: Iterable[int]):
-        """shape: of a chunk's latents"""
+        """shape: that of a chunk's latents"""
         self.path, self.key, self.shape = folder / f"{key}{ENDING}", key, tuple(shape)
         self.size = 4 * math.prod(self.shape)
         self.record = DIGEST + self.size  # bytes
@@ -49,20 +49,20 @@ class Journal:
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("Chunk %d cannot be read from %s (%s): it is made again.", index, self.path, brief(error))
+            log.warning("Chunk %d cannot be read from %s (%s); it will be made again.", index, self.path, brief(error))
             return None
         if digest != self._digest(index, payload):
-            if any(payload):  # not just a gap, or the end
-                log.warning("Chunk %d in %s is damaged: it is made again.", index, self.path)
+            if any(payload):  # zeros are a gap, and nothing is the end
+                log.warning("Chunk %d in %s is damaged; it will be made again.", index, self.path)
             return None
         latents = torch.frombuffer(payload, dtype=torch.float32).reshape(self.shape)
         if not latents.isfinite().all():
-            log.warning("Chunk %d in %s holds values that are not numbers: it is made again.", index, self.path)
+            log.warning("Chunk %d in %s holds values that are not numbers; it will be made again.", index, self.path)
             return None
         return latents
 
     def write(self, index: int, latents: Tensor) -> None:
-        """On the disk, whatever happens, when this returns. Refuses what is not finite: it would spoil every rerun."""
+        """Write a chunk, and return only once it is safely on the disk. Values that are not finite are refused."""
         if not latents.isfinite().all():
             raise JournalError(
                 f"Chunk {index} holds values that are not numbers (NaN or infinite), so it was not kept. Try another "
@@ -80,7 +80,7 @@ class Journal:
             raise self._failed(index, error) from error
 
     def __len__(self) -> int:
-        """How many chunks there are, going by the size; whether each is whole is seen when it is read."""
+        """The number of chunks by the file's size; `read` checks whether each is intact."""
         return self.path.stat().st_size // self.record if self.path.exists() else 0
 
     def _digest(self, index: int, payload: bytes | bytearray) -> bytes:
@@ -89,7 +89,7 @@ class Journal:
         return digest.digest()
 
     def _failed(self, index: int, error: OSError) -> JournalError:
-        kept = f"The {index} chunks before it are safe: run it again, and it goes on from there."
+        kept = f"The {index} chunks before it are safe: run it again to resume from there."
         if error.errno in DISK_FULL:
             return JournalError(
                 f"The disk is full: chunk {index} could not be kept in {self.path.parent}. Make room. {kept}"
@@ -100,23 +100,23 @@ class Journal:
 
 
 def tidy(folder: Path, spare: Path, days: float = KEPT_DAYS, size: int = KEPT_BYTES) -> None:
-    """Delete journals that nobody wrote to for so long, and the oldest of the others until they take no more room."""
+    """Delete journals older than `days`, then the oldest of the others until at most `size` bytes remain."""
     found = []
     for path in folder.glob(f"*{ENDING}"):
-        with suppress(FileNotFoundError):  # somebody else tidies, too
+        with suppress(FileNotFoundError):  # another process tidies, too
             found += [(path.stat(), path)] if path != spare else []
     found.sort(key=lambda each: each[0].st_mtime, reverse=True)
     total = spare.stat().st_size if spare.exists() else 0
     for facts, path in found:
         total += facts.st_size
         if total > size or facts.st_mtime < time.time() - days * 86400:
-            with suppress(OSError):  # in use on Windows: the others go all the same
+            with suppress(OSError):  # in use on Windows: delete the others regardless
                 path.unlink()
                 log.info("A journal of %s was deleted: %s.", amount(facts.st_size), path.name)
 
 
 def key_of(**parts: object) -> str:
-    """One name for all that shapes a clip: tensors by every number, everything else by how it is written."""
+    """A digest of everything a clip depends on: tensors by every number, all else by its repr."""
     digest = hashlib.sha256(f"{VERSION}\n".encode())
     for name, part in sorted(parts.items()):
         digest.update(f"{name}: ".encode())

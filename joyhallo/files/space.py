@@ -1,4 +1,4 @@
-"""Whether there is room for what is to be made: asked before the work begins, not when it is lost."""
+"""Checks of disk space and memory before work begins: `check_disks` and `check_memory`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 pass
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says of a disk that takes no more
-MARGIN = 256 << 20  # bytes that a disk keeps free for everything else
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of the system for a disk that takes no more
+MARGIN = 256 << 20  # bytes to leave free on a disk
 
 
 class RoomError(ValueError):
-    """Too little of something, in words for whoever wanted it."""
+    """Too little disk space or memory; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class Need:
     what: str
-    folder: Path  # on whose disk it will lie
+    folder: Path  # a folder on the disk
     size: int  # bytes
 
 
@@ -29,7 +29,7 @@ SMALLER = "make room, or make the sound shorter or the picture smaller"
 
 
 def check_disks(needs: Iterable[Need], remedy: str = SMALLER) -> None:
-    """Raise a RoomError if the needs of one disk are together more than it has."""
+    """Raise a RoomError if the needs on one disk add up to more than it has free."""
     wanted: dict[int, list[Need]] = {}  # by disk
     for need in needs:
         wanted.setdefault(_existing(need.folder).stat().st_dev, []).append(need)
@@ -38,7 +38,7 @@ def check_disks(needs: Iterable[Need], remedy: str = SMALLER) -> None:
         there = free(folder)
         if there < total:
             raise RoomError(
-                f"The disk of {folder} has {amount(there)} free, but {_summed(some)} are needed, and another "
+                f"The disk of {folder} has {amount(there)} free, but this needs {_summed(some)}, and another "
                 f"{amount(MARGIN)} should stay free; {remedy}."
             )
 
@@ -51,17 +51,17 @@ def _summed(needs: Iterable[Need]) -> str:
 
 
 def free(folder: Path) -> int:
-    """Bytes on the disk of a folder, which need not be there yet."""
+    """Free bytes on the disk of a folder, which need not exist yet."""
     return shutil.disk_usage(_existing(folder)).free
 
 
 def check_memory(what: str, needed: int, there: int, remedy: str) -> None:
     if there < needed:
-        raise RoomError(f"{what} needs {amount(needed)} of memory, but {amount(there)} are there; {remedy}.")
+        raise RoomError(f"{what} needs {amount(needed)} of memory, but only {amount(there)} are available; {remedy}.")
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """The folder, or its nearest parent that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 

@@ -1,4 +1,4 @@
-"""Curves over the time of a clip, as a picture: to show someone what was heard, chosen or measured."""
+"""`plot` draws curves over the time of a clip as a picture; `stacked` joins several plots."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from PIL import Image, ImageDraw, ImageFont
 from ..faces.boxes import Picture, Size
 
 SIZE = (768, 320)
-FINE = 2  # drawn this many times larger, for smooth lines
+FINE = 2  # supersampling, for smooth lines
 TEXT, ROW, GAP, LINE = 13 * FINE, 18 * FINE, 8 * FINE, 2 * FINE
 
 PAPER, INK, GRID, SHADE = (255, 255, 255), (70, 70, 70), (228, 228, 228), (240, 240, 234)
-# Of Okabe and Ito's palette, which the colour-blind can tell apart, too.
+# Okabe and Ito's palette, which the colour-blind can distinguish.
 COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (0, 0, 0))
 
 NICE = (1, 2, 5, 10)
-NEAR = 1e-6  # of a step: what 7.0000002 steps miss of being 7
+NEAR = 1e-6  # of a step: 7.0000002 steps count as 7
 TIMES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 Span = tuple[float, float]
@@ -30,11 +30,13 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Curve:
-    name: str  # for the legend; empty: not in it
-    values: Any  # (n): a list, an array or a tensor, spread evenly over the time; what is not finite leaves a gap
+    name: str  # for the legend; empty: not shown there
+    values: (
+        Any  # (n): a list, an array or a tensor, spread evenly over the time; values that are not finite leave a gap
+    )
     color: Color | None = None  # the palette's next, if not given
-    width: float = 1.0  # over that of others
-    filled: bool = False  # down to the lower border
+    width: float = 1.0  # relative line width
+    filled: bool = False  # filled down to the lower border
 
     @property
     def numbers(self) -> np.ndarray:
@@ -50,13 +52,13 @@ def plot(
     title: str = "",
     limits: Span | None = None,
 ) -> Picture:
-    """(height, width, 3) in 0..255. The i-th of n values stands in the middle of the i-th n-th of the time.
+    """Draw a plot, (height, width, 3) in 0..255. The i-th of n values lies in the middle of the i-th n-th of the time.
 
-    `shaded` are stretches of time, in seconds, with a darker ground; `limits` the values at the lower and the upper
-    border, which otherwise follow from the curves.
+    `shaded`: stretches of time, in seconds, with a darker ground. `limits`: values at the lower and the upper border,
+    by default from the curves.
     """
     if not 0 < seconds < math.inf:
-        raise ValueError(f"A plot over {seconds} seconds was asked for; give the length of the clip, more than 0.")
+        raise ValueError(f"The plot's length is {seconds} s; give the length of the clip, more than 0.")
     chart = _Chart(size, seconds, limits or _limits(curves))
     colored = [(curve, curve.color or COLORS[i % len(COLORS)]) for i, curve in enumerate(curves)]
     chart.heading(title, [(curve.name, color) for curve, color in colored if curve.name])
@@ -73,12 +75,12 @@ def plot(
 
 
 def stacked(plots: Sequence[Picture]) -> Picture:
-    """One below the other; they must be of one width."""
+    """Join plots of one width, one below the other."""
     return np.concatenate(plots)
 
 
 def _limits(curves: Sequence[Curve]) -> Span:
-    """Where the values lie, widened to round numbers."""
+    """The range of the values, widened to round numbers."""
     values = np.concatenate([np.zeros(0), *(curve.numbers for curve in curves)])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -91,7 +93,7 @@ def _limits(curves: Sequence[Curve]) -> Span:
 
 
 def _step(extent: float) -> float:
-    """A round number of which three to seven make up the extent."""
+    """A round number that fits into the extent three to seven times."""
     power = 10.0 ** math.floor(math.log10(extent / 4))
     return min((nice * power for nice in NICE), key=lambda step: abs(math.log(extent / 4 / step)))
 
@@ -101,7 +103,7 @@ def _marks(low: float, high: float, step: float) -> list[float]:
 
 
 def clock(time: float, longest: float) -> str:
-    """A time as it is read, as all the times up to the longest are."""
+    """Format a time in the same way as all times up to the longest."""
     if longest < 100:
         return f"{time:.3g} s"
     hours, minutes, rest = int(time) // 3600, int(time) // 60 % 60, int(time) % 60
@@ -109,7 +111,7 @@ def clock(time: float, longest: float) -> str:
 
 
 class _Chart:
-    """Places are those of the enlarged picture."""
+    """Draws into the supersampled picture; all coordinates are its pixels."""
 
     def __init__(self, size: Size, seconds: float, limits: Span):
         self.image = Image.new("RGB", (size[0] * FINE, size[1] * FINE), PAPER)
@@ -162,7 +164,7 @@ class _Chart:
             self.draw.polygon([ends[0], *points, ends[1], *below], color)
 
     def stretches(self, values: np.ndarray) -> Iterator[list[tuple[float, float]]]:
-        """Points without a gap between them. Values beyond the limits run along the border."""
+        """Runs of points without a gap. Values beyond the limits are clipped to the border."""
         points: list[tuple[float, float]] = []
         for i, value in enumerate([*values, math.nan]):
             if math.isfinite(value):
@@ -173,7 +175,7 @@ class _Chart:
                 points = []
 
     def heading(self, title: str, legend: Sequence[tuple[str, Color]]) -> None:
-        """The legend stands right of the title, or in lines below it where there is no room."""
+        """Draw the title, with the legend to its right or, if there is no room, in lines below it."""
         widths = [5 * GAP + self._width(name) for name, _ in legend]
         x, y = self.right - sum(widths), GAP + TEXT / 2
         self.draw.text((self.left, y), title, INK, self.font, "lm")

@@ -1,4 +1,4 @@
-"""Frames and sound -> a video file, in one pass: frames may come while they are being made, and none is kept."""
+"""`write` encodes frames and sound to a video file in one pass, as frames come, without keeping them in memory."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ log = logging.getLogger(__name__)
 
 Name = str | PathLike[str]
 
-RATES_OF_FILM = (24, 30, 48, 60, 120)  # also shown slower by 1000 / 1001, and then called 23.976, 29.97, ...
+RATES_OF_FILM = (24, 30, 48, 60, 120)  # these are also used slower by 1000 / 1001, and then called 23.976, 29.97, ...
 FASTEST = 1000
-BACKGROUND = 1.0  # transparent frames show white, as transparent portraits do
-PIECE = 1 << 20  # pixels converted at once
+BACKGROUND = 1.0  # transparent areas become white, like those of portraits
+PIECE = 1 << 20  # pixels converted at a time
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 6: "5.1"}  # every format keeps these in their order
 
 
 class VideoError(ValueError):
-    """A video that cannot be made or kept, in words for whoever asked for it."""
+    """A video cannot be written; the message is for the user."""
 
 
-# ---- what the formats hold
+# ---- formats
 
 
 @dataclass(frozen=True)
 class Colours:
-    """By the numbers of ITU-T H.273, which FFmpeg and the files use."""
+    """Colour codes of ITU-T H.273, which FFmpeg and the files use."""
 
     matrix: int
     primaries: int
@@ -57,7 +57,7 @@ class Colours:
 class Pixels:
     name: str  # FFmpeg's
     bits: int
-    sharing: tuple[int, int] = (1, 1)  # columns and rows of pixels that have one chroma value between them
+    sharing: tuple[int, int] = (1, 1)  # columns and rows of pixels that share a chroma value
     colours: Colours = Colours(matrix=1, primaries=1, transfer=1, range=1)  # BT.709
 
     @property
@@ -67,11 +67,11 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Grade:
-    """What a quality means in one format."""
+    """The settings of one quality in one format."""
 
     pixels: Pixels
     encoder: Mapping[str, str] = field(default_factory=dict)  # its options
-    bit_rate: int = 0  # of each channel of sound; 0 where the sound loses nothing
+    bit_rate: int = 0  # of each channel of sound; 0 if the sound is lossless
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Format:
     samples: str  # fltp: floats, channel by channel; flt: floats, s32: whole numbers, the channels interleaved
     rates: tuple[int, ...]  # of the sound, rising; none: any
     grades: Mapping[str, Grade]
-    multiple: tuple[int, int] = (1, 1)  # what the width and the height must be divisible by
+    multiple: tuple[int, int] = (1, 1)  # the width and the height must be divisible by these
 
 
 YUV420 = Pixels("yuv420p", 8, (2, 2))
@@ -157,7 +157,7 @@ FORMATS: Mapping[str, Format] = {
         grades=_graded(*map(_ffv1, (16, 12, 10, 8))),
     ),
 }
-COPY = "copy"  # for the way from node to node: nothing of 8 bits is lost, and it is quickly written and read
+COPY = "copy"  # for passing videos between nodes: lossless for 8 bits, and fast to write and read
 WORKING_COPY = Format(
     container="matroska",
     options={},
@@ -169,7 +169,7 @@ WORKING_COPY = Format(
 )
 
 
-# ---- the way in
+# ---- entry points
 
 
 def write(
@@ -181,11 +181,11 @@ def write(
     quality: str = "high",
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Encode frames as they come and return where the file is.
+    """Encode frames as they come, and return the path of the file.
 
-    names: one, or several of one folder: the first is taken that is free when the file is complete. Nothing is ever
-        overwritten, and a file under any of the names is a whole one.
-    batches: tensors (n, height, width, channels) in 0..1. What lies beyond is cut off, what is transparent is white.
+    names: one, or several in one folder, of which the first that is free when the file is complete is used. Nothing is
+        ever overwritten, and a file under any of the names is complete.
+    batches: tensors (n, height, width, channels) in 0..1. Values beyond are clipped, transparent areas become white.
     sound: cut at the end of the picture, or filled up with silence.
     metadata: kept as JSON, under its names.
     """
@@ -205,7 +205,7 @@ def write(
 
 
 def check(fps: float | Fraction, sound: Sound | None) -> Fraction:
-    """What can be known before there are frames: the exact frame rate, or an error in a sentence."""
+    """Check frame rate and sound before there are frames; returns the exact frame rate."""
     rate = frame_rate(fps)
     if sound is not None:
         waveform = as_channels(sound[0])
@@ -221,9 +221,11 @@ def check(fps: float | Fraction, sound: Sound | None) -> Fraction:
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
-    """The exact rate that is meant: 29.97 is 30000/1001, as are its neighbours; 12.5 is 25/2."""
+    """The exact frame rate: 29.97 and its neighbours mean 30000/1001, 12.5 means 25/2."""
     if not math.isfinite(fps) or not 1 / FASTEST <= fps <= FASTEST:
-        raise VideoError(f"The frame rate is {float(fps):g}; a number above 0 and up to {FASTEST} is expected, 25 say.")
+        raise VideoError(
+            f"The frame rate is {float(fps):g}; expected a number above 0 and up to {FASTEST}, such as 25."
+        )
     for whole in RATES_OF_FILM:
         if abs(fps - (slowed := Fraction(whole * 1000, 1001))) < 0.005:
             return slowed
@@ -235,7 +237,7 @@ def _chosen(format: str, quality: str) -> tuple[Format, Grade]:
         return WORKING_COPY, WORKING_COPY.grades[quality]
     for found, known, what in ((format, FORMATS, "format"), (quality, QUALITIES, "quality")):
         if found not in known:
-            raise VideoError(f"There is no {what} {found!r}; choose one of {', '.join(known)}.")
+            raise VideoError(f"The {what} {found!r} is unknown; choose one of {', '.join(known)}.")
     return FORMATS[format], FORMATS[format].grades[quality]
 
 
@@ -243,16 +245,16 @@ def _chosen(format: str, quality: str) -> tuple[Format, Grade]:
 
 
 def pieces(batch: Tensor, seen: int = 0) -> Iterator[Tensor]:
-    """A batch as opaque RGB (n, 3, height, width) in 0..1, a few frames at a time; `seen` frames came before it."""
+    """Split a batch into opaque RGB pieces (n, 3, height, width) in 0..1; `seen` frames came before it."""
     if batch.ndim == 4 and not len(batch):
         return
     if batch.ndim != 4 or not 1 <= batch.shape[3] <= 4 or not batch.shape[1] or not batch.shape[2]:
         raise VideoError(
-            f"The frames have the shape {tuple(batch.shape)}; (frames, height, width, channels) with 1 to 4 channels "
-            "is expected."
+            f"The frames have the shape {tuple(batch.shape)}; expected (frames, height, width, channels) with 1 to 4 "
+            "channels."
         )
     if not batch.is_floating_point():
-        raise VideoError(f"The frames are {batch.dtype}; floating-point numbers in 0..1 are expected.")
+        raise VideoError(f"The frames are {batch.dtype}; expected floating-point numbers from 0 to 1.")
     for piece in batch.split(max(1, PIECE // (batch.shape[1] * batch.shape[2]))):
         piece = piece.detach().movedim(3, 1).cpu().float().contiguous()
         least, most = piece.aminmax()
@@ -260,7 +262,7 @@ def pieces(batch: Tensor, seen: int = 0) -> Iterator[Tensor]:
             first = int((~piece.isfinite()).flatten(1).any(1).nonzero()[0])
             raise VideoError(
                 f"Frame {seen + first} holds values that are not numbers (NaN or infinite). The step that made it "
-                "failed: try another weight dtype for its model, fp32 say."
+                "failed: try another weight dtype for its model, such as fp32."
             )
         yield _opaque(piece if least >= 0 and most <= 1 else piece.clamp(0, 1))
         seen += len(piece)
@@ -275,7 +277,7 @@ def _opaque(frames: Tensor) -> Tensor:
 
 
 def planes(frames: Tensor, pixels: Pixels) -> list[NDArray[np.unsignedinteger]]:
-    """frames (n, 3, height, width) -> what each plane of the pixels' layout holds, (n, rows, columns) of it."""
+    """Convert frames (n, 3, height, width) to the planes of a pixel format, each (n, rows, columns)."""
     whole = np.uint8 if pixels.bits == 8 else np.uint16
     if not pixels.is_rgb:
         return [plane.numpy().astype(whole) for plane in _luma_and_chroma(frames, pixels)]
@@ -303,7 +305,7 @@ def _luma(frames: Tensor) -> Tensor:
 
 
 def _shared(frames: Tensor, columns: int, rows: int) -> Tensor:
-    """One value for two columns and rows. It sits where decoders expect it: on the left column, between the rows."""
+    """Subsample chroma, sited where decoders expect it: on the left of two columns, midway between two rows."""
     if rows == 2:
         frames = F.pad(frames, (0, 0, 0, frames.shape[2] % 2), mode="replicate")
         frames = torch.lerp(frames[:, :, 0::2], frames[:, :, 1::2], 0.5)
@@ -318,15 +320,15 @@ def _shared(frames: Tensor, columns: int, rows: int) -> Tensor:
 
 
 class SoundTrack:
-    """The sound as a format takes it, handed out in order and followed by silence."""
+    """The sound, converted for a format, read in order and followed by silence."""
 
     def __init__(self, sound: Sound, facts: Format):
         waveform, self.rate = as_channels(sound[0]), _kept_rate(checked_rate(sound[1]), facts)
         self.channels = len(waveform) if len(waveform) in LAYOUTS else 1
         if self.channels != len(waveform):
-            log.info("A video does not keep %d channels of sound: they are mixed into one.", len(waveform))
+            log.info("A video cannot hold %d channels of sound: they are mixed into one.", len(waveform))
         if self.rate != sound[1]:
-            log.info("%s does not keep sound at %d Hz: it is resampled to %d.", facts.audio, sound[1], self.rate)
+            log.info("%s cannot hold sound at %d Hz: it is resampled to %d.", facts.audio, sound[1], self.rate)
         self._blocks = resampled(self._read(waveform), sound[1], self.rate)
         self._rest = np.zeros((0, self.channels), np.float32)
 
@@ -348,18 +350,18 @@ class SoundTrack:
 
 
 def _kept_rate(rate: int, facts: Format) -> int:
-    """The rate itself, or the next one above that the format keeps."""
+    """The rate itself, or the next higher one that the format supports."""
     if not facts.rates or rate in facts.rates:
         return rate
     return next((kept for kept in facts.rates if kept > rate), facts.rates[-1])
 
 
 def samples(sound: NDArray[np.float32], kind: str) -> NDArray[Any]:
-    """(samples, channels) -> what FFmpeg takes as flt, fltp or s32"""
+    """Convert (samples, channels) to FFmpeg's flt, fltp or s32."""
     sound = sound.clip(-1, 1)
     if kind == "fltp":
         return np.ascontiguousarray(sound.T)
-    if kind == "s32":  # of which 24 bits are kept
+    if kind == "s32":  # of which encoders use 24 bits
         sound = np.minimum((sound * 2.0**23).round(), 2**23 - 1).astype(np.int32) << 8
     return sound.reshape(1, -1)
 
@@ -368,7 +370,7 @@ def samples(sound: NDArray[np.float32], kind: str) -> NDArray[Any]:
 
 
 class File:
-    """A video under way: frames are added, their sound comes along."""
+    """A video being written: add frames, and their sound is added with them."""
 
     def __init__(
         self,
@@ -403,7 +405,7 @@ class File:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # the end of a file that is thrown away need not succeed
+        if kind is not None:  # errors on closing a file that is discarded do not matter
             with suppress(OSError, self._av.error.FFmpegError):
                 self._file.close()
 
@@ -426,7 +428,7 @@ class File:
 
     def finish(self) -> None:
         if not self.count:
-            raise VideoError("There is no frame to make a video of; check what should have made them.")
+            raise VideoError("There are no frames to make a video of; check the step that should have made them.")
         with self._naming_errors():
             self._file.mux(self._video.encode(None))
             if self._audio is not None:
@@ -446,14 +448,14 @@ class File:
         pixels = self.grade.pixels
         picture = self._av.VideoFrame(self._video.width, self._video.height, pixels.name)
         for plane, values in zip(picture.planes, layers, strict=True):
-            lines = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)  # longer than the picture is wide
+            lines = np.frombuffer(plane, values.dtype).reshape(plane.height, -1)  # rows may be padded beyond the width
             lines[:, : values.shape[1]] = values
         picture.colorspace, picture.color_range = pixels.colours.matrix, pixels.colours.range
         picture.pts, picture.time_base = self.count, 1 / self.rate
         return picture
 
     def _catch_up(self) -> None:
-        """Sound up to the end of the last frame."""
+        """Add sound up to the end of the last frame."""
         if self.track is None or self._audio is None:
             return
         end = round(self.count / self.rate * self.track.rate)
@@ -486,13 +488,13 @@ class File:
 
 
 def _extended(frames: Tensor, columns: int, rows: int) -> Tensor:
-    """With the last column and row repeated until there are a multiple of so many."""
+    """Pad frames to multiples of so many columns and rows by repeating the last ones."""
     right, below = -frames.shape[3] % columns, -frames.shape[2] % rows
     return F.pad(frames, (0, right, 0, below), mode="replicate") if right or below else frames
 
 
 def as_json(value: Any) -> str:
-    """JSON that any reader takes: ComfyUI's counts braces without minding quotes, and none of them knows NaN."""
+    """JSON for every reader: ComfyUI's counts braces even within quotes, and none accepts NaN."""
 
     def plain(found: re.Match[str]) -> str:
         text = found[0]
@@ -503,13 +505,13 @@ def as_json(value: Any) -> str:
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """A file in the making, which is gone afterwards whatever happened."""
+    """A temporary file, deleted afterwards in any case."""
     path = folder / f".{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as error:
-        raise VideoError(f"Nothing can be written in {folder} ({brief(error)}); choose another folder.") from error
+        raise VideoError(f"The folder {folder} cannot be written to ({brief(error)}); choose another one.") from error
     try:
         yield path
     finally:
@@ -517,7 +519,7 @@ def _temporary(folder: Path) -> Iterator[Path]:
 
 
 def _placed(temporary: Path, path: Path, others: Iterator[Path]) -> Path:
-    """Move a file to the first name that nobody has. A name is claimed by creating it: that works on every disk."""
+    """Move a file to the first free name. A name is claimed by creating it, which works on every disk."""
     while True:
         try:
             path.open("xb").close()
@@ -534,4 +536,4 @@ def _placed(temporary: Path, path: Path, others: Iterator[Path]) -> Path:
 
 
 def _taken(path: Path) -> VideoError:
-    return VideoError(f"{path} exists already; choose another name, or move the file away.")
+    return VideoError(f"{path} already exists; choose another name, or move the file away.")

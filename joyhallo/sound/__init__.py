@@ -1,1 +1,1 @@
-"""Recordings: read, measured, cleaned, cut into turns, and turned into the features that networks hear."""
+"""Reading recordings, levelling and separating them, cutting them into turns, and encoding them for the networks."""

@@ -1,4 +1,4 @@
-"""Recordings as the speech encoder hears them: one channel at 16 kHz, whatever came in."""
+"""Recordings as the speech encoder needs them, one channel at 16 kHz: `load` and `prepare`, and helpers for sound."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ..libraries import library
 log = logging.getLogger(__name__)
 
 SHORTEST_SECONDS = 0.1
-LOUDEST = 2.0**31  # whole numbers of 32 bits that were never scaled; beyond that the encoder's arithmetic overflows
+LOUDEST = 2.0**31  # 32-bit integers that were never scaled; beyond that the encoder's arithmetic overflows
 RATES = (1_000, 1_000_000)
 SILENCE = 1e-3  # -60 dB of full scale
 FULL_SCALE = 0.9995
-FLOOR = -100.0  # dB of full scale: what is fainter counts as this
-CLIPPED_SHARE = 1e-3  # of all samples; loud but clean masters touch full scale, clipped ones rest there
-BLOCK = 1 << 18  # samples at once, so that hours of sound are never copied as a whole
+FLOOR = -100.0  # dB of full scale; fainter sounds count as this
+CLIPPED_SHARE = 1e-3  # of all samples; loud but clean masters touch full scale, clipped ones stay there
+BLOCK = 1 << 18  # samples at a time, so that hours of sound are never copied as a whole
 
 
-Watch = Callable[[float], None]  # told often how much of some long work is done, in 0..1; what it raises stops that
+Watch = Callable[[float], None]  # called often with the share of the work done, 0..1; raising stops the work
 
 Sound = tuple[Tensor, int]  # (channels, samples) in -1..1, and the rate
 
 
 class AudioError(ValueError):
-    """A recording that cannot be used, in words for whoever chose it."""
+    """A recording cannot be used; the message is for the user."""
 
 
 def unwatched(done: float) -> None:
@@ -46,7 +46,7 @@ def unwatched(done: float) -> None:
 @dataclass(frozen=True)
 class Recording:
     samples: Tensor  # (samples): float32, one channel at SAMPLE_RATE
-    notes: tuple[str, ...] = ()  # what is doubtful about it, a sentence each
+    notes: tuple[str, ...] = ()  # doubts about its quality, a sentence each
 
     @property
     def seconds(self) -> float:
@@ -58,14 +58,14 @@ class Recording:
 
 
 def video_frames(samples: int, fps: int = FPS) -> int:
-    """How many frames the sound lasts. In floating point as the original has it, so 0.28 s are 8 frames, not 7."""
+    """How many frames the sound lasts. Counted in floating point like the original, so 0.28 s are 8 frames, not 7."""
     return math.ceil(samples / SAMPLE_RATE * fps)
 
 
 def levels(samples: Tensor, rows: int) -> Tensor:
-    """How loud each video frame is, (rows) in dB of full scale: samples (n) at SAMPLE_RATE, then silence.
+    """Loudness of each video frame, (rows) in dB of full scale, for samples (n) at SAMPLE_RATE followed by silence.
 
-    The root mean square of a frame's samples, of those that there are where the recording ends within it.
+    It is the root mean square of the frame's samples; the last frame may have fewer of them.
     """
     size = SAMPLE_RATE // FPS
     whole = len(samples) // size
@@ -80,7 +80,7 @@ def levels(samples: Tensor, rows: int) -> Tensor:
 def prepare(waveform: Tensor, rate: int) -> Recording:
     """waveform (channels, samples) or (samples) in -1..1, at any rate. Channels are averaged before resampling.
 
-    Raises AudioError for what cannot be used; what is merely doubtful is logged, and noted in the result.
+    Raises AudioError for an unusable recording; doubts are logged, and noted in the result.
     """
     waveform, rate = as_channels(waveform), checked_rate(rate)
     blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
@@ -96,22 +96,22 @@ def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
 
 
 def load(path: str | Path) -> Recording:
-    """A sound file, read and resampled piece by piece."""
+    """Read a sound file and resample it piece by piece."""
     with _opened(path) as file:
         blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
         return _listen(blocks, checked_rate(file.samplerate), file.frames)
 
 
 def read(path: str | Path) -> tuple[Tensor, int]:
-    """A sound file as it is: (channels, samples) and its rate."""
+    """Read a sound file unchanged: (channels, samples) and its rate."""
     with _opened(path) as file:
         return torch.from_numpy(file.read(dtype="float32", always_2d=True).T.copy()), file.samplerate
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, target: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
-    """Pieces of sound (samples) or (samples, channels) at another rate, with soxr's HQ filter.
+    """Resample pieces of sound, (samples) or (samples, channels), with soxr's HQ filter.
 
-    librosa's default is the same filter with the end filled up to ceil(samples * target / rate): so is this.
+    Like librosa's default, it fills the end up to ceil(samples * target / rate).
     """
     if rate == target:
         yield from blocks
@@ -136,7 +136,7 @@ def resampled_length(samples: int, rate: int, target: int = SAMPLE_RATE) -> int:
 
 
 def joined(blocks: Iterable[np.ndarray], length: int) -> np.ndarray:
-    """At most `length` samples in one array made beforehand: pieces kept while others come and go riddle the heap."""
+    """Join at most `length` samples into one array made beforehand: a list of pieces would fragment the heap."""
     whole, filled = np.empty(length, np.float32), 0
     for block in blocks:
         block = block[: length - filled]
@@ -146,7 +146,7 @@ def joined(blocks: Iterable[np.ndarray], length: int) -> np.ndarray:
 
 
 def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor | None = None) -> Recording:
-    """blocks: (samples, channels), `count` samples in all; known: what they come to, where nothing is to be changed"""
+    """blocks: (samples, channels), `count` samples in all; known: the result, if no resampling is needed"""
     level = Level()
     mono = (block.mean(axis=1) for block in level.watch(blocks))
     if known is None:
@@ -158,8 +158,8 @@ def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor |
         raise AudioError("The recording is empty: it holds no sample. Choose a recording with speech.")
     if seconds < SHORTEST_SECONDS:
         raise AudioError(
-            f"The recording lasts {seconds:.3f} s ({level.samples} samples at {rate} Hz); at least "
-            f"{SHORTEST_SECONDS} s are needed. Check that it was not cut off, and that its sample rate is right."
+            f"The recording lasts {seconds:.3f} s ({level.samples} samples at {rate} Hz), but it must last at least "
+            f"{SHORTEST_SECONDS} s. Check that it was not cut off, and that its sample rate is right."
         )
     notes = tuple(level.doubts())
     for note in notes:
@@ -168,7 +168,7 @@ def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor |
 
 
 class Level:
-    """How loud a recording is, noted while it streams by."""
+    """Peak and clipping of a recording, gathered while it streams by."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -190,7 +190,8 @@ class Level:
         peak = float(height.max(initial=0.0))
         if peak > LOUDEST:
             raise AudioError(
-                f"The samples reach {peak:.3g}; sound has samples between -1 and 1. The step that made it failed."
+                f"The samples reach {peak:.3g}, but sound lies between -1 and 1. The step that made it failed; make "
+                "it again."
             )
         self.samples += len(height)
         self.values += height.size
@@ -205,27 +206,31 @@ class Level:
             yield f"The recording is nearly silent: its loudest sample is at {decibels:.0f} dB. Check its volume."
         if self.peak > 2:
             yield (
-                f"The samples reach {self.peak:.3g} where -1 to 1 is expected; scale them, or the encoder hears "
-                "something far louder than it was trained on."
+                f"The samples reach {self.peak:.3g}; expected -1 to 1. Scale them, or the encoder hears speech far "
+                "louder than it was trained on."
             )
         elif self.clipped > CLIPPED_SHARE * self.values:
             share = self.clipped / self.values
-            yield f"The recording is clipped: {share:.1%} of its samples are at full scale. Lips may follow it worse."
+            yield (
+                f"The recording is clipped: {share:.1%} of its samples are at full scale. The lips may follow it less "
+                "well."
+            )
 
 
 def as_channels(waveform: Any) -> Tensor:
-    """(channels, samples) of any shape that sound comes in, or an AudioError"""
+    """Bring sound of any accepted shape to (channels, samples), or raise an AudioError."""
     if not isinstance(waveform, (Tensor, np.ndarray)):
         raise AudioError(
-            f"The sound is a {type(waveform).__name__}; (channels, samples) in floating point is expected."
+            f"The sound is a {type(waveform).__name__}; expected a tensor (channels, samples) of floating-point "
+            "numbers."
         )
     waveform = torch.as_tensor(waveform)
     if waveform.ndim == 3 and len(waveform) != 1:
         raise AudioError(f"The sound is a batch of {len(waveform)} recordings; give one at a time.")
     if waveform.ndim not in (1, 2, 3):
-        raise AudioError(f"The sound has the shape {tuple(waveform.shape)}; (channels, samples) is expected.")
+        raise AudioError(f"The sound has the shape {tuple(waveform.shape)}; expected (channels, samples).")
     if not waveform.is_floating_point():
-        raise AudioError(f"The samples are {waveform.dtype}; floating-point numbers in -1..1 are expected.")
+        raise AudioError(f"The samples are {waveform.dtype}; expected floating-point numbers from -1 to 1.")
     if not waveform.numel():
         raise AudioError(
             f"The recording is empty: its shape is {tuple(waveform.shape)}. Choose a recording with speech."
@@ -236,7 +241,7 @@ def as_channels(waveform: Any) -> Tensor:
 def checked_rate(rate: Any) -> int:
     low, high = RATES
     if not isinstance(rate, Real) or not low <= float(rate) <= high or float(rate) % 1:
-        raise AudioError(f"The sample rate is {rate!r} Hz; a whole number from {low} to {high} is expected.")
+        raise AudioError(f"The sample rate is {rate!r} Hz; expected a whole number from {low} to {high}.")
     return int(float(rate))
 
 
@@ -244,11 +249,11 @@ def _opened(path: str | Path) -> Any:
     soundfile = library("soundfile", "Reading sound files")
     path = Path(path)
     if not path.is_file():
-        raise AudioError(f"There is no file {path}.")
+        raise AudioError(f"The file {path} does not exist.")
     try:
         return soundfile.SoundFile(path)
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"{path.name} cannot be read as sound ({error}). WAV, FLAC, OGG and MP3 are; for another format or a "
-            f"video, extract the sound first: ffmpeg -i {path.name} sound.wav"
+            f"{path.name} cannot be read as sound ({error}). WAV, FLAC, OGG and MP3 can; for other formats and "
+            f"videos, extract the sound first: ffmpeg -i {path.name} sound.wav"
         ) from error

@@ -1,7 +1,7 @@
-"""How loud speech sounds, and bringing it to a level: ITU-R BS.1770 for one channel (LUFS).
+"""Perceived loudness, ITU-R BS.1770 for one channel (LUFS), and `levelled`, which brings a recording to a level.
 
-chinese-wav2vec2-base hears sound as it is, so a faint recording moves the lips less. Levelling is off unless asked
-for: the published weights were made without.
+chinese-wav2vec2-base does not normalise its input, so a faint recording moves the lips less. Levelling is off by
+default, because the published weights were trained without it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ..config import SAMPLE_RATE
 from .audio import Recording
 
 SPEECH = -23.0  # LUFS: EBU R 128's level for broadcasts
-MOST_GAIN = 30.0  # dB; beyond that noise is lifted, not speech
+MOST_GAIN = 30.0  # dB; more would lift noise, not speech
 PEAK = 0.99
 
 BLOCK_SECONDS, STEP_SECONDS = 0.4, 0.1
-SILENCE, BELOW_MEAN = -70.0, 10.0  # gates: LUFS, and LU under the mean of what passed the first
+SILENCE, BELOW_MEAN = -70.0, 10.0  # gates: LUFS, and LU below the mean of the blocks that pass the first
 BLOCKS_AT_ONCE = 600  # a minute
 
 
 def levelled(recording: Recording, target: float = SPEECH) -> Recording:
-    """The recording at `target` LUFS, or as near as full scale and MOST_GAIN allow. Silence stays as it is."""
+    """The recording at `target` LUFS, or as near as full scale and MOST_GAIN allow. Silence is left unchanged."""
     now, peak = loudness(recording.samples), recording.samples.abs().max().item()
     if now == -math.inf:
         return recording
@@ -42,7 +42,7 @@ def loudness(samples: Tensor, rate: int = SAMPLE_RATE) -> float:
 
 
 def _block_power(samples: Tensor, rate: int) -> Tensor:
-    """Mean square of each overlapping block, weighted as the ear does. The weighting is done on the spectrum."""
+    """Mean square of each overlapping block, weighted as the ear does; the weighting is applied to the spectrum."""
     size, step = round(BLOCK_SECONDS * rate), round(STEP_SECONDS * rate)
     samples = torch.nn.functional.pad(samples, (0, max(0, size - len(samples))))
     weights = _ear(torch.fft.rfftfreq(size, 1 / rate, dtype=torch.float64), rate).float() / (size * size)
@@ -55,7 +55,7 @@ def _block_power(samples: Tensor, rate: int) -> Tensor:
 
 
 def _ear(frequencies: Tensor, rate: int) -> Tensor:
-    """Squared response of BS.1770's two filters, a high shelf for the head and a high-pass, made for any rate."""
+    """Squared response of BS.1770's two filters, a high shelf for the head and a high-pass, at any rate."""
     shelf = 10 ** (3.999843853973347 / 20)
     edge = shelf**0.4996667741545416
     k, q = math.tan(math.pi * 1681.974450955533 / rate), 0.7071752369554196

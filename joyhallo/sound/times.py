@@ -1,4 +1,4 @@
-"""Times as people write them."""
+"""Parsing of times as people write them, with English or Chinese punctuation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ TIME = re.compile(r"(?:(?:(\d+)\s*:\s*)?(\d+)\s*:\s*)?(\d+\.?\d*|\.\d+)\s*[s秒]
 
 
 def plain(text: str) -> str:
-    """With the punctuation and the digits of an English keyboard instead of a Chinese one's."""
+    """Replace the punctuation and digits of a Chinese keyboard by those of an English one."""
     return unicodedata.normalize("NFKC", text).replace("、", ",")
 
 
 def pieces(text: str) -> list[str]:
-    """What commas, semicolons and ends of lines part in a plain text."""
+    """Split a plain text at commas, semicolons and line ends."""
     return [piece.strip() for piece in re.split(r"[,;\n]", text) if piece.strip()]
 
 
 def seconds(text: str) -> float | None:
-    """2.5, 2.5s, 1:05 or 1:01:05.5 in a plain text; None for anything else."""
+    """Parse 2.5, 2.5s, 1:05 or 1:01:05.5 from a plain text; None for anything else."""
     found = TIME.fullmatch(text.strip())
     if found is None:
         return None

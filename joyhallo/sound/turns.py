@@ -1,4 +1,4 @@
-"""Two speakers: one recording in which they take turns, or a recording of each -> two tracks of the same length."""
+"""Two speakers: `divided` splits one recording by turns; `together` and `in_turn` join a recording of each."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .audio import BLOCK, Sound, as_channels, checked_rate, resampled
 from .times import pieces, plain, seconds
 
 SPEAKERS = (1, 2)  # in the picture from left to right
-FADE = 0.01  # seconds: a cut through a sound would click, and what the encoder hears of a click moves the lips
-ROUNDED = 0.1  # seconds by which an end may be written too late
+FADE = 0.01  # seconds: a hard cut clicks, and the encoder's features of a click move the lips
+ROUNDED = 0.1  # seconds by which a turn may end beyond the recording, from rounding
 
 GRAMMAR = (
-    "Write who speaks from when to when, as in 1: 0-3.2, 2: 3.2-1:07, 1: 1:07-: a speaker, 1 or 2, and two times in "
-    "seconds or minutes:seconds, where no second one means to the end."
+    "Write who speaks when, as in 1: 0-3.2, 2: 3.2-1:07, 1: 1:07-: a speaker, 1 or 2, and two times in seconds or "
+    "minutes:seconds; leave out the second to mean the end."
 )
 
 
 class TurnsError(ValueError):
-    """Turns that are not understood or cannot be, in words for whoever wrote them."""
+    """Turns cannot be understood or applied; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """Each (channels, samples), all of one length."""
+    """Tracks (channels, samples) of one length."""
 
     first: Tensor  # silent while the other speaks
     second: Tensor
-    both: Tensor  # what is heard
+    both: Tensor  # for the video
     rate: int
 
 
@@ -52,7 +52,7 @@ class Dialogue:
 
 
 def divided(sound: Sound, text: str) -> Dialogue:
-    """A recording in which two speak, with a text that says who does when: see GRAMMAR."""
+    """Split a recording of two speakers by a text that says who speaks when; see GRAMMAR."""
     waveform, rate = as_channels(sound[0]), checked_rate(sound[1])
     turns = read_turns(text, waveform.shape[1] / rate)
     first, second = (
@@ -63,7 +63,7 @@ def divided(sound: Sound, text: str) -> Dialogue:
 
 
 def read_turns(text: str, length: float) -> list[Turn]:
-    """Of a recording of so many seconds."""
+    """Parse the turns of a recording that lasts `length` seconds."""
     turns = [_turn(piece, length) for piece in pieces(re.sub("[–—~至]", "-", plain(text)))]
     if not turns:
         raise TurnsError(f"There are no turns. {GRAMMAR}")
@@ -89,12 +89,12 @@ def _turn(piece: str, length: float) -> Turn:
     if start >= length or end > length + ROUNDED:
         raise TurnsError(f"The turn {piece!r} reaches beyond the recording, which ends at {length:.2f} s.")
     if end <= start:
-        raise TurnsError(f"The turn {piece!r} ends before it has begun; the earlier time comes first.")
+        raise TurnsError(f"The turn {piece!r} ends before it begins; write the earlier time first.")
     return Turn(int(found[1]), start, min(end, length))
 
 
 def _heard(turns: Iterable[Turn], length: int, rate: int) -> Tensor:
-    """1 in the turns, 0 elsewhere, faded at cuts: (length)"""
+    """Weight of each sample, (length): 1 in the turns, 0 elsewhere, faded at cuts."""
     found = torch.zeros(length)
     for turn in turns:
         start, end = round(turn.start * rate), round(turn.end * rate)
@@ -113,7 +113,7 @@ def _faded(length: int, fade: int, at_start: bool, at_end: bool) -> Tensor:
 
 
 def together(one: Sound, other: Sound) -> Dialogue:
-    """At the same time. The longer one sets the length; where both are too loud together they are heard less loud."""
+    """Play both at once. The longer one sets the length; the mix is turned down where it would clip."""
     first, second, rate = _alike(one, other)
     length = max(first.shape[1], second.shape[1])
     first, second = (torch.nn.functional.pad(track, (0, length - track.shape[1])) for track in (first, second))
@@ -122,7 +122,7 @@ def together(one: Sound, other: Sound) -> Dialogue:
 
 
 def in_turn(one: Sound, other: Sound) -> Dialogue:
-    """One after the other."""
+    """Play one after the other."""
     first, second, rate = _alike(one, other)
     lengths = first.shape[1], second.shape[1]
     both = torch.cat([first, second], dim=1)
@@ -131,7 +131,7 @@ def in_turn(one: Sound, other: Sound) -> Dialogue:
 
 
 def _alike(*sounds: Sound) -> tuple[Tensor, Tensor, int]:
-    """At the higher of the rates, with as many channels each: one is repeated, others are mixed if they differ."""
+    """Bring both to the higher rate and to one channel count: mono is repeated, other layouts that differ are mixed."""
     rate = max(checked_rate(rate) for _, rate in sounds)
     tracks = [
         _at_rate(as_channels(waveform).detach().cpu().float(), checked_rate(own), rate) for waveform, own in sounds

@@ -1,6 +1,6 @@
-"""The voice out of a mix with music, by the separator that the original uses (Kim_Vocal_2.onnx, an MDX network).
+"""Separation of the voice from music with the original's network (Kim_Vocal_2.onnx, an MDX network): `hear`.
 
-Only what the speech encoder hears is separated; the video carries the sound that the user gave.
+Only the encoder's input is separated; the video carries the sound that the user gave.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ MODES = ("off", "on", "auto")
 
 RATE = 44_100
 FOURIER, HOP, BINS, FRAMES = 7680, 1024, 3072, 256
-PART = HOP * (FRAMES - 1)  # samples that the network hears at once, 5.9 s
+PART = HOP * (FRAMES - 1)  # samples that the network takes at once, 5.9 s
 EDGE = FOURIER // 2
 STEP = int(0.75 * PART)
-RUMBLE = 3  # lowest bins, which the network was trained without
-GAIN = 1.009  # what the network loses
+RUMBLE = 3  # lowest bins, on which the network was not trained
+GAIN = 1.009  # makes up for the network's loss
 PEAK = 0.9  # louder mixes are brought down to it, and louder voices afterwards
 
 PAUSE_SECONDS = 0.05
 PAUSE_DEPTH = 21.0  # dB
-DIGITAL_SILENCE = 60.0  # dB under the voice; no room is that quiet, so it says nothing about what was recorded
+DIGITAL_SILENCE = 60.0  # dB below the voice; no room is that quiet, so it says nothing about the recording
 
 FILE = "Kim_Vocal_2.onnx"
 FOLDER = "models/joyhallo/audio_separator"
@@ -51,13 +51,13 @@ class Separator:
 def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Separator:
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"There is no file {path}. Expected {FILE}.")
+        raise WeightsError(f"The file {path} does not exist. Expected {FILE}.")
     runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
     try:
         session = runtime.InferenceSession(str(path), providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base
         raise WeightsError(
-            f"{path.name} is not an ONNX network that can be run ({str(error).splitlines()[0]}). Download {FILE} again."
+            f"{path.name} cannot be run as an ONNX network ({str(error).splitlines()[0]}). Download {FILE} again."
         ) from error
     (entry, *more), sizes = session.get_inputs(), (4, BINS, FRAMES)
     if more or any(isinstance(n, int) and n != m for n, m in zip(entry.shape[1:], sizes, strict=False)):
@@ -73,13 +73,13 @@ def hear(
     separator: Separator | str | Path | None = None,
     watch: Watch = unwatched,
 ) -> Recording:
-    """What the speech encoder is given: the sound as it is, or the voice in it.
+    """Prepare the speech encoder's input: the sound as it is, or the voice in it.
 
-    mode: "off"; "on"; or "auto", which separates if `music_likely` says so and a separator is there. The file of one
-    is loaded when it is needed.
+    mode: "off"; "on"; or "auto", which separates if `music_likely` says so and a separator is given. A path is loaded
+    when it is needed.
     """
     if mode not in MODES:
-        raise AudioError(f"The mode of separation is {mode!r}; {', '.join(MODES)} are known.")
+        raise AudioError(f"The separation mode {mode!r} is unknown; choose one of {', '.join(MODES)}.")
     if mode == "on" and separator is None:
         raise AudioError(
             f"To separate the voice, load {FILE} (in ComfyUI, put it from Hallo's weights into {FOLDER}), or switch "
@@ -89,7 +89,7 @@ def hear(
     if mode == "off" or (mode == "auto" and not music_likely(plain.samples)):
         return plain
     if separator is None:
-        note = f"Music or noise seems to run behind the voice; with {FILE} (in {FOLDER}) it would be taken away."
+        note = f"There seems to be music or noise behind the voice; put {FILE} into {FOLDER} to have it removed."
         log.warning(note)
         return replace(plain, notes=(*plain.notes, note))
     if not isinstance(separator, Separator):
@@ -98,16 +98,16 @@ def hear(
 
 
 def music_likely(samples: Tensor) -> bool:
-    """Whether something sounds on in the pauses: they are less than PAUSE_DEPTH under the voice.
+    """Whether pauses are not silent: they lie less than PAUSE_DEPTH below the voice.
 
-    Speech alone, even fast and from a synthesiser, falls 23 dB or more between its syllables; with music 10 dB under
-    the voice it is less than 21. Lasting noise counts as music: the separator removes both.
+    Speech alone, even fast and synthetic, drops by 23 dB or more between syllables; with music 10 dB below the voice
+    it drops by less than 21. Steady noise counts as music: the separator removes both.
     """
     return pause_depth(samples) < PAUSE_DEPTH
 
 
 def pause_depth(samples: Tensor) -> float:
-    """dB from the loudest 5 % of a recording's 50 ms to the quietest 5 %, digital silence aside."""
+    """dB from the loudest 5 % of a recording's 50 ms blocks to the quietest 5 %, digital silence aside."""
     size = min(len(samples), round(PAUSE_SECONDS * SAMPLE_RATE))
     power = samples[: len(samples) // size * size].unflatten(0, (-1, size)).square().mean(dim=1).numpy()
     level = 10 * np.log10(power + 1e-20)
@@ -118,7 +118,7 @@ def pause_depth(samples: Tensor) -> float:
 
 
 def isolated(separator: Separator, waveform: Tensor, rate: int, watch: Watch = unwatched) -> Tensor:
-    """The voice in waveform (channels, samples): (samples), one channel at SAMPLE_RATE. Of hours, only that is kept."""
+    """Separate the voice from waveform (channels, samples): (samples) at SAMPLE_RATE. Only this is held in memory."""
 
     def mix() -> Iterator[np.ndarray]:
         return resampled(stereo(waveform), rate, RATE)
@@ -142,7 +142,7 @@ def isolated(separator: Separator, waveform: Tensor, rate: int, watch: Watch = u
 def separated(
     separator: Separator, mix: Iterable[np.ndarray], samples: int, watch: Watch = unwatched
 ) -> Iterator[np.ndarray]:
-    """The voice in `samples` of sound (samples, 2) at RATE, piece by piece: parts overlap and fade into each other."""
+    """Yield the voice in `samples` of sound (samples, 2) at RATE, piece by piece: parts overlap and crossfade."""
     useful = PART - 2 * EDGE
     filling = useful + EDGE - samples % useful
     total = EDGE + samples + filling
@@ -156,7 +156,7 @@ def separated(
             ahead = np.concatenate([ahead, next(source)])
         fade = np.hanning(size)[:, None]
         part = np.pad(ahead[:size], ((0, PART - size), (0, 0)))
-        voice[:size] += (_run(separator, part)[:size] * fade).astype(np.float32)  # rounded as audio-separator does
+        voice[:size] += (_run(separator, part)[:size] * fade).astype(np.float32)  # rounded like audio-separator
         weight[:size] += fade
         first, last = max(EDGE, start), min(start + STEP, EDGE + samples)
         if first < last:
@@ -175,8 +175,8 @@ def _run(separator: Separator, part: np.ndarray) -> np.ndarray:
     found = torch.from_numpy(np.asarray(separator.network(planes[None].numpy())))
     if found.shape != (1, 4, BINS, FRAMES):
         raise AudioError(
-            f"{separator.name} answers with the shape {tuple(found.shape)}; (1, 4, {BINS}, {FRAMES}) is expected. "
-            f"Choose {FILE}."
+            f"{separator.name} returns the shape {tuple(found.shape)}; expected (1, 4, {BINS}, {FRAMES}). Choose "
+            f"{FILE}."
         )
     full = torch.nn.functional.pad(found[0].float(), (0, 0, 0, spectrum.shape[1] - BINS)).unflatten(0, (2, 2))
     spectrum = torch.view_as_complex(full.permute(0, 2, 3, 1).contiguous())

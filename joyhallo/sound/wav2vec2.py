@@ -1,4 +1,4 @@
-"""A recording -> what the audio projection takes: the layers of wav2vec2, one row for each frame of the video.
+"""wav2vec2 features of a recording, one row per video frame: `load_encoder` or `wrap_encoder`, then `encode`.
 
 The convolutions of wav2vec2 give about 50 features a second. They are interpolated to the video's rate *before* the
 transformer sees them, so every row has heard the whole recording.
@@ -28,15 +28,15 @@ from .audio import Recording, Sound, Watch, levels, unwatched, video_frames
 
 log = logging.getLogger(__name__)
 
-WINDOW = 5  # rows that a network is given for each frame: its own between its neighbours
-FILLED = 16  # rows of which the original makes a multiple, with silence, before it encodes
+WINDOW = 5  # rows that a network gets for each frame: its own and two neighbours on either side
+FILLED = 16  # the original pads with silence to a multiple of so many rows before it encodes
 
 # Rows that the transformer sees in one pass, as in the original at any length: 1.2 GB at most. With random weights,
 # which attend to all there is alike, parts of this size are 5 % off one pass over ten minutes (of one minute, 12 %),
 # and the step at a seam is a fifth of that between any two frames; twice or six times the context changes nothing.
 WHOLE = 300 * FPS
-CONTEXT = 10 * FPS  # what a part of a longer recording hears on either side
-PIECE = 1000  # features (20 s) that the convolutions make at a time; the result does not depend on it
+CONTEXT = 10 * FPS  # context of a part of a longer recording, on either side
+PIECE = 1000  # features (20 s) that the convolutions compute at a time; the result does not depend on it
 PIECE_MEMORY = 450 << 20  # bytes that they need for it
 
 FOLDER = (
@@ -65,29 +65,29 @@ PARTS = ("feature_extractor", "feature_projection", "encoder")
 
 
 class SpeechError(ValueError):
-    """A speech encoder, or features of one, that do not fit; in words for whoever chose them."""
+    """A speech encoder, or its features, cannot be used; the message is for the user."""
 
 
-# ---- what the sampler is given
+# ---- the sampler's input
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Features of a recording, computed when they are asked for if it is long.
+    """Features of a recording; those of a long one are computed on demand.
 
     Wherever windows (rows, window, layers, channels) are sliced, a Speech can stand in for the tensor.
     """
 
-    length: int  # video frames of the sound itself
-    rows: int  # with the silence that fills the last chunk
+    length: int  # video frames of the recording itself
+    rows: int  # includes the silence that fills the last chunk
     layers: int
     channels: int
     samples: int
     encoder: str
     read: Callable[[int, int], Tensor]  # first and last row -> (rows, layers, channels)
     levels: Tensor = field(compare=False, repr=False)  # (rows): how loud each is, in dB of full scale
-    key: str  # the same for the same features, in any session
-    sound: Sound | None = field(default=None, compare=False, repr=False)  # what is heard beside the picture
+    key: str  # a digest that stays the same across runs
+    sound: Sound | None = field(default=None, compare=False, repr=False)  # for the video
     fps: int = FPS
 
     def features(self, start: int = 0, stop: int | None = None) -> Tensor:
@@ -125,7 +125,7 @@ class Speech:
 
 
 def surrounded(read: Callable[[int, int], Tensor], rows: int, start: int, stop: int, size: int) -> Tensor:
-    """Of `rows` rows that `read` knows, those from start to stop, each between its neighbours: see Speech.windows."""
+    """Rows from start to stop, of the `rows` that `read` knows, each between its neighbours; see Speech.windows."""
     reach = size // 2
     known = read(max(0, start - reach), min(rows, stop + reach))
     before, after = max(0, reach - start), max(0, stop + reach - rows)
@@ -143,14 +143,14 @@ def unchanged(model: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A wav2vec2 network and how it is to be used. ComfyUI's and transformers' are called alike."""
+    """A wav2vec2 network, ComfyUI's or transformers', and how to use it."""
 
     model: nn.Module
     name: str
     normalize: bool  # whether it was trained on sound of zero mean and unit variance
     device: torch.device | str = "cpu"
-    ready: Callable[[nn.Module], nn.Module] = unchanged  # called before each use: the place to load it
-    watch: Watch = unwatched  # of each use
+    ready: Callable[[nn.Module], nn.Module] = unchanged  # called before each use, to load the network
+    watch: Watch = unwatched  # progress of each use
 
     @property
     def convolutions(self) -> list[tuple[int, int]]:
@@ -160,7 +160,7 @@ class Encoder:
 
     @property
     def working_memory(self) -> int:
-        """Bytes on its device, beside the weights, for the longest that is encoded in one pass, in 32 bits."""
+        """Bytes needed on its device, beside the weights, for the longest single pass in 32 bits."""
         model: Any = self.model
         width, states = model.feature_projection.projection.out_features, len(model.encoder.layers) + 1
         return PIECE_MEMORY + 4 * WHOLE * width * states
@@ -169,7 +169,7 @@ class Encoder:
 def load_encoder(
     folder: str | Path, *, normalize: bool | None = None, device: torch.device | str = "cpu", name: str | None = None
 ) -> Encoder:
-    """wav2vec2 from its Hugging Face folder; `normalize` overrides what the folder says."""
+    """Load wav2vec2 from its Hugging Face folder; `normalize` overrides the folder's setting."""
     folder = Path(folder)
     if folder.is_file() and folder.name in WEIGHTS:
         folder = folder.parent
@@ -199,12 +199,12 @@ def wrap_encoder(
     ready: Callable[[nn.Module], nn.Module] = unchanged,
     watch: Watch = unwatched,
 ) -> Encoder:
-    """ComfyUI's AUDIO_ENCODER, or a wav2vec2 network of transformers, as it is in memory."""
+    """Wrap ComfyUI's AUDIO_ENCODER, or a wav2vec2 network of transformers, that is in memory."""
     model = getattr(thing, "model", thing)
     lacking = [part for part in PARTS if not isinstance(getattr(model, part, None), nn.Module)]
     if lacking:
         raise SpeechError(
-            f"{name} is a {type(model).__name__}, which has no {', '.join(lacking)}; JoyHallo hears through a wav2vec2 "
+            f"{name} is a {type(model).__name__}, which has no {', '.join(lacking)}; JoyHallo needs a wav2vec2 "
             "encoder. Load chinese-wav2vec2-base."
         )
     if normalize is None:
@@ -226,7 +226,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _encoder_weights(folder: Path) -> dict[str, Tensor]:
     if folder.is_file():
-        open_weights(folder, f"{FOLDER}.")  # says so if it is another kind of file altogether
+        open_weights(folder, f"{FOLDER}.")  # raises if it is not a file of weights at all
         raise WeightsError(f"{folder.name} is a single file; expected {FOLDER}.")
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
@@ -241,7 +241,7 @@ def _encoder_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Module:
-    # The module itself: transformers imports it late, with whatever of its own helpers is broken.
+    # The module itself: transformers imports it lazily, and would hide a broken helper until then.
     library("transformers.models.wav2vec2.modeling_wav2vec2", "The speech encoder")
     transformers = library("transformers", "The speech encoder")
     try:
@@ -251,13 +251,13 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
             model: nn.Module = transformers.Wav2Vec2Model(config)
     except WeightsError:
         raise
-    except Exception as error:  # releases of transformers differ in what they raise
+    except Exception as error:  # releases of transformers raise different errors
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"config.json of {name} does not describe a wav2vec2 encoder ({reason}). Download it again."
         ) from error
     shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
-    if "masked_spec_embed" in shapes:  # used in training alone; some files lack it
+    if "masked_spec_embed" in shapes:  # used only in training; some files lack it
         state.setdefault("masked_spec_embed", torch.zeros(shapes["masked_spec_embed"]))
     unfit = [key for key, shape in shapes.items() if key not in state or state[key].shape != shape]
     if unfit:
@@ -296,12 +296,12 @@ def _told_to_normalize(folder: Path) -> bool | None:
         return None
     rate = facts.get("sampling_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
-        raise WeightsError(f"{folder.name} hears sound at {rate} Hz; expected an encoder for {SAMPLE_RATE} Hz.")
+        raise WeightsError(f"{folder.name} is an encoder for {rate} Hz; expected one for {SAMPLE_RATE} Hz.")
     return bool(facts.get("do_normalize", True))
 
 
 def _kind_normalizes(name: str, facts: dict[str, Any]) -> bool:
-    """chinese-wav2vec2-base was trained on the sound as it is; Facebook's recognisers and large models were not."""
+    """chinese-wav2vec2-base was trained without normalisation; Facebook's recognisers and large models with it."""
     if "chinese" in name.lower():
         return False
     recogniser = any("ForCTC" in kind for kind in facts.get("architectures") or ())
@@ -313,10 +313,10 @@ def _kind_normalizes(name: str, facts: dict[str, Any]) -> bool:
 
 @torch.no_grad()
 def encode(encoder: Encoder, recording: Recording, multiple: int = FILLED, sound: Sound | None = None) -> Speech:
-    """Features of a recording in a `multiple` of rows: silence fills the last ones. `sound` comes along as it is.
+    """Encode a recording, padded with silence to a `multiple` of rows. `sound` is passed on unchanged.
 
-    Up to WHOLE rows are computed here and now, in one pass. A longer recording is encoded in parts, each with CONTEXT
-    around it, when they are asked for: hours of speech cost no more memory than the longest that is done in one pass.
+    Up to WHOLE rows are computed at once, in one pass. A longer recording is encoded on demand, in parts with CONTEXT
+    around each: hours of speech need no more memory than the longest single pass.
     """
     passes = _Passes(encoder, Signal.of(recording.samples, encoder.normalize, multiple))
     first = passes.part(0)
@@ -335,10 +335,10 @@ def encode(encoder: Encoder, recording: Recording, multiple: int = FILLED, sound
 
 
 def layers_of(encoder: Encoder, sounds: Tensor) -> tuple[Tensor, Tensor]:
-    """Sounds of one length, (batch, samples) of whole video frames -> what `encode` gives for each of them.
+    """Encode sounds of one length, (batch, samples) of whole video frames, in one pass with gradients, for training.
 
-    (batch, rows, layers, channels), and what goes into the transformer, (batch, rows, channels): in one pass, and with
-    gradients, as is needed to train an encoder.
+    Returns the layers as `encode` gives them, (batch, rows, layers, channels), and the transformer's input, (batch,
+    rows, channels).
     """
     size = sounds.shape[1]
     positions = Positions.of(Signal(sounds[0], 0.0, 1.0, video_frames(size), size), encoder.convolutions)
@@ -347,7 +347,7 @@ def layers_of(encoder: Encoder, sounds: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _key(encoder: Encoder, recording: Recording, multiple: int) -> str:
-    """A digest of all that the features follow from."""
+    """A digest of everything that the features depend on."""
     facts = (encoder.name, encoder.normalize, multiple, len(recording.samples), of_module(encoder.model))
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(recording.samples.detach().contiguous().numpy().data)
@@ -356,13 +356,13 @@ def _key(encoder: Encoder, recording: Recording, multiple: int) -> str:
 
 @dataclass(frozen=True)
 class Signal:
-    """What the encoder hears: the samples, normalised if it wants that, then silence to fill the last chunk."""
+    """The encoder's input: the samples, normalised if it needs that, then silence to fill the last chunk."""
 
     samples: Tensor
     mean: float
     deviation: float
     rows: int
-    length: int  # samples, with the silence
+    length: int  # samples, including the silence
 
     @classmethod
     def of(cls, samples: Tensor, normalize: bool, multiple: int) -> Signal:
@@ -380,7 +380,7 @@ class Signal:
 
 
 class _Passes:
-    """A signal cut into as few parts as are needed, of equal length."""
+    """A signal cut into as few parts of equal length as possible."""
 
     def __init__(self, encoder: Encoder, signal: Signal):
         self.encoder, self.signal, self.rows = encoder, signal, signal.rows
@@ -398,8 +398,8 @@ class _Passes:
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     def part(self, index: int) -> Tensor:
-        """The last two are kept, for a window may reach over one seam: by hand, since a cache that knows this object
-        and is known by it would keep the encoder in memory when nobody needs it any more."""
+        """Rows of one part. The last two parts are kept, as a window may reach across a seam; not by functools' cache,
+        whose reference to this object would keep the encoder in memory."""
         if index not in self.held:
             while len(self.held) > 1:
                 del self.held[next(iter(self.held))]
@@ -425,7 +425,7 @@ class _Passes:
         return rows
 
     def inputs(self, model: Any, first: int, last: int) -> Tensor:
-        """What the transformer is given for these rows, (1, rows, channels): the same however the signal is cut."""
+        """The transformer's input for these rows, (1, rows, channels): the same however the signal is cut."""
         if self.statistics is None and self.positions.features > PIECE:
             self.statistics = Statistics.of(self.encoder, self.signal)
         low, high = self.positions.around(first, last)
@@ -439,14 +439,14 @@ class _Passes:
     def _features(self, model: Any, low: int, high: int) -> Tensor:
         """(1, features, channels)"""
         stride, reach = self.positions.stride, self.positions.reach
-        # the last convolution drops what does not fill it, but the normalisation after the first has heard it
+        # the last convolution drops an incomplete window, but the normalisation after the first includes its samples
         stop = self.signal.length if high == self.positions.features else (high - 1) * stride + reach
         return _convolved(model, self.signal.piece(low * stride, stop).to(self.encoder.device)[None])
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where the video's rows lie among the features of the whole recording: the first on the first, last on last."""
+    """Positions of the video's rows among the features of the whole recording: first on first, last on last."""
 
     rows: int
     features: int
@@ -462,12 +462,12 @@ class Positions:
         if count < 1:
             raise SpeechError(
                 f"The recording has {signal.length} samples at {SAMPLE_RATE} Hz, fewer than the {reach} that the "
-                "encoder hears at once; choose a longer one."
+                "encoder needs; choose a longer one."
             )
         return cls(signal.rows, count, stride, reach)
 
     def at(self, first: int, last: int) -> Tensor:
-        """In single precision, as torch's own interpolation with align_corners counts."""
+        """Positions in single precision, like torch's own interpolation with align_corners."""
         scale = torch.tensor((self.features - 1) / max(1, self.rows - 1), dtype=torch.float32)
         return torch.arange(first, last, dtype=torch.float32) * scale
 
@@ -499,8 +499,8 @@ def _of_transformers(model: nn.Module) -> bool:
 def _hidden_states(model: Any, rows: Tensor, reach: int) -> Sequence[Tensor]:
     """The input of the transformer's first layer and the output of each, (batch, rows, channels).
 
-    The whole network is called, for only that returns all layers in every release of transformers; it hears the
-    shortest sound there is, and its projection is handed the rows instead.
+    Calls the whole network, as only that returns all layers in every release of transformers: on the shortest
+    possible sound, while a hook hands its projection the rows instead.
     """
     nothing = rows.new_zeros(1, reach)
     with _projection_of(model, rows):
@@ -511,7 +511,7 @@ def _hidden_states(model: Any, rows: Tensor, reach: int) -> Sequence[Tensor]:
 
 @contextmanager
 def _layers_watched(model: Any, watch: Watch) -> Iterator[None]:
-    """The second half of a use: each layer tells that it begins."""
+    """Report the second half of a use's progress, as each layer begins."""
     layers, begun = model.encoder.layers, count()
 
     def tell(*_: Any) -> None:
@@ -536,9 +536,9 @@ def _projection_of(model: Any, rows: Tensor) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of what the first normalisation sees, over the whole signal, per channel.
+    """Moments, per channel and over the whole signal, of the first normalisation's input.
 
-    The base model normalises over all time: a piece by itself would come out as loud as any other.
+    The base model normalises over all time, so a piece by itself would come out as loud as any other.
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""Train a model by a recipe, from where an earlier session of the run left off:
+"""Train a model by a recipe, resuming an earlier session of the run:
 
     python -m joyhallo.training RECIPE.toml --set data.folder=DATASET
     accelerate launch --num_processes 8 -m joyhallo.training RECIPE.toml     several devices, or several machines

@@ -15,7 +15,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """After step number `step`, counted from 1. Early on it follows quickly, so that the beginning is forgotten."""
+        """Update after step number `step`, counted from 1. It follows quickly at first, to forget the beginning."""
         decay = min(self.decay, step / (step + 9))
         for name, weight in self.weights.items():
             weight.lerp_(self.parameters[name], 1 - decay)

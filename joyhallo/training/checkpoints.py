@@ -1,11 +1,11 @@
-"""What a run leaves on disk: models for use, and checkpoints from which it goes on exactly where it was.
+"""The files of a run: models for use, and checkpoints from which it resumes exactly.
 
     RUN/model.safetensors              the newest model: choose it in LoadJoyHalloModels
     RUN/recipe.json, metrics.jsonl     what the run was told, and how it goes
     RUN/validation/                    videos: see validation.py
     RUN/checkpoints/00000500/          model.safetensors (full precision), optimizer.pt, average.safetensors, state.json
 
-A folder or file under its own name is whole: it is written under another one, and then renamed.
+A folder or file under its own name is complete: it is written under another one, and then renamed.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ REMEDY = "make room, keep fewer checkpoints (save.keep), or choose another disk 
 
 
 class CheckpointsError(ValueError):
-    """A run that cannot go on from its checkpoints, in words for whoever started it."""
+    """A run cannot resume from its checkpoints; the message is for the user."""
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig, dtype: torch.dtype) -> None:
-    """What LoadJoyHalloModels and load_checkpoint read."""
+    """Write a model for LoadJoyHalloModels and load_checkpoint."""
     about = {HEADER_ENTRY: header_entry(config)}
     with replacing(path) as temporary:
         here = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in weights.items()}
@@ -68,7 +68,7 @@ class Loaded:
 
 
 def steps(run: Path) -> list[int]:
-    """Of the checkpoints that are there, rising."""
+    """The steps of all checkpoints, in rising order."""
     folder = run / FOLDER
     if not folder.is_dir():
         return []
@@ -88,7 +88,7 @@ def save(
     average: Mapping[str, Tensor] | None,
     keep: int,
 ) -> None:
-    """The newest checkpoint, whole or not at all; then the oldest go."""
+    """Write a checkpoint, complete or not at all, then delete the oldest."""
     with _whole(place(run, state.step)) as folder:
         write_model(folder / MODEL, weights, config, torch.float32)
         if average is not None:
@@ -104,7 +104,7 @@ def write_recipe(run: Path, recipe: Recipe) -> None:
 
 
 def clear(run: Path) -> None:
-    """Delete what training left in a run's folder, and nothing that someone else put there."""
+    """Delete training's own files in a run's folder, and nothing else."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)
     for name in (MODEL, RECIPE, "metrics.jsonl"):
         (run / name).unlink(missing_ok=True)
@@ -124,7 +124,7 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Renamed first: half a checkpoint is never taken for a whole one."""
+    """Delete a checkpoint, renamed first so that half of it is never taken for a complete one."""
     going = folder.with_name(f".{folder.name}.going")
     folder.replace(going)
     shutil.rmtree(going, ignore_errors=True)
@@ -139,25 +139,24 @@ def load(run: Path, step: int) -> Loaded:
         return Loaded(state, load_file(folder / MODEL), average, optimizer)
     except Exception as error:  # damaged files raise anything
         raise CheckpointsError(
-            f"The checkpoint {folder} cannot be read ({brief(error)}); delete the folder, and the run goes on from the "
-            "one before."
+            f"The checkpoint {folder} cannot be read ({brief(error)}); delete the folder to resume from the one before."
         ) from error
 
 
 def check_same(state: State, facts: Mapping[str, Any], clips: str) -> None:
-    """Raise unless the run would go on with what it began with."""
+    """Raise if the recipe or the clips have changed since the run began."""
     now = json.loads(json.dumps(facts))
     changed = [f"{name} ({state.recipe.get(name)!r} then, {now.get(name)!r} now)" for name in {**state.recipe, **now}
                if state.recipe.get(name) != now.get(name)]  # fmt: skip
     if changed:
         raise RecipeError(
-            f"This run began with another recipe: {', '.join(changed)}. Give the new one another name, or begin anew "
-            "with --fresh."
+            f"The recipe has changed since this run began: {', '.join(changed)}. Give the new run another name, or "
+            "begin anew with --fresh."
         )
     if state.clips != clips:
         raise RecipeError(
-            "This run began with other clips than the dataset has now; the order of its samples would change. Give the "
-            "run another name and let it start from this one's model (start.weights), or begin anew with --fresh."
+            "The dataset's clips have changed since this run began, so the order of its samples would change. Give "
+            "the run another name and let it start from this one's model (start.weights), or begin anew with --fresh."
         )
 
 
@@ -167,7 +166,7 @@ def sizes(parameters: int, trained: int, averaged: bool) -> dict[str, int]:
 
 
 def check_room(recipe: Recipe, parameters: int, trained: int) -> None:
-    """Before the first step: one checkpoint more than are kept lies there for a moment."""
+    """Check disk space before the first step, for one checkpoint more than are kept."""
     size = sizes(parameters, trained, recipe.average > 0)
     there = sum(file.stat().st_size for file in recipe.folder.rglob("*") if file.is_file())
     needed = (recipe.save.keep + 1) * size["checkpoint"] + 2 * size["model"] - there

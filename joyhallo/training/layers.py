@@ -1,4 +1,4 @@
-"""The layers that training builds the networks of: plain ones, but for a flaw of PyTorch's."""
+"""The layers for training: PyTorch's own, with a workaround for a bug in GroupNorm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the networks learn to predict, and how much each error counts."""
+"""The loss of training: squared errors of the velocity, and their weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def levels(schedule: Schedule, timestep: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def snr_weights(schedule: Schedule, timestep: Tensor, gamma: float) -> Tensor:
-    """Of each sample: min(SNR + 1, gamma) / (SNR + 1), the original's variant of arXiv 2303.09556 for velocities.
+    """Weights of samples: min(SNR + 1, gamma) / (SNR + 1), the original's variant of arXiv 2303.09556 for velocities.
 
     With the 1 on both sides pure noise, whose SNR is zero, counts fully. Since SNR + 1 = 1 / sigma**2 nothing is
     divided by zero.

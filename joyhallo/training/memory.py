@@ -1,4 +1,4 @@
-"""What a run takes beside the pictures that pass through: counted, not guessed."""
+"""Memory and disk space of a run, beside the activations: counted, not estimated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def counts(net: nn.Module) -> dict[str, int]:
 
 
 def account(net: nn.Module, recipe: Recipe, averaged: bool) -> Iterator[str]:
-    """Lines for whoever starts the run. The networks may be on the meta device."""
+    """Lines that report the needs of a run. The networks may be on the meta device."""
     found = counts(net)
     total, trained = sum(found.values()), sum(found[name] for name in recipe.train)
     for name, count in found.items():
@@ -41,7 +41,7 @@ def account(net: nn.Module, recipe: Recipe, averaged: bool) -> Iterator[str]:
 
 
 def peak(device: torch.device) -> int | None:
-    """Bytes, the most that were in use so far; None where the system does not tell."""
+    """Peak memory in bytes; None if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if importlib.util.find_spec("resource") is None:

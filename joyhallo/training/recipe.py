@@ -1,4 +1,4 @@
-"""Everything that a training run is told: a TOML file, read into facts that are checked before anything begins."""
+"""Recipes: the settings of a training run, read from a TOML file and checked before anything begins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECAYS = ("constant", "cosine", "linear")
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be followed, in words for whoever wrote it."""
+    """A recipe cannot be followed; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Codec:
 
 @dataclass(frozen=True)
 class Drop:
-    """How often a sample has to do without, each sample by itself."""
+    """Probabilities of dropping conditions, for each sample independently."""
 
     appearance: float = 0.0  # neither face tokens nor reference
     reference: float = 0.0  # neither reference nor the frames before
@@ -137,12 +137,12 @@ class Recipe:
         for group in (*self.train, *self.start.fresh):
             _choice("train and start.fresh", group, GROUPS)
         if not self.train:
-            raise RecipeError(f"`train` names nothing to train; choose from {', '.join(GROUPS)}.")
+            raise RecipeError(f"`train` is empty; choose from {', '.join(GROUPS)}.")
         if self.stage == "pictures" and tuple(self.train) != ("appearance",):
             raise RecipeError('Pictures neither hear nor move: the stage "pictures" trains ["appearance"] alone.')
         for name, share in asdict(self.drop).items():
             if not 0 <= share <= 1:
-                raise RecipeError(f"drop.{name} is {share}; give a share from 0 to 1.")
+                raise RecipeError(f"drop.{name} is {share}; give a probability from 0 to 1.")
         for name, least in LEAST.items():
             if (found := self._at(name)) < least:
                 raise RecipeError(f"{name} is {found}; give at least {least}.")
@@ -168,7 +168,7 @@ class Recipe:
         return Path(self.output) / self.name
 
     def facts(self) -> dict[str, Any]:
-        """By dotted name, all that shapes the numbers. The number of steps does where the rate decays towards it."""
+        """Settings that affect the result, by dotted name. The number of steps does if the rate decays towards it."""
         untold = UNTOLD if self.optimizer.decay != "constant" else (*UNTOLD, "steps")
         return {name: value for name, value in flat(asdict(self)).items() if not name.startswith(untold)}
 
@@ -212,7 +212,7 @@ def _choice(name: str, found: str, known: Iterable[str]) -> None:
 
 
 def read_recipe(path: str | Path, changes: Iterable[str] = ()) -> Recipe:
-    """A recipe from its file, with changes such as `data.folder="there"` (dotted name, TOML value)."""
+    """Read a recipe from its file, with changes such as `data.folder="there"` (dotted name, TOML value)."""
     path = Path(path)
     try:
         table = toml(path.read_text(encoding="utf-8"), str(path))
@@ -240,7 +240,7 @@ def toml(text: str, name: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """What TOML reads in it; words without quotes are words."""
+    """Parse a TOML value; text without quotes is a string."""
     try:
         return toml(f"value = {text}", text)["value"]
     except RecipeError:
@@ -260,12 +260,12 @@ def _read(kind: type, table: Mapping[str, Any], where: str) -> Any:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {where}{near[0]}?" if near else f"known are {', '.join(known)}."
-            raise RecipeError(f"There is no {where}{name}; {hint}")
+            raise RecipeError(f"{where}{name} is unknown; {hint}")
     return kind(**{name: _fitted(hints[name], value, where + name) for name, value in table.items()})
 
 
 def _fitted(hint: Any, value: Any, name: str) -> Any:
-    """The value as its field wants it: a whole number where a fraction may stand, a list where a tuple is meant."""
+    """Convert a value to its field's type: integers to floats, lists to tuples."""
     if is_dataclass(hint) and isinstance(value, Mapping):
         return _read(hint, value, f"{name}.")  # type: ignore[arg-type]
     if get_origin(hint) in (Union, types.UnionType):
@@ -280,14 +280,14 @@ def _fitted(hint: Any, value: Any, name: str) -> Any:
     elif get_origin(hint) is not None and isinstance(value, Mapping):
         return dict(value)
     wanted = "a table" if is_dataclass(hint) or get_origin(hint) else getattr(hint, "__name__", str(hint))
-    raise RecipeError(f"{name} is {value!r}, but {wanted} is expected.")
+    raise RecipeError(f"{name} is {value!r}; expected {wanted}.")
 
 
 # ---- the learning rate
 
 
 def rate(settings: Optimizer, step: int, steps: int) -> float:
-    """Of a step, counted from 0. A function of the step alone, so that resuming needs no memory of it."""
+    """The learning rate of a step, counted from 0: a function of the step alone, so that resuming needs no state."""
     peak, last = settings.learning_rate, settings.final_rate
     if step < settings.warmup:
         return peak * (step + 1) / settings.warmup

@@ -1,4 +1,4 @@
-"""How a run goes: a line of JSON for each measurement, and TensorBoard where it is installed."""
+"""Metrics of a run: a line of JSON for each measurement, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = "metrics.jsonl"
 
 class Report:
     def __init__(self, folder: Path, step: int):
-        """What lines of an earlier session say beyond `step`, from which the run goes on, is taken back."""
+        """Lines of an earlier session beyond `step`, from which the run resumes, are removed."""
         self.path = folder / FILE
         kept = [line for line in read(self.path) if line["step"] <= step]
         write_text(self.path, "".join(f"{json.dumps(line)}\n" for line in kept))

@@ -1,7 +1,7 @@
-"""What training looks at: sample number n is a function of the seed and of n, whoever draws it, and when.
+"""Training samples: sample number n is a function of the seed and n alone, whichever process draws it.
 
-So several devices share the samples of a step without agreeing on anything, more workers give the same run, and a run
-goes on exactly where it was stopped: the number of the step is all that has to be remembered.
+So several devices share the samples of a step without communication, the number of workers does not matter, and a run
+resumes exactly where it was stopped: only the number of the step must be remembered.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def seeded(seed: int, purpose: str, number: int) -> Generator:
 
 
 class Conditions(NamedTuple):
-    """What a sample is given, each a truth value; in a batch (rows)."""
+    """The conditions that a sample gets, each a truth value; in a batch (rows)."""
 
     reads: Tensor  # the reference's keys in its self-attention
     motion: Tensor  # the frames before
@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 
 
 def conditions(drop: Drop, draws: Sequence[float]) -> Conditions:
-    """draws: one for each of these shares, in their order."""
+    """Drop conditions by random draws, one for each probability in `drop`, in order."""
     shares = (drop.appearance, drop.reference, drop.audio, drop.start, drop.everything)
     appearance, reference, audio, _, everything = (draw < share for draw, share in zip(draws, shares, strict=True))
     return Conditions(
@@ -80,7 +80,7 @@ class Choice:
 
 
 def choose(recipe: Recipe, margin: int, length: int, generator: Generator) -> Choice:
-    """As the original does. For pictures, reference and target lie apart where the clip is long enough; for clips, the
+    """Choose frames like the original. For pictures, reference and target lie apart if the clip allows; for clips, the
     reference may lie anywhere from where the frames may begin."""
 
     def between(low: int, high: int) -> int:
@@ -99,13 +99,13 @@ def choose(recipe: Recipe, margin: int, length: int, generator: Generator) -> Ch
 
 
 def shortest(recipe: Recipe, config: NetConfig) -> int:
-    """Frames that a clip needs, at least."""
+    """The fewest frames that a clip must have."""
     margin = config.audio_window // 2
     return 1 if recipe.stage == "pictures" else recipe.frames + margin + max(recipe.motion_frames, margin) + 1
 
 
 def fitting(clips: Sequence[Clip], recipe: Recipe, config: NetConfig) -> tuple[list[Clip], list[Problem]]:
-    """The clips that a network of these sizes can be trained with by this recipe, and what is wrong with the others."""
+    """The clips that suit this recipe and network, and the problems of the others."""
     good, problems = [], []
     size = max((clip.size for clip in clips), key=[clip.size for clip in clips].count) if clips else 0
     for clip in clips:
@@ -136,7 +136,7 @@ def _unfit(clip: Clip, recipe: Recipe, config: NetConfig, size: int) -> str:
 
 
 class Samples(TorchDataset):
-    """Sample n of an endless row: all clips in a new order, again and again."""
+    """An endless sequence of samples: all clips in a new order, again and again."""
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ def _order(seed: int, purpose: str, turn: int, count: int) -> Tensor:
 
 
 def collate(samples: Sequence[Batch]) -> Batch:
-    """Those that read a reference come first, so that they are one slice."""
+    """Join samples into a batch. Those that read a reference come first, so that they form one slice."""
     return stack(sorted(samples, key=lambda sample: not sample.given.reads))
 
 

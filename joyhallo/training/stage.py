@@ -22,14 +22,14 @@ from .samples import Batch
 
 
 class Losses(NamedTuple):
-    """Of each sample (rows)."""
+    """Losses of each sample (rows)."""
 
     weighted: Tensor  # what is minimised
     plain: Tensor  # the mean square alone, to compare runs by
 
 
 def forgetful(part: Part) -> Part:
-    """Runs a part of a network, and once more for the gradients, instead of remembering what is inside."""
+    """Run a part of a network with gradient checkpointing: it runs again for the gradients."""
     return partial(checkpoint, part, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
 
 
@@ -88,7 +88,7 @@ LIP = REGIONS.index("lip")
 
 
 def _only(given: Tensor, condition: Tensor) -> Tensor:
-    """Zeros for the rows to which it is not given. A product, so that gradients reach every parameter in every step."""
+    """Zero the rows without the condition. A product, so that gradients reach every parameter in every step."""
     return condition * given.to(condition.dtype).reshape(-1, *[1] * (condition.ndim - 1))
 
 
@@ -105,7 +105,7 @@ def _gates(batch: Batch) -> list[RegionGates]:
 
 
 def encoded(batch: Batch, codec: Any) -> Tensor:
-    """The latents of a batch's pictures, drawn from what the codec makes of them or has made of them before."""
+    """The latents of a batch's pictures, drawn from the codec's posterior, computed now or stored."""
     if batch.latents.numel():
         mean, logvar = batch.latents.unbind(2)
     else:

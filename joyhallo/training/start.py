@@ -1,4 +1,4 @@
-"""What training begins with, and which of it is trained."""
+"""The initial networks of a run (`begin`), and the selection of trained parameters (`select`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sizes(table: Mapping[str, Any]) -> NetConfig:
     """The published sizes, but for those in the table."""
     known = {f.name for f in fields(NetConfig)}
     if unknown := [name for name in table if name not in known]:
-        raise RecipeError(f"There is no net.{unknown[0]}; known are {', '.join(sorted(known))}.")
+        raise RecipeError(f"net.{unknown[0]} is unknown; choose from {', '.join(sorted(known))}.")
     given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
         config = NetConfig(**given)
@@ -39,7 +39,7 @@ def sizes(table: Mapping[str, Any]) -> NetConfig:
 
 
 def begin(recipe: Recipe, codec: CodecConfig) -> tuple[Net, ModelConfig]:
-    """The networks in full precision, and what their files will say of them."""
+    """The networks in full precision, and the config for their files."""
     config, weights = opened(recipe)
     net = fresh(config, recipe.seed)
     if weights:
@@ -65,7 +65,7 @@ def opened(recipe: Recipe) -> tuple[NetConfig, Mapping[str, Tensor]]:
 
 
 def fresh(config: NetConfig, seed: int) -> Net:
-    """Seeded noise in which everything that is added to a picture's own way begins at zero.
+    """Seeded random weights in which everything that is added to the pictures' own path begins at zero.
 
     So the locator, the speech and the motion change nothing before they have learned to, and the second stage begins
     exactly where the first ended. Of the speech the original zeroes three inner convolutions instead, but not what is
@@ -90,7 +90,7 @@ def fresh(config: NetConfig, seed: int) -> Net:
 
 
 def group(name: str) -> str:
-    """Of a parameter, one of recipe.GROUPS."""
+    """The group of a parameter, one of recipe.GROUPS."""
     if ".motion_modules." in name:
         return "motion"
     return "audio" if ".audio_modules." in name or name.startswith("audioproj.") else "appearance"
@@ -102,7 +102,7 @@ def names(net: nn.Module, groups: Iterable[str]) -> list[str]:
 
 
 def select(net: Net, groups: Iterable[str]) -> dict[str, nn.Parameter]:
-    """Those of these groups, by name, which alone want gradients from now on."""
+    """The parameters of these groups, by name; only these require gradients from now on."""
     chosen = set(names(net, groups))
     found = dict(net.named_parameters())
     for name, parameter in found.items():

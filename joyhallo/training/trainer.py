@@ -1,4 +1,4 @@
-"""The loop: both stages, on one device or many."""
+"""`train`, the training loop of both stages, on one device or many, and `dry_run`."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ PATIENCE = timedelta(hours=1)  # for the others, while the first process writes 
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on, in words for whoever started it."""
+    """A run cannot go on; the message is for the user."""
 
 
 @dataclass
 class Run:
-    """Everything that a step needs."""
+    """The state of a run."""
 
     recipe: Recipe
     accelerator: Any
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def is_first(self) -> bool:
-        """Of all processes the one that writes."""
+        """Whether this is the process that writes."""
         return self.accelerator.is_main_process
 
     def weights(self, averaged: bool = False) -> dict[str, Tensor]:
@@ -112,9 +112,9 @@ def _about(codec: Any) -> CodecConfig:
 
 
 def _clips(recipe: Recipe, config: ModelConfig, tell: bool) -> tuple[list[Clip], list[Clip]]:
-    """Those of both splits. What cannot be used is known before the first step, with the reason."""
+    """The usable clips of both splits. Unusable ones are reported, with the reason, before the first step."""
     if not recipe.data.folder:
-        raise RecipeError("The recipe names no dataset; write one as data.folder, or give --set data.folder=FOLDER.")
+        raise RecipeError("The recipe names no dataset; set data.folder, or give --set data.folder=FOLDER.")
     needs = () if recipe.stage == "pictures" else ("speech",)
     dataset = open_dataset(recipe.data.folder, needs=needs)
     clips, short = fitting(dataset.clips, recipe, config.net)
@@ -125,7 +125,7 @@ def _clips(recipe: Recipe, config: ModelConfig, tell: bool) -> tuple[list[Clip],
             log.warning("not used: %s (%s): %s", problem.id, problem.source, problem.reason)
         log.info("%d clips to train with, %d to validate with, %d not used", len(clips), len(others), len(problems))
     if not clips:
-        raise RecipeError(f"{recipe.data.folder} has no clip that this recipe can be followed with; see the reasons.")
+        raise RecipeError(f"{recipe.data.folder} has no clip that suits this recipe; see the reasons above.")
     return clips, others
 
 
@@ -151,14 +151,14 @@ def _check_codec(recipe: Recipe, config: ModelConfig, codec: Any, cached: bool) 
 
 
 def _check_latents(clip: Clip, codec: Any, device: torch.device) -> None:
-    """Raise unless the clip's latents are what this codec makes of its pictures."""
+    """Raise unless the clip's latents come from this codec."""
     kept = clip.latents([0])
     assert kept is not None
     made = codec.posterior(clip.frames([0]).to(device))[0].cpu().float()
     if (kept[0] - made).std() > 0.1 * made.std():
         raise RecipeError(
-            "The latents of the dataset are not what codec.path makes of its pictures: they were made with another "
-            "codec. Name that one, or prepare the dataset again."
+            "The dataset's latents were made with another codec than codec.path. Name that one, or prepare the "
+            "dataset again."
         )
 
 
@@ -189,7 +189,7 @@ def samples(run: Run, clips: Sequence[Clip], purpose: str = "train") -> Samples:
 
 
 def numbers(run: Run, steps: int) -> Numbers:
-    """Of this process's samples up to a step."""
+    """The numbers of this process's samples up to a step."""
     recipe, accelerator = run.recipe, run.accelerator
     place = accelerator.process_index, accelerator.num_processes
     return Numbers(run.step, steps, recipe.data.batch, recipe.accumulate, *place)
@@ -209,8 +209,8 @@ def batches(run: Run, drawn: Samples, wanted: Iterable[list[int]], workers: int)
 
 
 def _not_asked_to_stop(worker: int) -> None:
-    """Whoever ends a job often signals all of its processes. Samples are needed until the step is made; the loader
-    ends its workers by itself."""
+    """Ignore signals in loader workers: job managers often signal all processes, but the current step still needs
+    samples, and the loader ends its workers itself."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
@@ -231,7 +231,7 @@ class Measured:
             self.figures[name] = self.figures[name] + figure if name in self.figures else figure
 
     def means(self, accelerator: Any) -> dict[str, float]:
-        """Over steps and processes."""
+        """Mean figures over steps and processes."""
         names = sorted(self.figures)
         together = torch.stack([self.figures[name].float() for name in names]) / self.steps
         return dict(zip(names, accelerator.reduce(together, "mean").tolist(), strict=True))
@@ -262,7 +262,7 @@ def make_step(run: Run, coming: Iterator[Batch]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def validation_loss(run: Run) -> float:
-    """Over the same samples with the same noise each time, nothing dropped. Each process takes its share of them."""
+    """The loss on fixed samples with fixed noise, nothing dropped; each process takes a share of them."""
     count, processes = run.recipe.validation.samples, run.accelerator.num_processes
     drawn = samples(run, run.others, "validation")
     mine = [[number] for number in range(run.accelerator.process_index, count, processes)]
@@ -279,7 +279,7 @@ def validation_loss(run: Run) -> float:
 
 
 def train(recipe: Recipe, *, fresh: bool = False) -> bool:
-    """Follow a recipe to its end, from where an earlier session left off. False: it was asked to stop before that."""
+    """Follow a recipe to its end, resuming an earlier session. Returns False if it was stopped before the end."""
     folder = recipe.folder
     run = prepare(recipe)
     parameters = sum(tensor.numel() for tensor in run.weights().values())
@@ -325,7 +325,7 @@ def _loop(run: Run, report: Report | None, studio: Studio | None, asked: list[in
 
 
 def _to_stop(run: Run, asked: list[int], telling: bool) -> bool:
-    """One process may stop after any step; several agree, for which they meet where they meet anyway."""
+    """Whether to stop. One process may stop after any step; several agree at steps where they synchronise anyway."""
     if run.accelerator.num_processes == 1:
         return bool(asked)
     if not telling:
@@ -335,7 +335,7 @@ def _to_stop(run: Run, asked: list[int], telling: bool) -> bool:
 
 
 def _tell(run: Run, measured: Measured, report: Report | None, validating: bool) -> None:
-    """All processes measure, the first one writes it down."""
+    """Report figures: all processes measure, the first one writes."""
     recipe, spent = run.recipe, time.perf_counter() - measured.since
     seen = measured.steps * recipe.data.batch * recipe.accumulate * run.accelerator.num_processes
     figures = measured.means(run.accelerator)
@@ -346,8 +346,8 @@ def _tell(run: Run, measured: Measured, report: Report | None, validating: bool)
     if not math.isfinite(figures["loss"]):
         last = checkpoints.steps(recipe.folder)[-1:] or ["none"]
         raise TrainingError(
-            f"The loss is {figures['loss']} at step {run.step}; the last checkpoint: {last[0]}. Go on from there with "
-            "a lower optimizer.learning_rate, or with precision bf16 or no."
+            f"The loss is {figures['loss']} at step {run.step}; the last checkpoint: {last[0]}. Resume from there "
+            "with a lower optimizer.learning_rate, or with precision bf16 or no."
         )
 
 
@@ -360,11 +360,11 @@ def _circumstances(run: Run) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[list[int]]:
-    """Collects the signals that ask a process to end; the loop ends after its step, with a checkpoint."""
+    """Collect signals to terminate; the loop then ends after its step, with a checkpoint."""
     asked: list[int] = []
     before = {}
     for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(ValueError):  # not the main thread: whoever runs us has the signals
+        with contextlib.suppress(ValueError):  # not the main thread, where signals cannot be caught
             before[number] = signal.signal(number, lambda number, _: asked.append(number))
     try:
         yield asked
@@ -373,7 +373,7 @@ def _asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-# ---- saving and going on
+# ---- saving and resuming
 
 
 def save(run: Run) -> None:
@@ -393,7 +393,7 @@ def write_model(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Go on from the newest checkpoint, if there is one."""
+    """Resume from the newest checkpoint, if there is one."""
     there = checkpoints.steps(run.recipe.folder)
     if not there:
         return
@@ -406,16 +406,16 @@ def resume(run: Run) -> None:
     if loaded.state.scaler:
         run.accelerator.scaler.load_state_dict(loaded.state.scaler)
     run.step = loaded.state.step
-    log.info("going on from step %d", run.step)
+    log.info("resuming from step %d", run.step)
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """All that shapes the numbers: how many processes share the samples does, too."""
+    """All settings that affect the result, including the number of processes."""
     return {**run.recipe.facts(), "processes": run.accelerator.num_processes}
 
 
 def digest(clips: Sequence[Clip]) -> str:
-    """Of what samples are drawn from, in its order."""
+    """A digest of the clips, in order."""
     facts = [(clip.id, clip.length, clip.record.files["video"].sha256) for clip in clips]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -424,7 +424,7 @@ def digest(clips: Sequence[Clip]) -> str:
 
 
 def dry_run(recipe: Recipe, steps: int = 2) -> Iterator[str]:
-    """Lines that tell what a run would take, after a few of its steps. Nothing is written."""
+    """Run a few steps and report what a run would need. Nothing is written."""
     from .memory import account, peak
 
     run = prepare(recipe)

@@ -1,8 +1,8 @@
-"""What a model makes of clips that it was not trained with, by the public sampler, as videos beside the truth.
+"""Validation videos: clips outside the training split, made with the public sampler and shown beside the truth.
 
     python -m joyhallo.training.validation MODEL --dataset FOLDER --codec CODEC -o FOLDER
 
-Training starts this as a process of its own (`Studio`): however long it takes, no process of the training waits.
+Training starts this as a separate process (`Studio`), so that training never waits for it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PATIENCE = 1800  # seconds that the end of training waits for the last videos
 def generated(
     model: Any, codec: Any, clip: Clip, settings: Settings, length: int, *, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """A clip's first frame, made to say its speech: (up to length, 3, size, size) in 0..1."""
+    """Animate a clip's first frame with its speech: (up to length, 3, size, size) in 0..1."""
     speech, config = clip.speech, model.config
     rows = min(length, clip.length)
     windows = surrounded(lambda a, b: speech[a:b], clip.length, 0, rows, config.net.audio_window).float()
@@ -54,7 +54,7 @@ def generated(
 
 
 def beside_truth(clip: Clip, frames: Tensor) -> Tensor:
-    """(frames, 3, size, 2 * size): what was said is on the left."""
+    """(frames, 3, size, 2 * size): the true frames are on the left."""
     truth = clip.frames(range(len(frames))) / 2 + 0.5
     return torch.cat([truth, frames], dim=3)
 
@@ -77,7 +77,7 @@ def write_videos(model: Path, dataset: Path, codec: Path, folder: Path, chosen: 
 
 
 class Studio:
-    """Starts the making of videos, one process at a time, and never waits for it before the end."""
+    """Makes videos in one process at a time, and waits for it only at the end."""
 
     def __init__(self, folder: Path, recipe: Recipe, device: torch.device):
         self.folder, self.recipe, self.device = folder, recipe, recipe.validation.device or str(device)
@@ -85,7 +85,7 @@ class Studio:
         self.missed: int | None = None  # a step that found the process before it at work
 
     def show(self, step: int) -> None:
-        """Of the model as it lies on disk now."""
+        """Start videos of the model that is on disk now."""
         wanted = self.recipe.validation
         if not wanted.videos:
             return

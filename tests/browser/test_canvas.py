@@ -131,9 +131,9 @@ def test_labels_are_chinese(page, view):
 
 MODELS = demo(LoadJoyHalloModels={0: "elsewhere.safetensors"})
 MISTAKES = {
-    "models": (MODELS, "error", "checkpoint 'elsewhere.safetensors'.*choose what you have, such as demo"),
+    "models": (MODELS, "error", "checkpoint 'elsewhere.safetensors'.*choose models that you have, such as demo"),
     "faces": (couple(), "error", "2 faces were found.*choose one by its number"),
-    "size": (demo(JoyHalloSampler={8: 100}), "invalid", "size 100 is no multiple of 64; choose 128, say"),
+    "size": (demo(JoyHalloSampler={8: 100}), "invalid", "size 100 is not a multiple of 64; try 128"),
 }
 
 

@@ -195,7 +195,7 @@ def test_vocals_are_separated_if_it_is_worth_it(run, ours, separator):
 def test_a_separator_that_is_not_needed_is_not_loaded(run, ours, separator):
     separator.write_bytes(b"no network")
     run(ours(), sound(3.0))
-    with pytest.raises(ValueError, match=r"Kim_Vocal_2\.onnx is not an ONNX network"):
+    with pytest.raises(ValueError, match=r"Kim_Vocal_2\.onnx cannot be run as an ONNX network"):
         run(ours(), with_music())
 
 

@@ -207,11 +207,13 @@ def test_a_model_and_a_vae_that_do_not_belong_together(pack, vae, tmp_path):
     with pytest.raises(ValueError, match=f"The VAE is a str; {own}"):
         autoencoder.check_vae("vae", ours)
     four = autoencoder.load_vae(patchwork.write(tmp_path / "four.safetensors", 4))
-    with pytest.raises(ValueError, match="of another kind than the model was trained with: connect a VAE of Stable"):
+    with pytest.raises(
+        ValueError, match="of a different kind from those the model was trained with: connect a VAE of Stable"
+    ):
         autoencoder.check_vae(four, published)
     with pytest.raises(ValueError, match=rf"4 channels.*takes 16 channels.*{own}"):
         autoencoder.check_vae(theirs, ours)
-    with pytest.raises(ValueError, match=f"of another kind than the model was trained with: {own}"):
+    with pytest.raises(ValueError, match=f"of a different kind from those the model was trained with: {own}"):
         autoencoder.check_vae(theirs, small)
 
 

@@ -179,7 +179,7 @@ def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
 
     from tools.demo_model.seeded import AUTOENCODER
 
-    for channels, message in ((4, "latents of 4 channels.*takes 16 channels"), (16, "latents of another kind")):
+    for channels, message in ((4, "latents of 4 channels.*takes 16 channels"), (16, "latents of a different kind")):
         other = AutoencoderKL(**{**AUTOENCODER, "latent_channels": channels})
         save_file(other.state_dict(), tmp_path / "other.safetensors")
         with pytest.raises(ValueError, match=f"{message}.*choose demo as the VAE too"):

@@ -431,7 +431,7 @@ def test_names_do_not_lead_out_of_the_folders(start, models, name):
     lay(models, "secret.pth", "joyhallo/.. /secret.pth")  # the latter is the former on Windows
     folders = start()
     for chosen in ((name, *FRESH[1:]), (*FRESH[:3], name)):
-        with pytest.raises(FileNotFoundError, match="which none of the folders has") as caught:
+        with pytest.raises(FileNotFoundError, match="which is in none of the folders") as caught:
             folders.find(*chosen)
         assert len(str(caught.value)) < 2000
 
@@ -448,8 +448,8 @@ def test_one_message_lists_all_that_is_missing(start, tmp_path, models):
         "https://huggingface.co/TencentGameMate/chinese-wav2vec2-base",
         "- face models face_analysis/models/scrfd_10g_bnkps.onnx, face_analysis/models/glintr100.onnx, from "
         "https://huggingface.co/fudan-generative-ai/hallo; InsightFace's models are for non-commercial research only",
-        "- VAE 'mine.safetensors', which none of the folders has",
-        "They were looked for in:",
+        "- VAE 'mine.safetensors', which is in none of the folders",
+        "Searched in:",
         *(
             f"- {place}"
             for place in (
@@ -465,8 +465,8 @@ def test_one_message_lists_all_that_is_missing(start, tmp_path, models):
                 models / "vae",
             )
         ),
-        f"Switch on `download` to have those with an address fetched into {tmp_path / 'disk'}.",
-        "You can also put them there by hand, under these names, or choose what you have.",
+        f"Switch on `download` to fetch those with an address into {tmp_path / 'disk'}.",
+        "You can also put them there by hand, under these names, or choose models that you have.",
     ]
 
 
@@ -492,7 +492,7 @@ def test_the_small_model_of_the_pack(start, tmp_path, models):
     lay(models / "vae", "ae.safetensors")
     for choices in (folders.checkpoints(), folders.audio_encoders(), folders.vaes()):
         assert choices[-1] == "demo"
-    with pytest.raises(FileNotFoundError, match="or choose what you have, such as demo"):
+    with pytest.raises(FileNotFoundError, match="or choose models that you have, such as demo"):
         folders.find(*FRESH)
     assert folders.find("demo", "demo", "none", "demo") == folders.Files(
         demo / "net.safetensors", demo / "wav2vec2", None, None, demo / "vae.safetensors"

@@ -89,7 +89,7 @@ def test_the_plot_shows_pauses_and_curves(run):
 def test_mistakes_are_told_before_anything_runs(node):
     check = node.validate_inputs
     assert check(pose="1", expression="0: 1, 2: 0", lip=None) is True
-    assert check(pose="1", expression="0: 1, 2", lip="1").startswith("expression: '2' is no keyframe")
+    assert check(pose="1", expression="0: 1, 2", lip="1").startswith("expression: '2' is not a keyframe")
     assert check(pose="1", expression="1", lip="").startswith("lip: The schedule is empty")
 
 
@@ -110,4 +110,4 @@ def test_it_runs_in_comfyui(client):
     graph[motion.node]["inputs"]["pose"] = "0: high"
     run = client.run(graph)
     assert run.status == "invalid"
-    assert "pose: The strength 'high' in '0: high' is no number" in run.message
+    assert "pose: The strength 'high' in '0: high' is not a number" in run.message

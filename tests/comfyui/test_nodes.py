@@ -168,13 +168,13 @@ def test_comfyuis_own_nodes_take_our_models(run):
 @pytest.mark.parametrize(
     ("changes", "status", "message"),
     [
-        ({"sampler": {"size": 100}}, "invalid", "no multiple of 64; choose 128, say"),
+        ({"sampler": {"size": 100}}, "invalid", "not a multiple of 64; try 128"),
         ({"sampler": {"size": 32}}, "invalid", "out of range"),
         ({"sampler": {"steps": -1}}, "invalid", "smaller than min"),
         ({"models": {"weight_dtype": "fp12"}}, "error", "weight dtype 'fp12' is unknown; choose auto"),
         ({"models": {"checkpoint": "nowhere.pth"}}, "error", "nowhere.pth"),
         ({"face": {"identity": "from the picture"}}, "error", "connect face_analysis from Load JoyHallo Models"),
-        ({"face": {"face_mask": None}}, "error", "there is no MediaPipe face landmarker"),
+        ({"face": {"face_mask": None}}, "error", "MediaPipe's face landmarker, but there is none"),
         ({"speech": {"separate_vocals": "on"}}, "error", "Kim_Vocal_2.onnx"),
         ({"sampler": {"model": "demo"}}, "error", "connect the output of Load JoyHallo Models"),
         ({"saved": {"video": None}}, "error", "Neither frames nor a video are connected; connect one of them"),

@@ -122,7 +122,7 @@ def test_the_report_says_what_it_was_made_with(make, loaded, steady):
     assert lines["Sampling"] == (
         "seed 77, preset draft with dpmpp_2m and 6 steps, cfg 1, weights pose 1, expression 1, lip 0.5 to 1.5"
     )
-    assert lines["Picture"] == "512x512, no face looked for, window 512x512 pixels at (0, 0), identity neutral"
+    assert lines["Picture"] == "512x512, no face detection, window 512x512 pixels at (0, 0), identity neutral"
     assert lines["Frames"] == "64x64, as they are"
     assert lines["Steadiness"] == "colours held, fade 4"
     assert f"ComfyUI {COMFYUI}" in lines["Versions"]

@@ -74,7 +74,7 @@ def test_a_frame_beyond_the_clip_is_an_error_not_the_last_one(written):
     clip = open_dataset(written).clips[0]
     for ask in (clip.frames, clip.latents):
         for index in (30, -1):
-            with pytest.raises(IndexError, match=rf"30 frames; there is no frame {index}"):
+            with pytest.raises(IndexError, match=rf"30 frames; frame {index} does not exist"):
                 ask([0, index])
 
 
@@ -145,8 +145,8 @@ def test_missing_and_cut_files_are_refused_one_by_one(folder, name):
     found = open_dataset(folder)
     assert not found.clips
     reasons = {each.id: each.reason for each in found.problems}
-    assert f"there is no clips/clip0/{name}; prepare it again" in reasons["clip0"]
-    assert "bytes where" in reasons["clip1"]
+    assert f"clips/clip0/{name} does not exist; prepare it again" in reasons["clip0"]
+    assert "bytes, expected" in reasons["clip1"]
 
 
 def test_a_changed_byte_is_found_if_asked_for(folder):
@@ -168,9 +168,9 @@ def test_features_of_another_length_are_refused(folder):
 
 
 def test_what_is_no_dataset_is_said_in_words(folder, tmp_path):
-    with pytest.raises(DatasetError, match=r"it has no dataset\.json"):
+    with pytest.raises(DatasetError, match=r"it lacks dataset\.json"):
         open_dataset(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="no split 'test'; choose one of train, validation"):
+    with pytest.raises(DatasetError, match="split 'test' is unknown; choose one of train, validation"):
         open_dataset(folder, "test")
     with (folder / "manifest.jsonl").open("a") as file:
         file.write('{"id": "half')
@@ -180,7 +180,7 @@ def test_what_is_no_dataset_is_said_in_words(folder, tmp_path):
     with pytest.raises(DatasetError, match="preparation was stopped"):
         open_dataset(folder)
     (folder / "dataset.json").write_text(json.dumps({"version": 99}))
-    with pytest.raises(DatasetError, match="version 99, but version 1 is expected"):
+    with pytest.raises(DatasetError, match="version 99, but this version of the code expects 1"):
         open_dataset(folder)
 
 

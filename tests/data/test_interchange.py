@@ -126,7 +126,7 @@ def test_stage_1_alone_is_not_enough_but_does_not_stand_in_the_way(there, tmp_pa
     theirs = there[1]
     alone = bring_in([theirs / "some_stage1.json"], tmp_path / "one", size=64)
     assert {record.status for record in alone} == {"skipped"}
-    assert "that of stage 2 is needed" in alone[0].reason
+    assert "use the meta file of stage 2" in alone[0].reason
     both = bring_in([theirs / "some_stage2.json", theirs / "some_stage1.json"], tmp_path / "two", size=64)
     assert [record.status for record in both] == ["ok", "ok"]
 
@@ -158,10 +158,10 @@ def test_arrays_of_both_numpys_are_read(tmp_path):
 def test_what_is_no_meta_file_is_said_in_words(tmp_path, capsys):
     (tmp_path / "some.json").write_text('{"a": 1}')
     for name in ("some.json", "none.json"):
-        with pytest.raises(DatasetError, match="is no meta file"):
+        with pytest.raises(DatasetError, match="is not a meta file"):
             bring_in([tmp_path / name], tmp_path / "set")
     assert interchange.main(["export", str(tmp_path / "nowhere"), "-o", str(tmp_path / "out")]) == 2
-    assert "is no dataset" in capsys.readouterr().err
+    assert "is not a dataset" in capsys.readouterr().err
     clips.write(tmp_path / "ours", ())
     with pytest.raises(DatasetError, match="no clip with speech features"):
         export(tmp_path / "ours", tmp_path / "out", "x")

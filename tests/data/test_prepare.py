@@ -95,7 +95,7 @@ def test_what_is_good_is_prepared_and_the_rest_listed_with_the_reason(mixed, tmp
         line[9:].partition(":")[0]: line for line in said.splitlines() if line.startswith(("failed ", "skipped "))
     }
     expected = {
-        "three frames.mp4": "3 frames show a face and have sound; at least 23 are needed",
+        "three frames.mp4": "3 frames show a face and have sound; it takes at least 23",
         "silent.mp4": "its sound is silent",
         "no sound.mp4": "it has no sound",
         "nobody.mp4": "no face was found",
@@ -119,8 +119,8 @@ def test_the_exit_code_is_0_where_nothing_failed_and_2_where_nothing_was_begun(t
     assert command.main([str(tmp_path / "nowhere"), *options]) == 2
     assert command.main([str(tmp_path / "videos"), *options, "--codec", "nothing.safetensors"]) == 2
     said = capsys.readouterr().err
-    assert "There is no" in said
-    assert "nothing.safetensors, which was given for codec" in said
+    assert "nowhere does not exist" in said
+    assert "nothing.safetensors, given for codec, does not exist" in said
 
 
 def test_without_face_models_the_table_names_the_option(tmp_path):
@@ -510,7 +510,7 @@ def test_shards_together_make_the_same(dataset, mixed, tmp_path):
     found = [prepared(mixed, tmp_path, shares=share) for share in shares]
     assert [len(some) for some in found] == [3, 3, 3]
     assert manifest(tmp_path) == manifest(dataset)
-    with pytest.raises(ValueError, match="no shard 3 of 3"):
+    with pytest.raises(ValueError, match="Shard 3 of 3 does not exist"):
         Shares(shards=3, shard=3)
 
 

@@ -49,7 +49,7 @@ def test_the_clean_estimate_undoes_the_noise():
 
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_impossible_numbers_of_steps_are_refused(steps):
-    with pytest.raises(ValueError, match="between 1 and 1000"):
+    with pytest.raises(ValueError, match="choose from 1 to 1000"):
         Schedule().ddim(steps)
 
 

@@ -362,7 +362,7 @@ def test_loudness_alone_tells_less_of_the_mouth_than_it_would():
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"size": 100}, "100 pixels were asked for; a multiple of 64"), ({"seconds": 0.5}, r"0\.92 seconds or more")],
+    [({"size": 100}, "100 pixels; expected a multiple of 64"), ({"seconds": 0.5}, r"0\.92 seconds or more")],
 )
 def test_settings_that_cannot_be_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):

@@ -318,7 +318,7 @@ def test_what_cannot_be_measured_is_told(tmp_path, capsys):
     assert demo.main(["--model", str(tmp_path)]) == 2
     assert "lacks net.safetensors" in capsys.readouterr().err
     assert demo.main(["--clips", "1"]) == 2
-    assert "1 clips were asked for" in capsys.readouterr().err
+    assert "The number of clips is 1;" in capsys.readouterr().err
 
 
 @needs_espeak

@@ -116,7 +116,7 @@ def test_the_orientation_of_a_photograph_is_honoured(tmp_path, orientation):
         (np.full((8, 8, 3), 200.0), "0..1"),
         (np.full((8, 8, 3), np.nan), "not numbers"),
         (np.zeros((8, 8), np.int64), "int64"),
-        (np.zeros((0, 8, 3), np.uint8), "nothing"),
+        (np.zeros((0, 8, 3), np.uint8), "is empty"),
         (np.zeros(8, np.uint8), "shape"),
     ],
 )
@@ -375,5 +375,5 @@ def test_without_another_face_or_background_nothing_is_different():
 def test_a_background_of_another_size_is_refused():
     picture, (left, _) = couple()
     for shape in ((2, 3, 400, 560), (1, 3, 200, 280), (1, 4, 400, 560)):
-        with pytest.raises(ValueError, match=r"The background has the shape .* \(1, 3, 400, 560\) is needed"):
+        with pytest.raises(ValueError, match=r"The background has the shape .* \(1, 3, 400, 560\): as many"):
             paste(torch.zeros(1, 3, 256, 256), picture, left, onto=torch.zeros(shape))

@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be(tmp_path):
 def test_too_little_room_is_seen_beforehand(tmp_path):
     check_disks([Need("the frames", tmp_path / "not" / "yet", 1000)])
     petabytes = Need("the frames", tmp_path, 10**16), Need("finished chunks", tmp_path / "journal", 10**6)
-    with pytest.raises(RoomError, match=r"10000000\.0 GB for the frames and 1 MB for finished chunks are needed"):
+    with pytest.raises(RoomError, match=r"this needs 10000000\.0 GB for the frames and 1 MB for finished chunks, and"):
         check_disks(petabytes)
 
 

@@ -65,12 +65,12 @@ def test_a_jump_is_at_its_frame_to_the_last_bit():
     [
         ("", "empty.*as in 0: 1, 2.5: 0.4"),
         (" ,\n", "empty"),
-        ("loud", "strength 'loud' in 'loud' is no number from 0 to 3.*as in"),
-        ("1:05", "'05' in '1:05' is no number from 0 to 3"),
+        ("loud", "strength 'loud' in 'loud' is not a number from 0 to 3.*as in"),
+        ("1:05", "'05' in '1:05' is not a number from 0 to 3"),
         ("0: 1, 2: -0.5", "'-0.5' in '2: -0.5'"),
         ("0: 1, 2: nan", "'nan' in '2: nan'"),
         ("0: 1, 2: 1 ->", "'' in '2: 1 ->'"),
-        ("0: 1, 0.5", "'0.5' is no keyframe: it lacks a colon.*as in"),
+        ("0: 1, 0.5", "'0.5' is not a keyframe: there is no colon.*as in"),
         ("0: 1, #2.5: 1", "time '#2.5' in '#2.5: 1'.*as in"),
         ("-1: 1, 2: 1", "time '-1' in '-1: 1'"),
         (": 1", "time '' in ': 1'"),
@@ -101,8 +101,8 @@ def test_another_length_is_told_where_it_is_no_rounding(caplog):
         assert not caplog.text
         curve([1.0] * 8, 10)
         curve([1.0] * 12, 10)
-    assert "8 weights were given for 10 frames: the last one holds" in caplog.text
-    assert "12 weights were given for 10 frames: the rest is left out" in caplog.text
+    assert "8 weights were given for 10 frames: the last one is repeated" in caplog.text
+    assert "12 weights were given for 10 frames: the rest is ignored" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_sensitivity_moves_the_threshold():
 def test_without_a_difference_nothing_is_a_pause(caplog):
     with caplog.at_level(logging.INFO):
         assert not pauses(levels(0.1 * torch.randn(64_000, generator=torch.Generator().manual_seed(0)), 100)).any()
-    assert "there are no pauses to tell" in caplog.text
+    assert "pauses cannot be found" in caplog.text
 
 
 def test_silence_alone_is_a_pause():

@@ -56,7 +56,7 @@ def test_a_window_of_any_shape_keeps_its_shape():
 
 
 def test_sizes_that_the_networks_do_not_take_are_refused():
-    with pytest.raises(ValueError, match=r"Frames of 500x500 .* multiples of 64; choose 512x512"):
+    with pytest.raises(ValueError, match=r"frames are 500x500.* multiples of 64; try 512x512"):
         prepared().at((500, 500))
 
 
@@ -129,7 +129,10 @@ def test_a_hard_edge_stays_where_it_is_and_does_not_ring():
 def test_what_cannot_be_a_region_is_said(caplog):
     found = prepared()
     for mask, words in (
-        (torch.ones(1, 480, 640), r"expression mask is 640x480 pixels, another shape than the window of 250x250"),
+        (
+            torch.ones(1, 480, 640),
+            r"expression mask is 640x480 pixels, and its aspect ratio does not match the crop of 250x250",
+        ),
         (torch.ones(2, 64, 64), "2 masks were given where one is needed"),
         (torch.full((1, 64, 64), torch.nan), "not numbers"),
         ("a mask", "shape"),
@@ -176,7 +179,7 @@ def test_landmarks_are_chosen_among_from_left_to_right(landmarks):
     with pytest.raises(Undecided, match="3 faces were found") as undecided:
         prepare(scene(), wishes=Wishes("auto", landmarks, identity="neutral"))
     assert [round(box.center[0]) for box in undecided.value.boxes] == [100, 300, 500]
-    with pytest.raises(FaceError, match="Face 3 was asked for, but 3 faces"):
+    with pytest.raises(FaceError, match="Face 3 does not exist: 3 faces"):
         prepare(scene(), wishes=Wishes(3, landmarks, identity="neutral"))
 
 
@@ -273,10 +276,10 @@ def test_models_are_loaded_once_and_only_if_they_are_needed(monkeypatch, wishes,
 @pytest.mark.parametrize(
     ("finders", "wishes", "words"),
     [
-        (None, Wishes(), "no InsightFace models.*Load JoyHallo Models.*neutral"),
-        (FaceModels(), Wishes(), "no InsightFace models"),
-        (Finders(), Wishes(identity="neutral"), r"no MediaPipe face landmarker.*landmarks, or masks"),
-        (FaceModels(), Wishes(face_mask=MASKS["face_mask"], identity="neutral"), "no MediaPipe face landmarker"),
+        (None, Wishes(), "InsightFace models, but there are none.*Load JoyHallo Models.*neutral"),
+        (FaceModels(), Wishes(), "InsightFace models, but there are none"),
+        (Finders(), Wishes(identity="neutral"), r"MediaPipe's face landmarker, but there is none.*landmarks, or masks"),
+        (FaceModels(), Wishes(face_mask=MASKS["face_mask"], identity="neutral"), "face landmarker, but there is none"),
     ],
 )
 def test_what_is_missing_is_said_with_what_to_do(finders, wishes, words):

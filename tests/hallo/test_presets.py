@@ -285,12 +285,12 @@ def test_each_preset_does_less_than_the_one_before():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"solver": "euler"}, "no solver 'euler'.*ddim, dpmpp_2m, unipc"),
-        ({"guidance_span": (0.5, 0.2)}, "from 0.5 to 0.2.*smaller one first"),
-        ({"guidance_span": (0.5, 0.5)}, "smaller one first"),
-        ({"guidance_span": (-0.1, 1.0)}, "between 0 and 1"),
-        ({"guidance_span": (0.0, 1.5)}, "between 0 and 1"),
-        ({"reuse": 0}, "at least the one that made them: 1"),
+        ({"solver": "euler"}, "solver 'euler' is unknown.*ddim, dpmpp_2m, unipc"),
+        ({"guidance_span": (0.5, 0.2)}, r"guidance_span is \(0.5, 0.2\).*smaller first"),
+        ({"guidance_span": (0.5, 0.5)}, "smaller first"),
+        ({"guidance_span": (-0.1, 1.0)}, "from 0 to 1"),
+        ({"guidance_span": (0.0, 1.5)}, "from 0 to 1"),
+        ({"reuse": 0}, "reuse is 0; it must be at least 1"),
     ],
 )
 def test_settings_that_do_not_fit(net, change, words):

@@ -353,7 +353,7 @@ def test_networks_are_made_ready_before_they_run(net):
     [
         ({"picture": torch.zeros(3, 60, 64), "locator": torch.zeros(3, 60, 64)}, "64x60 pixels.*multiples of 64"),
         ({"locator": torch.zeros(3, 32, 32)}, "draw it at the picture's size"),
-        ({"identity": torch.zeros(128)}, "128 numbers.*takes 512"),
+        ({"identity": torch.zeros(128)}, "128 numbers.*needs 512"),
         ({"masks": [torch.zeros(3, 64)]}, r"needs \[\(3, 64\), \(3, 16\), \(3, 4\), \(3, 1\)\]"),
     ],
 )
@@ -365,14 +365,14 @@ def test_a_portrait_that_does_not_fit(net, change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"chunk_frames": 31}, "31 frames per chunk with 2 motion frames.*holds 32"),
+        ({"chunk_frames": 31}, "31 frames with 2 motion frames.*has 32 positions"),
         ({"chunk_frames": 0}, "at least one frame"),
         ({"weights": (1.0, 1.0)}, "three numbers"),
         ({"weights": torch.ones(0, 3)}, r"\(0, 3\); give three numbers.* or rows of three"),
         ({"weights": torch.ones(6, 2)}, r"\(6, 2\); give"),
         ({"weights": torch.ones(6, 1, 3)}, r"\(6, 1, 3\); give"),
         ({"weights": 1.0}, r"\(\); give"),
-        ({"steps": 0}, "between 1 and 1000"),
+        ({"steps": 0}, "choose from 1 to 1000"),
     ],
 )
 def test_settings_that_do_not_fit(net, change, words):

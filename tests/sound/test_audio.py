@@ -130,7 +130,7 @@ def test_what_cannot_be_used_is_named(waveform, rate, words):
         (torch.zeros(1, 5_000), "is silent"),
         (sound(5_000) * 1e-3, "nearly silent"),
         ((sound(5_000) * 100).clamp(-1, 1), "clipped"),
-        (sound(5_000) * 32_768, "scale them"),
+        (sound(5_000) * 32_768, "Scale them"),
     ],
 )
 def test_what_is_doubtful_is_noted_and_logged(waveform, words, caplog):
@@ -166,7 +166,7 @@ def test_files_that_are_no_sound(tmp_path):
     (tmp_path / "notes.txt").write_text("no sound")
     with pytest.raises(AudioError, match=r"notes\.txt cannot be read as sound"):
         load(tmp_path / "notes.txt")
-    with pytest.raises(AudioError, match="no file"):
+    with pytest.raises(AudioError, match="does not exist"):
         load(tmp_path / "nothing.wav")
 
 

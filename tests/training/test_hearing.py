@@ -255,5 +255,5 @@ def test_a_machine_without_espeak_is_told_how_to_get_it(monkeypatch, tmp_path, c
 
 @pytest.mark.parametrize("changes", [{"steps": 0}, {"hours": 0.0}, {"seconds": 11.0}, {"seconds": 0.1}])
 def test_settings_that_cannot_be_are_refused(changes):
-    with pytest.raises(ValueError, match=r"At least one step of one crop is expected, of 0.5 to 10 seconds"):
+    with pytest.raises(ValueError, match=r"Give at least one step of one crop, of 0.5 to 10 seconds"):
         HearingTraining(**changes)

@@ -237,7 +237,7 @@ def test_outcomes_that_do_not_fit_are_named(data, file, tmp_path, capsys):
     ):
         wrong.write(path)
         assert main(command) == 2
-        assert "expected were (clips, at least 2 frames, 4," in capsys.readouterr().err
+        assert "expected (clips, at least 2 frames, 4," in capsys.readouterr().err
     Outcomes(made.latents[..., :4, :4], made.pictures[..., :32, :32]).write(path)
     assert main(command) == 2
     assert "32 pixels a side and the clips have 64" in capsys.readouterr().err
@@ -263,9 +263,9 @@ def test_decibels_are_of_all_pixels_together(data, file):
 
 def test_what_cannot_be_used_is_named(data, file, tmp_path, capsys):
     assert main([str(data), "-o", str(file), "--channels", "8"]) == 2
-    assert "holds patches of 4 channels; patches of 8 channels are expected" in capsys.readouterr().err
+    assert "holds patches of 4 channels; expected patches of 8 channels" in capsys.readouterr().err
     assert main([str(tmp_path), "-o", str(tmp_path / "new.safetensors")]) == 2
-    assert "is no dataset" in capsys.readouterr().err
+    assert "is not a dataset" in capsys.readouterr().err
     assert not (tmp_path / "new.safetensors").exists()
 
 

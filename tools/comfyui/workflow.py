@@ -1,4 +1,4 @@
-"""Workflows as people save them -> prompts as ComfyUI runs them; and prompts written by hand."""
+"""Prompts for ComfyUI: `as_prompt` converts saved workflows, `Graph` builds prompts by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Link = list[Any]  # a node and the number of its output
 
 
 class Outputs:
-    """Of a node in a graph: `outputs[0]` is a link to the first."""
+    """The outputs of a node in a graph: `outputs[0]` is a link to the first."""
 
     def __init__(self, node: str):
         self.node = node
@@ -25,7 +25,7 @@ class Outputs:
 
 
 class Graph(dict[str, dict[str, Any]]):
-    """A prompt that grows: `picture = graph.add("LoadImage", image="a.png")`, then `picture[0]` as another's input."""
+    """Builds a prompt: `picture = graph.add("LoadImage", image="a.png")`, then `picture[0]` as another's input."""
 
     def add(self, kind: str, **inputs: Any) -> Outputs:
         node = str(len(self) + 1)
@@ -34,7 +34,7 @@ class Graph(dict[str, dict[str, Any]]):
 
 
 def as_prompt(workflow: dict[str, Any], nodes: dict[str, Any]) -> Prompt:
-    """nodes: what /object_info tells, for a workflow lists what its widgets hold, but not always their names."""
+    """Convert a workflow. nodes: the /object_info, as workflows list widget values, but not always their names."""
     inner = {graph["id"]: graph for graph in workflow.get("definitions", {}).get("subgraphs", [])}
     prompt: Prompt = {}
     for level, node in Level(workflow, inner).nodes_within():
@@ -64,7 +64,7 @@ class Level:
         self.given_out = {slot: number for number, _, _, target, slot, *_ in links if target == OUTPUTS}
 
     def nodes_within(self) -> Iterator[tuple[Level, dict[str, Any]]]:
-        """All that run, down to the innermost."""
+        """All nodes that run, including those of subgraphs."""
         for node in self.nodes.values():
             if node["type"] in self.inner:
                 yield from self._inside(node).nodes_within()
@@ -72,7 +72,7 @@ class Level:
                 yield self, node
 
     def fed(self, put: dict[str, Any]) -> Any:
-        """What comes into an input of a node of here: a link, or what a widget further out holds; None if nothing."""
+        """The source of a node's input: a link, or the value of an outer widget; None if there is neither."""
         return None if put.get("link") is None else self._carried(put["link"])
 
     def _carried(self, number: int) -> Any:

@@ -1,1 +1,1 @@
-"""The small model that comes with the nodes: trained, put together and measured."""
+"""Training, bundling and evaluating the small model that comes with the nodes."""

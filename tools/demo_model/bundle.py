@@ -1,4 +1,4 @@
-"""The small model that comes with the nodes, and what it is shown with: the files of `demo_model/`."""
+"""Writing the files of `demo_model/`: the bundled small model with its portrait and sentence."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SENTENCE = "ni3 hao3, huan1 ying2 guan1 kan4."  # hello, and welcome
 
 
 def note() -> str:
-    """What the bundled model says of itself."""
+    """The note in the bundled model's header."""
     with safe_open(FOLDER / "net.safetensors", "pt") as file:
         return json.loads(file.metadata()[HEADER_ENTRY]).get("note", "")
 
 
 def write(net: Path, codec: Path, encoder: Path, folder: Path = FOLDER) -> None:
-    """All but the model card, from what training made."""
+    """Write all files but the model card, from the results of training."""
     write_models(net, codec, encoder, folder)
     write_pictures(folder)
     write_speech(folder / "speech.wav")

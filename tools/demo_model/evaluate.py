@@ -1,10 +1,10 @@
-"""Does the small model speak? Measured on drawn people and sentences that it never met, each figure beside its control.
+"""Evaluate the small model on unseen drawn people and sentences, each figure with a control.
 
     python -m tools.demo_model.evaluate            through ComfyUI's nodes
     python -m tools.demo_model.evaluate --quick    some of the figures, of four clips
 
-People are drawn and voices are espeak-ng's: what is found says nothing about photographs. A control is something that
-must miss the mark: where it meets it too, the figure tells nothing, and counts as missed.
+People are drawn and voices are espeak-ng's: the results say nothing about photographs. A control must miss the mark:
+if it meets it too, the figure proves nothing, and counts as missed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def planned(chosen: argparse.Namespace) -> tuple[Plan, Sequence[str]]:
     plan = QUICK if chosen.quick else Plan()
     clips = plan.clips if chosen.clips is None else chosen.clips
     if not 2 <= clips <= plan.people:
-        raise EvaluationError(f"{clips} clips were asked for; give 2, as controls are other clips, to {plan.people}.")
+        raise EvaluationError(f"The number of clips is {clips}; give 2 (controls are other clips) to {plan.people}.")
     plan = replace(plan, clips=clips, seeds=tuple(chosen.seeds))
     return plan, chosen.only or (SOON if chosen.quick else tuple(FIGURES))
 

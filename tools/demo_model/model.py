@@ -1,6 +1,6 @@
-"""The small model that comes with the nodes, made from nothing: `make demo-model`.
+"""Make the bundled small model from scratch: `make demo-model`.
 
-It takes hours on a processor. What was finished is kept in build/demo_model, and the same command goes on from there.
+It takes hours on a CPU. Finished parts are kept in build/demo_model, and the same command resumes from there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WORK = ROOT / "build" / "demo_model"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much there is of everything, as arguments of the commands."""
+    """The amounts of data and training, as arguments of the commands."""
 
     people: tuple[str, ...] = ("--people", "200", "--others", "20", "--clips", "4")
     hearing: tuple[str, ...] = ()

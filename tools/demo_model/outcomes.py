@@ -1,4 +1,4 @@
-"""What the small model leaves when drawn people speak, and the pictures that it means: its decoder learns from them.
+"""Latents that the small model makes of drawn people, with the pictures they should show, for training its decoder.
 
     python -m tools.demo_model.outcomes NET CODEC ENCODER -o FILE
 

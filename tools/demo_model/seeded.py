@@ -1,4 +1,4 @@
-"""Small networks whose weights are numbers drawn from a seed: for tests and benchmarks in which any picture will do."""
+"""Small networks with seeded random weights, for tests and benchmarks in which any picture will do."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def encoder_weights() -> dict[str, Tensor]:
 
 
 def autoencoder_weights() -> dict[str, Tensor]:
-    """In diffusers' layout, which ComfyUI reads as well."""
+    """Weights of an autoencoder in diffusers' layout, which ComfyUI reads as well."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     return seeded(lambda: AutoencoderKL(**AUTOENCODER))
@@ -100,7 +100,7 @@ def write_autoencoder(path: Path) -> None:
 
 
 def write_encoder(folder: Path) -> None:
-    """As transformers keeps it."""
+    """Write a speech encoder's folder in transformers' layout."""
     folder.mkdir(parents=True)
     save(encoder_weights(), folder / "model.safetensors", {"format": "pt"})
     for name, facts in (("config.json", ENCODER), ("preprocessor_config.json", PREPROCESSOR)):
@@ -108,5 +108,5 @@ def write_encoder(folder: Path) -> None:
 
 
 def save(weights: Mapping[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
-    """One entry at most: several would come in any order, and the file would differ from run to run."""
+    """Write a safetensors file with one metadata entry at most: several have no fixed order, and files would differ."""
     save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, about)

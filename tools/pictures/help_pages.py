@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _server(base: Path) -> Server:
-    """A new one each time: of what is known from earlier it would not tell the page again."""
+    """A new server each time: results from its cache would not be sent to the page again."""
     return Server(base, flags=("--cpu", "--front-end-root", str(newest_frontend())))
 
 
@@ -131,7 +131,7 @@ def _shot(page: Page, number: int) -> Image.Image:
 
 
 def _plot() -> Image.Image:
-    """Of the demo's sentence."""
+    """The plot of the demo's sentence."""
     recording = prepare(*read(FOLDER / "speech.wav"))
     count = video_frames(len(recording.samples))
     loud = levels(recording.samples, count)

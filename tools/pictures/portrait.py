@@ -71,7 +71,7 @@ def speaking(opening: float, look: Look = USUAL) -> Image.Image:
 
 
 def saying(opening: float) -> Pose:
-    """With the corners of the mouth apart, which is friendlier."""
+    """A pose with the corners of the mouth apart, which looks friendlier."""
     return Pose(opening, spread=opening)
 
 

@@ -67,7 +67,7 @@ def halo(ground: Image.Image) -> None:
 
 
 def loudness(count: int) -> Iterator[float]:
-    """Of a made-up sentence: 0.2 to 1."""
+    """The loudness of a made-up sentence: 0.2 to 1."""
     for at in range(count):
         yield 0.2 + 0.8 * abs(sin(1.7 * at + 0.6) * cos(0.55 * at))
 

@@ -1,4 +1,4 @@
-"""What the list of templates shows of each example workflow: drawn here, with what the workflow does.
+"""Thumbnails of the example workflows for the list of templates, each a drawing of what its workflow does.
 
 `python -m tools.pictures.thumbnails` draws them anew. They are drawings, none is a result of a model.
 """
@@ -60,7 +60,7 @@ class Sheet:
             self.box((x, middle - loud, x + step / 2, middle + loud), color, corner=step / 4)
 
     def triangle(self, x: float, y: float, size: float, color: Color) -> None:
-        """As on a button that plays something."""
+        """A play button's triangle."""
         tip = [(x - size / 2, y - size * 0.6), (x + size * 0.6, y), (x - size / 2, y + size * 0.6)]
         self.draw.polygon([(x * FINE, y * FINE) for x, y in tip], color)
 
@@ -106,7 +106,7 @@ def long_video() -> Sheet:
 
 
 def edit_masks() -> Sheet:
-    """Where lips and face are, and a brush."""
+    """Masks of lips and face, and a brush."""
     sheet, left, top, scale = Sheet(), 160, 20, 440 / SIDE
     picture = speaking(0)
     for box, color, strength, blur in ((face_box(), GOLD, 0.35, 12), (lip_box(), SKY, 0.67, 6)):
@@ -123,7 +123,7 @@ def edit_masks() -> Sheet:
 
 
 def paste_back() -> Sheet:
-    """One square of a wide picture moves, the rest stays."""
+    """A wide picture in which only one square moves."""
     sheet, left, top, scale = Sheet(), 20, 90, 600 / (2 * SIDE)
     still = ImageEnhance.Brightness(ImageEnhance.Color(couple()).enhance(0.4)).enhance(0.8)
     window = (76, 92, 436, 452)
@@ -146,7 +146,7 @@ def two_speakers() -> Sheet:
 
 
 def upscale_and_background() -> Sheet:
-    """From few pixels before a wall to many before a sky."""
+    """A small face before a wall, and a large one before a sky."""
     sheet, small = Sheet(), 40
     coarse = speaking(0.4).resize((small, small), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     sheet.paste(coarse, 36, 150, 180)

@@ -1,1 +1,1 @@
-"""Whether a model of drawn people speaks, measured against the known truth."""
+"""Evaluation of models of drawn people against the known truth."""

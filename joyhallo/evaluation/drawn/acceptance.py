@@ -1,4 +1,4 @@
-"""What a model must show, and what must not show it: each figure beside a control that is to miss the same mark."""
+"""Acceptance figures of a model of drawn people, each with a control that must fail the same mark."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ALL, NONE, WITHOUT_LIP, WITHOUT_POSE = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.0, 1.0, 1.0)
 OTHER_SEED = 1000  # further
-HEARD = slice(12, None)  # frames: all talks begin with silence, and to begin to speak with everybody else is no hearing
+HEARD = slice(12, None)  # frames: all talks begin with silence, and a shared beginning does not show that a model hears
 FURTHEST = 15  # frames that a mouth may be early or late
 DELAY = 5  # frames, of the control
 STOP = CHUNK_FRAMES  # where a talk is broken off
@@ -70,7 +70,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is made: what is plentiful by chance needs more of it."""
+    """The amount of clips; noisier figures need more."""
 
     clips: int = 20
     frames: int = 80  # of each
@@ -85,7 +85,7 @@ QUICK = Plan(clips=4, frames=48, some=2, few=2, begun=32)
 
 
 class Takes:
-    """The films of a model, made when they are asked for, once."""
+    """The films of a model, each made once, on demand."""
 
     def __init__(self, maker: Maker, talks: Sequence[Talk], plan: Plan, codec: Codec | None = None):
         self.maker, self.talks, self.plan, self.codec = maker, talks, plan, codec
@@ -147,14 +147,14 @@ class Takes:
 
 @dataclass(frozen=True)
 class Following:
-    """How mouths go with what was said, and with what was said by others."""
+    """Correlations of mouths with what they say, and with what others say."""
 
     own: Sequence[float]  # clip by clip
     others: Sequence[float]  # the same, as a mean over all others
 
     @property
     def is_clear(self) -> bool:
-        """Of a few clips, too: less than the marks ask for, but nothing that chance or a common habit gives."""
+        """Whether a few clips show it, too: less strict than the marks, but beyond chance or a shared habit."""
         return _mean(self.own) > 0.5 and _mean(self.own) > _mean(self.others) + 0.4
 
 
@@ -165,7 +165,7 @@ def follow(mouths: Sequence[Curve], truths: Sequence[Curve]) -> Following:
 
 
 def _loudness_alone(talks: Sequence[Talk], sounds: Sequence[Tensor]) -> str:
-    """How its better measure, in dB or as an amplitude, goes with the mouth."""
+    """The correlation of loudness with the mouth, by its better measure, dB or amplitude."""
     pairs = [(loudness(sound)[HEARD], talk.opening[HEARD]) for talk, sound in zip(talks, sounds, strict=True)]
     both = [_mean([correlation(heard[:, i], truth) for heard, truth in pairs]) for i in range(2)]
     return f"loudness alone {max(both):.2f}"
@@ -203,7 +203,7 @@ def _content(takes: Takes) -> Figure:
 
 
 def _loud_mouth(talk: Talk) -> Curve:
-    """As smooth as a mouth moves."""
+    """A mouth that follows loudness, as smoothly as mouths move."""
     return np.convolve(np.pad(loudness(talk.samples)[:, 1], 1, "edge"), np.ones(3) / 3, "valid")
 
 
@@ -261,7 +261,7 @@ def _lag(takes: Takes) -> Figure:
 
 
 def _silence(takes: Takes) -> Figure:
-    """Relative to the mean of what the same people say."""
+    """Opening in silence, relative to the mean while the same people speak."""
     albums = [takes.talks[i].album for i in takes.few]
     rest = slice(STOP + CLOSING, None)
     silent = [album.opening(takes.broken_off(i)[rest]).mean() for i, album in zip(takes.few, albums, strict=True)]
@@ -381,7 +381,7 @@ def _seams(takes: Takes) -> Figure:
 
 
 def lower(film: Film) -> Film:
-    """By a pixel."""
+    """Move a film down by a pixel."""
     return np.concatenate([film[:, :1], film[:, :-1]], axis=1)
 
 
@@ -399,7 +399,7 @@ def _repeat(takes: Takes) -> Figure:
 
 
 def _ruler(takes: Takes) -> Figure:
-    """The measure itself: drawn people as the codec shows them."""
+    """A check of the measure itself, on drawn people through the codec."""
     talks = [takes.talks[i] for i in takes.some]
     assert takes.codec is not None
     films = [through(takes.codec, talk.truth) for talk in talks]
@@ -422,7 +422,7 @@ def _ruler(takes: Takes) -> Figure:
 
 @torch.no_grad()
 def through(codec: Codec, film: Film) -> Film:
-    """Encoded and decoded."""
+    """Encode and decode a film."""
     pixels = torch.tensor(film).movedim(-1, 1).float() / 127.5 - 1
     return np.concatenate([as_film(codec.decode(codec.encode(some)).movedim(1, -1)) for some in pixels.split(16)])
 

@@ -1,4 +1,4 @@
-"""A talk -> the film that a model makes of it, by the engine alone; tools.comfyui.films does it through the nodes."""
+"""Making a model's films of talks with the engine alone; tools.comfyui.films makes them through the nodes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ REGIONS = ("pose", "expression", "lip")
 
 
 class EvaluationError(RuntimeError):
-    """Why nothing can be measured, in words for whoever wanted it."""
+    """The evaluation cannot be done; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class How:
-    """A model is used."""
+    """The settings with which a model is used."""
 
     size: int = 128
     preset: str = "exact"
@@ -120,6 +120,6 @@ def check(folder: Path) -> None:
     missing = [name for name in (NET, VAE, f"{ENCODER}/config.json") if not (folder / name).is_file()]
     if missing:
         raise EvaluationError(
-            f"{folder} lacks {', '.join(missing)}; expected a folder as demo_model/ is, with {NET}, {VAE} and "
+            f"{folder} lacks {', '.join(missing)}; expected a folder like demo_model/, with {NET}, {VAE} and "
             f"{ENCODER}/."
         )

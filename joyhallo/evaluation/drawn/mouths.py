@@ -1,9 +1,9 @@
-"""How far a drawn mouth is open in a picture, told by the colour within it, or by what it looks most like.
+"""The opening of a drawn mouth in a picture: `Gauge` measures it by colour, `Album` by the most similar drawing.
 
-By colour, pixels count by how near they are to the red inside of drawn mouths, and the person drawn with the mouth shut
-and wide open says what their count means. This was settled before anything was generated, and it is what tells of
-change; but its zero moves with the colours of soft lips. So silence is measured the other way: the mouth is compared
-with drawn ones of the same person, whatever its brightness and contrast.
+By colour, pixels count by their nearness to the red inside of drawn mouths, calibrated on the same person drawn with
+the mouth shut and wide open. This was settled before anything was generated, and measures changes well; but its zero
+moves with the colours of soft lips. So silence is measured the other way: the mouth is compared with drawings of the
+same person, independent of brightness and contrast.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def redness(film: Film, where: Where) -> Curve:
 
 @dataclass(frozen=True)
 class Gauge:
-    """What the count means for one person."""
+    """The opening from the count of red pixels, calibrated for one person."""
 
     where: Where
     shut: float
@@ -61,7 +61,7 @@ class Gauge:
 
 @dataclass(frozen=True)
 class Album:
-    """One person, drawn with the mouth ever wider open."""
+    """Drawings of one person with ever wider mouths."""
 
     where: Where
     openings: Curve  # (pictures)

@@ -1,4 +1,4 @@
-"""Drawn people who say something, as nobody of them, none of the words and none of the voices were in training."""
+"""Talks of drawn people for evaluation, whose faces, words and voices do not occur in training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUIET = 1e-4  # of full scale: a silent room
 
 @dataclass(frozen=True)
 class Talk:
-    """Someone drawn, and what they say. Nothing but the mouth moves."""
+    """A drawn person and what they say. Only the mouth moves."""
 
     job: Job
     sitter: Sitter
@@ -55,7 +55,7 @@ class Talk:
 
     @cached_property
     def portrait(self) -> Picture:
-        """With the mouth shut."""
+        """The person with the mouth shut."""
         return self.sitter.picture()
 
     @cached_property
@@ -80,7 +80,7 @@ class Talk:
 
     @cached_property
     def face(self) -> Where:
-        """Without the lips."""
+        """The face without the lips."""
         return (self.face_mask > 0) & self.beside_lips
 
     @cached_property
@@ -95,7 +95,7 @@ class Talk:
 
     @cached_property
     def moving(self) -> Film:
-        """As people in datasets move while they say it."""
+        """The talk with the head motion of datasets."""
         return np.stack([self.sitter.picture(pose) for pose in poses(self.motion, self.job.dice("moving"))])
 
     def begun(self, frames: int) -> Talk:
@@ -122,7 +122,7 @@ def loudness(samples: Tensor) -> Curve:
 
 
 def talks(count: int, frames: int, size: int, split: Split = "validation", seed: int = SEED) -> list[Talk]:
-    """Of as many people."""
+    """Make talks, each of a different person."""
     return [_talk(job) for job in _jobs(count, frames, size, split, seed)]
 
 

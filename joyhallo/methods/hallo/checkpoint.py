@@ -24,7 +24,7 @@ NETWORKS = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "au
 EXPECTED = "one file with the five networks " + ", ".join(NETWORKS)
 ADVICE = "Choose net.pth of JoyHallo or Hallo, or the .safetensors that `python -m joyhallo.convert` made of it."
 WANTED = f"{EXPECTED}. {ADVICE}"
-HEADER_ENTRY = "joyhallo"  # in a safetensors header: what the shapes of the weights cannot tell, as JSON
+HEADER_ENTRY = "joyhallo"  # in a safetensors header: facts that the shapes of the weights do not show, as JSON
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -41,14 +41,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file whose sizes are known and whose weights still lie on disk, mapped into memory until they are used."""
+    """A checkpoint whose sizes are known, with its weights still on disk, mapped into memory until they are used."""
 
     config: ModelConfig
     weights: Mapping[str, Tensor]
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of most weights."""
+        """The dtype of most of the weights."""
         return max(self.weights.values(), key=Tensor.numel).dtype
 
     @property
@@ -58,7 +58,7 @@ class Checkpoint:
     def build(
         self, ops: Ops = TorchOps, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     ) -> Model:
-        """All five networks, in the file's precision unless `dtype` says otherwise."""
+        """Build all five networks, in the file's precision unless `dtype` is given."""
         with torch.device("meta"):
             net = Net(self.config.net, ops)
         # by the file's keys, which were checked against ours: layers that ComfyUI fills later do not tell theirs yet
@@ -70,7 +70,7 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Raise a WeightsError, in words for whoever chose the file, unless it holds a whole JoyHallo or Hallo model."""
+    """Open a checkpoint, or raise a WeightsError unless it holds a complete JoyHallo or Hallo model."""
     path = Path(path)
     state, header = open_weights(path, WANTED)
     return Checkpoint(model_config(path, {key: tuple(tensor.shape) for key, tensor in state.items()}, header), state)
@@ -83,7 +83,7 @@ def load_checkpoint(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> Model:
-    """All five networks of a file, in the file's precision unless `dtype` says otherwise.
+    """Load all five networks of a file, in the file's precision unless `dtype` is given.
 
     On the CPU and in the file's own precision the weights stay on disk, mapped into memory, until they are used.
     """
@@ -92,18 +92,18 @@ def load_checkpoint(
 
 def _converted(key: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device | str) -> Tensor:
     if dtype is not None and dtype.itemsize == 1 and (tensor.ndim < 2 or not key.endswith(".weight")):
-        dtype = None  # 8 bits are for matrices: norms, biases and tables would lose much and save nothing
+        dtype = None  # 8 bits only for matrices: norms, biases and tables would lose much precision and save nothing
     return tensor.to(device=device, dtype=dtype)
 
 
 def model_config(path: Path, shapes: Shapes, header: Mapping[str, str]) -> ModelConfig:
-    """Check that a file holds all of a JoyHallo or Hallo model, and tell its sizes."""
+    """Check that a file holds a complete JoyHallo or Hallo model, and return its sizes."""
     absent = [network for network in NETWORKS if not any(key.startswith(f"{network}.") for key in shapes)]
     if len(absent) == len(NETWORKS):
         raise WeightsError(f"{path.name} looks like {looks_like(shapes)}. Expected {WANTED}")
     if absent:
         raise WeightsError(
-            f"{path.name} lacks {', '.join(absent)}; expected {EXPECTED}. It may be one part of a training run. "
+            f"{path.name} lacks {', '.join(absent)}; expected {EXPECTED}. It may be only one part of a training run. "
             + ADVICE
         )
     told = _told(path, header)
@@ -120,7 +120,7 @@ def model_config(path: Path, shapes: Shapes, header: Mapping[str, str]) -> Model
 
 
 def net_config(shapes: Shapes, told: Mapping[str, Any]) -> NetConfig:
-    """Sizes from the shapes of the weights; `told` has what shapes do not show: heads, norm groups, audio layers."""
+    """Sizes from the shapes of the weights, and from `told` for the rest: heads, norm groups, audio layers."""
 
     def count(pattern: str) -> int:
         return sum(re.fullmatch(pattern, key) is not None for key in shapes)
@@ -151,9 +151,9 @@ def net_config(shapes: Shapes, told: Mapping[str, Any]) -> NetConfig:
     inputs = shapes["audioproj.proj1.weight"][1]
     if config.audio_inputs != inputs:
         raise ValueError(
-            f"the audio projection takes {inputs} numbers a frame, and the file does not say how they divide: "
+            f"the audio projection takes {inputs} numbers a frame, and the file does not say how they are divided: "
             f"{config.audio_window} windows of {config.audio_layers} layers of {config.audio_channels} channels would "
-            f"be {config.audio_inputs}. Save it as safetensors with a {HEADER_ENTRY!r} entry that tells."
+            f"be {config.audio_inputs}. Save it as safetensors with a {HEADER_ENTRY!r} entry that says so."
         )
     return config
 
@@ -171,7 +171,7 @@ def _told(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
 
 def never_run(config: NetConfig) -> re.Pattern[str]:
-    """Keys of the motion modules in the two stages without attention: the original holds them, but skips them."""
+    """Keys of the motion modules in the two stages without attention, which the original has but never runs."""
     deepest = config.levels - 1
     return re.compile(rf"denoising_unet\.(down_blocks\.{deepest}|up_blocks\.0)\.motion_modules\.")
 
@@ -198,6 +198,6 @@ def _misfit(path: Path, name: str, missing: list[str], unknown: list[str], wrong
         if keys
     ]
     return (
-        f"{path.name} looks like a {name} checkpoint, but not all of its tensors fit: {'; '.join(found)}. "
-        "It is damaged or of another version; download it again or convert it anew from net.pth."
+        f"{path.name} looks like a {name} checkpoint, but not all of its tensors fit: {'; '.join(found)}. It is "
+        "damaged or of another version; download it again, or convert net.pth again."
     )

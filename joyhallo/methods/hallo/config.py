@@ -1,4 +1,4 @@
-"""Every number of the method, once; what follows from it is computed."""
+"""NetConfig and ModelConfig: every size of the method, once; derived sizes are computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGIONS = ("pose", "expression", "lip")
 
 SAMPLING_STEPS = 40
 GUIDANCE = 3.5
-SHALLOW_LAYERS = 2  # those that run even where deep features are reused: a quarter of the work at 512 pixels
+SHALLOW_LAYERS = 2  # run at every step, even if deep features are reused: a quarter of the work at 512 pixels
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ class NetConfig:
 
     locator_channels: tuple[int, ...] = (16, 32, 64, 128)
     positions: int = 32  # length of the motion modules' table: motion frames and video frames together
-    regional_audio: bool = False  # Hallo hears pose, expression and lips with an attention each, JoyHallo with one
+    regional_audio: bool = (
+        False  # Hallo has one audio attention each for pose, expression and lips; JoyHallo has one for all
+    )
 
     def __post_init__(self) -> None:
         for width in self.channels:
             if width % self.norm_groups or width % self.heads:
                 raise ValueError(
                     f"A block of {width} channels cannot be split into {self.norm_groups} norm groups and "
-                    f"{self.heads} heads; choose widths that both divide."
+                    f"{self.heads} heads; choose widths divisible by both."
                 )
 
     @property
@@ -83,4 +85,4 @@ class ModelConfig:
     net: NetConfig = field(default_factory=NetConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     codec: CodecConfig = field(default_factory=CodecConfig)
-    note: str = ""  # what whoever chooses the file should know
+    note: str = ""  # a remark for the user

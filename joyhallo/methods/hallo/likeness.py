@@ -1,6 +1,6 @@
-"""Whose face it is, told by its colours alone: an identity for small models, which needs no recogniser.
+"""An identity from the face's colours, for small models, without a recogniser: `by_colours`.
 
-Not InsightFace's: a model knows the identities of the kind that it was trained with.
+It cannot stand in for InsightFace's: a model understands only the kind of identity that it was trained with.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ...faces.boxes import Box, Picture
 from .config import NetConfig
 
 CELLS = 13  # along each side: 13 * 13 * 3 numbers, and then zeros
-AROUND = 1.4  # of the face's outline: the hair tells much
+AROUND = 1.4  # times the face's outline, to include the hair
 
 
 def by_colours(picture: Picture, face: Box) -> Tensor:
-    """(512) in -1..1: a coarse picture of the face and what is around it; the border is repeated beyond it."""
+    """A coarse picture of the face and its surroundings, (512) in -1..1; the picture's border is repeated."""
     (x, y), half = face.center, face.longest * AROUND / 2
     rows = np.arange(round(y - half), round(y + half)).clip(0, picture.shape[0] - 1)
     columns = np.arange(round(x - half), round(x + half)).clip(0, picture.shape[1] - 1)

@@ -1,7 +1,7 @@
-"""Soft masks of head, face and lips and their pyramid, with the original's numbers.
+"""Soft masks of head, face and lips (`soft_masks`) and their `pyramid`, equal to the original's.
 
-The original leaves this to OpenCV. Its 8-bit resize and blur are fixed-point arithmetic, repeated here with integers:
-the numbers are the same, and no OpenCV is needed. Masks are 8-bit arrays (height, width) until the pyramid.
+The original uses OpenCV, whose 8-bit resize and blur are fixed-point arithmetic. They are repeated here with integers,
+exactly and without OpenCV. Masks are 8-bit arrays (height, width) until the pyramid.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from ...diffusion.codec import LATENT_SCALE
 from ...faces.boxes import Size
 from ...faces.regions import Mask, resized, smoothly
 
-BASE = 64  # side of the masks that the pyramid is made of
+BASE = 64  # side of the masks from which the pyramid is made
 FACE_BLUR = 51  # kernel sizes, in pixels of the base
 LIP_BLUR = 31
 
 
 @dataclass(frozen=True)
 class SoftMasks:
-    """(64, 64) each; the three regions that gate the audio."""
+    """The three regions that gate the audio, (64, 64) each."""
 
-    pose: Mask  # outside of the face, not everything: the three need not add up to 1
+    pose: Mask  # only what lies outside the face; the three need not add up to 1
     expression: Mask
     lip: Mask
 
     def at(self, size: Size) -> SoftMasks:
-        """Shown at a size at which they can be looked at and edited."""
+        """The masks enlarged, to look at and edit."""
         return SoftMasks(*(smoothly(mask, size) for mask in (self.pose, self.expression, self.lip)))
 
     def replaced(self, **edited: Mask) -> SoftMasks:
-        """With the named regions as someone edited them, at any size."""
+        """A copy with edited masks, of any size, for the named regions."""
         return replace(self, **{name: smoothly(mask, (BASE, BASE)) for name, mask in edited.items()})
 
 
 def soft_masks(face: Mask, lips: Mask) -> SoftMasks:
-    """From hard masks of the face and of the lips, each of any size that covers the whole picture."""
+    """Soften hard masks of the face and of the lips, which cover the whole picture at any size."""
     around_face, lip = softened(face, FACE_BLUR), softened(lips, LIP_BLUR)
     # The original truncates: 50 of the 256 values come out one lower than 255 - value.
     pose = ((1 - around_face / 255) * 255).astype(np.uint8)
@@ -55,7 +55,7 @@ def softened(mask: Mask, blur: int) -> Mask:
 
 
 def pyramid(masks: SoftMasks, size: Size, levels: int = 4) -> list[Tensor]:
-    """Per level (3, pixels) in 0..1, row by row; each level straight from the base."""
+    """Masks per level, (3, pixels) in 0..1 in row order; each level is made directly from the base."""
     width, height = (side // LATENT_SCALE for side in size)
     regions = (masks.pose, masks.expression, masks.lip)
     return [
@@ -72,19 +72,19 @@ def locator(face: Mask, size: Size) -> Tensor:
 
 
 def pixels(picture: NDArray[np.uint8], size: Size) -> Tensor:
-    """Picture (height, width, 3) -> (3, height, width) in -1..1. Stretches if the shapes differ: see framing."""
+    """Convert a picture (height, width, 3) to (3, height, width) in -1..1; stretches it if the shapes differ."""
     return torch.from_numpy(resized(picture, size)).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5).contiguous()
 
 
 def shrunk(mask: Mask, side: int) -> Mask:
-    """To a square by OpenCV's bilinear rule: not antialiased, weights in 1/2048."""
+    """Shrink to a square by OpenCV's bilinear rule: not antialiased, weights in 1/2048."""
     if mask.shape == (side, side):
         return mask
     if mask.shape == (2 * side, 2 * side):
         return _halved(mask)
     (top, down), (left, across) = (_positions(length, side) for length in mask.shape)
     rows, columns = mask.shape
-    # A column beyond the border is the border's; OpenCV gives it the weight 1, which tells after rounding.
+    # A column beyond the border repeats it; OpenCV gives it the weight 1, which matters after rounding.
     inside = (left >= 0) & (left < columns - 1)
     across = np.where(inside[:, None], across, (2048, 0))
     left, right = left.clip(0, columns - 1), (left + 1).clip(0, columns - 1)
@@ -100,7 +100,7 @@ def _halved(mask: Mask) -> Mask:
 
 
 def _positions(length: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """For every target pixel the source pixel before it and the weights of that and the next one."""
+    """For every target pixel: the source pixel before it, and the weights of that and the next one."""
     scale = 1 / (side / length)
     at = ((np.arange(side) + 0.5) * scale - 0.5).astype(np.float32)
     before = np.floor(at)
@@ -119,7 +119,7 @@ def blurred(mask: Mask, size: int) -> Mask:
 
 @cache
 def gaussian(size: int) -> NDArray[np.int64]:
-    """Weights in 1/256; each one's rounding error is handed on to the next, the middle one takes the rest."""
+    """Weights in 1/256; each rounding error is carried to the next weight, and the middle one takes the remainder."""
     sigma = 0.15 * size + 0.35
     curve = np.exp(-0.5 * (np.arange(-(size // 2), size // 2 + 1) / sigma) ** 2)
     half, error = [], 0.0

@@ -1,6 +1,6 @@
-"""How much memory the networks need beside their weights: for whoever must make room before they run.
+"""`working_memory`: the memory that networks need beside their weights, to be freed before they run.
 
-Measured by `benchmarks/memory.py`, which follows every tensor, and given in units of one map of the finest level.
+Measured by `benchmarks/memory.py`, which tracks every tensor, and given in units of one map of the finest level.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from .config import NetConfig
 from .networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
 from .sampling import Settings
 
-# Maps for each frame that is denoised, for each frame of a chunk, and for the portrait and what is kept of it.
+# Maps for each denoised frame, for each frame of a chunk, and for the portrait with its cached features.
 DENOISED, HEARD, HEARD_BY_REGION, KEPT = 10.5, 4.0, 8.0, 110.0
-WAITING = 1.0  # for each frame whose deep features wait until the other guidance row has run, too
-LOOKED_AT = 52.0  # for each picture that the reference network looks at
-PREPARED = 60.0  # for what the three small networks make
+WAITING = 1.0  # for each frame whose deep features are held until the other guidance row has run, too
+LOOKED_AT = 52.0  # for each picture that the reference network encodes
+PREPARED = 60.0  # for the outputs of the three small networks
 
 
 def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torch.dtype) -> dict[str, int]:
-    """Bytes by the name of the network, for square frames of `size` pixels."""
+    """Bytes per network, by name, for square frames of `size` pixels."""
     frames, rows = settings.chunk_frames, 2 if settings.guided and settings.rows_together else 1
     map_bytes = config.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
     slices = FEED_FORWARD_ELEMENTS_ELSEWHERE * dtype.itemsize

@@ -1,4 +1,4 @@
-"""Control over time: how strongly pose, expression and lips follow the speech in each frame, and where speech rests."""
+"""Control over time: weights of pose, expression and lips per frame, pauses in the speech, and quiet anchor points."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .config import REGIONS
 
 log = logging.getLogger(__name__)
 
-MOST = 3.0  # what a keyframe may ask for; in "1:05" alone, where 1:05: 1 was meant, the 05 would be a strength
+MOST = 3.0  # strongest keyframe; catches "1:05" written for "1:05: 1", which would read as time 1, strength 5
 
 GRAMMAR = (
-    "One number for the whole video, or keyframes as in 0: 1, 2.5: 0.4, 1:05: 1 -> 0, #2000: 1: each a time and a "
-    "strength from 0 to 3, with a straight line from one to the next, where a time is in seconds, minutes:seconds or, "
-    "after #, frames, and an arrow jumps."
+    "One number for the whole video, or keyframes as in 0: 1, 2.5: 0.4, 1:05: 1 -> 0, #2000: 1. Each is a time "
+    "(seconds, minutes:seconds, or # and a frame number) and a strength from 0 to 3, with straight lines between "
+    "them; an arrow makes a jump."
 )
 
-# What an expressiveness does to the weights of pose, expression and lips
+# Factors on the weights of pose, expression and lips
 EXPRESSIVENESS = {
     "calm": (0.6, 0.7, 0.9),
     "natural": (1.0, 1.0, 1.0),
@@ -37,19 +37,19 @@ EXPRESSIVENESS = {
 }
 
 # All in dB
-RANGE = 40.0  # what is fainter than the loudest frame by this is not speech
-DIGITAL = 60.0  # under the speech: no room is that quiet, so it says nothing about where the noise of one ends
-TELLABLE = 10.0  # speech over noise, from which on a pause can be told from a faint word
-FAINT = 25.0  # unstressed syllables lie this far under stressed ones
+RANGE = 40.0  # frames fainter than the loudest by this are not speech
+DIGITAL = 60.0  # below the speech: no room is that quiet, so it says nothing about the noise of the room
+TELLABLE = 10.0  # speech over noise, needed to distinguish a pause from a faint word
+FAINT = 25.0  # unstressed syllables lie this far below stressed ones
 HYSTERESIS = 3.0  # to either side of the threshold, at most
 
-SHORTEST = round(0.2 * FPS)  # frames; the lips close as long for some consonants
-ATTACK, RELEASE = 3, 5  # frames; lips part before they are heard, and come to rest slowly
-NEAR = 2  # frames before and after a boundary that tell how quiet it is there
+SHORTEST = round(0.2 * FPS)  # frames; for some consonants the lips close almost as long
+ATTACK, RELEASE = 3, 5  # frames; lips part before the sound begins, and come to rest slowly
+NEAR = 2  # frames before and after a boundary in which quietness is measured
 
 
 class MotionError(ValueError):
-    """A schedule that is not understood, in words for whoever wrote it."""
+    """A schedule or weight cannot be used; the message is for the user."""
 
 
 # ---- schedules
@@ -58,12 +58,12 @@ class MotionError(ValueError):
 @dataclass(frozen=True)
 class Key:
     time: float  # in frames
-    value: float  # that it arrives at
-    then: float  # that it goes on from
+    value: float  # reached at this time
+    then: float  # from which the curve continues
 
 
 def keyframes(text: str, length: int, fps: float = FPS) -> Tensor:
-    """A schedule in words -> (length): see GRAMMAR. Newlines, semicolons and Chinese punctuation are taken as well."""
+    """Parse a schedule into (length) values; see GRAMMAR. Newlines, semicolons and Chinese punctuation also work."""
     written = plain(text).replace("→", "->")
     parts = pieces(written)
     if not parts:
@@ -83,7 +83,7 @@ def keyframes(text: str, length: int, fps: float = FPS) -> Tensor:
 def _key(piece: str, fps: float) -> Key:
     time, colon, strength = (part.strip() for part in piece.rpartition(":"))
     if not colon:
-        raise MotionError(f"{piece!r} is no keyframe: it lacks a colon between time and strength. {GRAMMAR}")
+        raise MotionError(f"{piece!r} is not a keyframe: there is no colon between time and strength. {GRAMMAR}")
     first, jumps, then = strength.partition("->")
     value = _strength(first, piece)
     return Key(_frame(time, piece, fps), value, _strength(then, piece) if jumps else value)
@@ -101,7 +101,7 @@ def _frame(time: str, piece: str, fps: float) -> float:
 def _strength(text: str, piece: str) -> float:
     found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*", text)
     if not found or float(found[1]) > MOST:
-        raise MotionError(f"The strength {text.strip()!r} in {piece!r} is no number from 0 to {MOST:g}. {GRAMMAR}")
+        raise MotionError(f"The strength {text.strip()!r} in {piece!r} is not a number from 0 to {MOST:g}. {GRAMMAR}")
     return float(found[1])
 
 
@@ -119,16 +119,16 @@ def _lines(keys: Sequence[Key], length: int) -> Tensor:
 
 
 def curve(value: Any, length: int) -> Tensor:
-    """A number, or numbers one for each frame in any container -> (length). The last number holds."""
+    """Expand a number, or any container of one number per frame, to (length); the last number is repeated."""
     found = _numbers(value)
     if not len(found):
         raise MotionError("The list of weights is empty; give a number, or one for each frame.")
     wrong = (~found.isfinite() | (found < 0)).nonzero()
     if len(wrong):
         at = int(wrong[0])
-        raise MotionError(f"The weight of frame {at} is {found[at].item():g}; weights are numbers from 0 on.")
+        raise MotionError(f"The weight of frame {at} is {found[at].item():g}; weights must be 0 or more.")
     if len(found) > 1 and abs(len(found) - length) > 1:
-        rest = "the last one holds" if len(found) < length else "the rest is left out"
+        rest = "the last one is repeated" if len(found) < length else "the rest is ignored"
         log.info("%d weights were given for %d frames: %s.", len(found), length, rest)
     return torch.cat([found[:length], found[-1:].expand(max(0, length - len(found)))])
 
@@ -136,7 +136,7 @@ def curve(value: Any, length: int) -> Tensor:
 def _numbers(value: Any) -> Tensor:
     try:
         given = value.detach().cpu().float().numpy() if isinstance(value, Tensor) else np.asarray(value)
-    except ValueError:  # lists of several lengths within a list
+    except ValueError:  # nested lists of different lengths
         given = np.asarray(None)
     if given.dtype.kind not in "fiu" or given.ndim > 1:
         shape = f" of shape {given.shape}" if given.ndim else ""
@@ -152,18 +152,20 @@ def _numbers(value: Any) -> Tensor:
 @dataclass(frozen=True)
 class Threshold:
     level: float  # dB
-    reach: float  # to either side of it: between the two nothing changes
+    reach: float  # to either side: between the two, the state does not change
 
 
 def threshold(levels: Tensor) -> Threshold | None:
-    """Under what a recording rests, found from its own levels (frames); None where speech and noise are too near.
+    """The level that separates speech from pauses, found from levels (frames); None if speech and noise are too close.
 
-    Its noise is what 5 % of it are fainter than, its speech what 5 % of its loud part are louder than: neither one
-    click nor long silence moves them.
+    The noise is the 5th percentile of all levels, the speech the 95th of the loud ones: neither one click nor long
+    silence affects them.
     """
     speech = torch.quantile(levels[levels >= levels.max() - RANGE], 0.95).item()
     noise = torch.quantile(levels[levels >= speech - DIGITAL], 0.05).item()
-    if speech - noise < TELLABLE and levels.min() < speech - DIGITAL:  # an even voice with nothing between its words
+    if (
+        speech - noise < TELLABLE and levels.min() < speech - DIGITAL
+    ):  # a steady voice, and digital silence between words
         noise = speech - DIGITAL
     above = speech - noise
     if above < TELLABLE:
@@ -172,22 +174,22 @@ def threshold(levels: Tensor) -> Threshold | None:
 
 
 def pauses(levels: Tensor, sensitivity: float = 0.0) -> Tensor:
-    """Where nobody speaks: levels (frames) in dB -> (frames), true in pauses.
+    """Find pauses: levels (frames) in dB -> (frames), true where nobody speaks.
 
-    `sensitivity`: dB by which the threshold is raised, so that louder sounds count as pauses, too.
+    `sensitivity`: dB added to the threshold, so that louder sounds count as pauses, too.
     """
     if levels.max() <= FLOOR:
         return torch.ones(len(levels), dtype=torch.bool)
     found = threshold(levels)
     if found is None:
-        log.info("Speech and background are less than %g dB apart: there are no pauses to tell.", TELLABLE)
+        log.info("Speech and background are less than %g dB apart: pauses cannot be found.", TELLABLE)
         return torch.zeros(len(levels), dtype=torch.bool)
     middle = found.level + sensitivity
     faint, loud = levels < middle - found.reach, levels > middle + found.reach
     decided = (faint | loud).nonzero().flatten()
     if not len(decided):
         return faint
-    # what lies between the two is as what came before it
+    # frames between the two keep the state of those before
     latest = torch.searchsorted(decided, torch.arange(len(levels)), right=True) - 1
     quiet = faint[decided[latest.clamp(min=0)]]
     for start, stop in runs(quiet):
@@ -196,14 +198,14 @@ def pauses(levels: Tensor, sensitivity: float = 0.0) -> Tensor:
 
 
 def runs(mask: Tensor) -> list[tuple[int, int]]:
-    """Where a mask (frames) is true: the first frame of each stretch, and the one after its last."""
+    """Stretches where a mask (frames) is true: the first frame of each, and the one after its last."""
     edges = torch.nn.functional.pad(mask, (1, 1)).int().diff().nonzero().flatten()
     return [(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
 
 
 def gate(pauses: Tensor, attack: int = ATTACK, release: int = RELEASE) -> Tensor:
-    """1 in speech, 0 in pauses: (frames). It opens in the `attack` frames before speech and closes in the `release`
-    frames after it, by half a wave of the cosine each."""
+    """A gate (frames), 1 in speech and 0 in pauses. It opens over the `attack` frames before speech and closes over the
+    `release` frames after it, each along half a cosine wave."""
     places = torch.arange(len(pauses))
     far = len(pauses) + max(attack, release) + 1
     since = places - torch.where(pauses, -far, places).cummax(0).values
@@ -212,7 +214,7 @@ def gate(pauses: Tensor, attack: int = ATTACK, release: int = RELEASE) -> Tensor
     return 0.5 - 0.5 * torch.cos(torch.pi * near)
 
 
-# ---- all together
+# ---- combined weights
 
 
 def weights(
@@ -223,10 +225,10 @@ def weights(
     expressiveness: str = "natural",
     opening: Tensor | None = None,
 ) -> Tensor:
-    """What Settings.weights takes: (length, 3), for pose, expression and lips.
+    """Weights of pose, expression and lips for Settings.weights, (length, 3).
 
-    Each of the three is a number, a list of numbers, or a text that `keyframes` understands. `opening` (length) is what
-    `gate` gives, to which the lips, and these alone, are held.
+    Each of the three is a number, a list of numbers, or a text for `keyframes`. `opening` (length), from `gate`, scales
+    the lips alone.
     """
     given = [keyframes(x, length) if isinstance(x, str) else curve(x, length) for x in (pose, expression, lip)]
     if expressiveness not in EXPRESSIVENESS:
@@ -237,17 +239,17 @@ def weights(
     return found
 
 
-# ---- where a cut is heard least
+# ---- quiet places for anchors
 
 
 def anchors(levels: Tensor, starts: Sequence[int], every: int) -> list[int]:
-    """Chunks that begin at quiet places, `every` to twice as many frames apart, counted from the first chunk.
+    """Choose chunks that begin at quiet places, `every` to twice as many frames apart, counted from the first chunk.
 
-    levels (frames) in dB; starts: the first frame of each chunk, rising. -> indices into `starts`. Where no chunk
-    begins in such a stretch the next one is taken.
+    levels (frames) in dB; starts: the first frame of each chunk, rising. Returns indices into `starts`. If no chunk
+    begins in such a stretch, the next one is taken.
     """
     if every < 1:
-        raise ValueError(f"An anchor every {every} frames was asked for; at least 1 is expected.")
+        raise ValueError(f"Anchors every {every} frames are impossible; choose at least 1.")
     found, last = [], 0
     while later := [i for i, start in enumerate(starts) if start >= starts[last] + every]:
         near = [i for i in later if starts[i] < starts[last] + 2 * every] or later[:1]
@@ -257,7 +259,7 @@ def anchors(levels: Tensor, starts: Sequence[int], every: int) -> list[int]:
 
 
 def quietest(levels: Tensor, starts: Sequence[int], candidates: Sequence[int]) -> int:
-    """The candidate, an index into `starts`, around whose start the loudest frame is faintest; the first of equals."""
+    """The candidate, an index into `starts`, at the quietest place by its loudest frame; the first of equals."""
     return min(candidates, key=lambda i: _loudest(levels, starts[i]))
 
 

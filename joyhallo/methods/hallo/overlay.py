@@ -1,4 +1,4 @@
-"""A picture to look at: which part of it will move, whose face it is, and where pose, expression and lips are."""
+"""Preview pictures: `overlay` shows the window, the face and the regions, `numbered` the faces to choose from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SIDES = (768, 1536)  # smaller pictures are enlarged, larger ones shrunk, so tha
 DIMMED, GRAYED = 0.4, 0.7
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
-# Of Okabe and Ito's palette, such that neighbours differ for the colour-blind, too; and how strongly they tint.
+# Of Okabe and Ito's palette, chosen so that the colour-blind can distinguish neighbours; and how strongly they tint.
 TINTS = {"pose": ((204, 121, 167), 0.4), "expression": ((240, 228, 66), 0.4), "lip": ((0, 114, 178), 0.65)}
 
-MOUTH = (*LIPS[:11], *LIPS[:10:-1])  # of the lips the upper edge comes first, then the lower one, both from the left
+MOUTH = (*LIPS[:11], *LIPS[:10:-1])  # LIPS lists the upper edge first, then the lower one, both from the left
 
 
 def overlay(prepared: Prepared) -> Picture:
-    """The window framed and what is outside of it dimmed, its regions tinted, the faces marked."""
+    """Frame the window, dim what is outside it, tint its regions and mark the faces."""
     picture, scale = _at_sight(prepared.picture)
     window = prepared.crop.box.scaled(scale)
     image = Image.fromarray(_tinted(np.asarray(picture), window, prepared.regions))
@@ -35,7 +35,7 @@ def overlay(prepared: Prepared) -> Picture:
 
 
 def numbered(picture: Picture, boxes: Sequence[Box]) -> Picture:
-    """The faces from which one is still to be chosen."""
+    """Number all faces, none of them chosen yet."""
     image, scale = _at_sight(picture)
     pen = _Pen(image, scale)
     for number, box in enumerate(boxes):
@@ -44,7 +44,7 @@ def numbered(picture: Picture, boxes: Sequence[Box]) -> Picture:
 
 
 def _at_sight(picture: Picture) -> tuple[Image.Image, float]:
-    """Of a size to look at, and how many times larger that is."""
+    """The picture at a size for viewing, and its scale."""
     height, width = picture.shape[:2]
     longest = max(width, height)
     scale = min(max(longest, SIDES[0]), SIDES[1]) / longest
@@ -53,12 +53,12 @@ def _at_sight(picture: Picture) -> tuple[Image.Image, float]:
 
 
 def _tinted(picture: Picture, window: Box, regions: SoftMasks) -> Picture:
-    """What lies outside of the window dimmed."""
+    """Tint the regions, and dim what lies outside the window."""
     inside = window.within(whole((picture.shape[1], picture.shape[0])))
     there, here = inside.slices, inside.moved(-window.left, -window.top).slices
     shown = regions.at((max(1, int(window.width)), max(1, int(window.height))))
     part = picture[there].astype(np.float32)
-    part += GRAYED * (part.mean(2, keepdims=True) - part)  # else warm skin and the colours for it look alike
+    part += GRAYED * (part.mean(2, keepdims=True) - part)  # otherwise the tints look like warm skin
     for region, (color, strength) in TINTS.items():
         weight = getattr(shown, region)[here][..., None] / np.float32(255) * strength
         part += weight * (np.array(color, np.float32) - part)
@@ -68,7 +68,7 @@ def _tinted(picture: Picture, window: Box, regions: SoftMasks) -> Picture:
 
 
 class _Pen:
-    """Draws white lines with black edges, which show on everything; places are the picture's before it was scaled."""
+    """Draws white lines with black edges, visible on any ground; coordinates are those of the unscaled picture."""
 
     def __init__(self, image: Image.Image, scale: float):
         self.draw, self.scale = ImageDraw.Draw(image), scale
@@ -85,7 +85,7 @@ class _Pen:
                 self.loop(found.face.mesh[list(line)] * self.scale)
 
     def face(self, number: int, box: Box, chosen: bool = False) -> None:
-        """One of several."""
+        """Frame and number one of several faces."""
         self.rectangle(box.scaled(self.scale), 2 if chosen else 1)
         self.label(str(number), box.scaled(self.scale), chosen)
 
@@ -99,7 +99,7 @@ class _Pen:
             self.draw.line(line, color, round((width + extra) * self.unit), "curve")
 
     def label(self, text: str, box: Box, chosen: bool) -> None:
-        """Above the box, if there is room."""
+        """Write a label above the box, if there is room."""
         font, edge = ImageFont.load_default(round(26 * self.unit)), round(5 * self.unit)
         ink, ground = (BLACK, WHITE) if chosen else (WHITE, BLACK)
         left, top, right, bottom = self.draw.textbbox((0, 0), text, font)

@@ -1,4 +1,4 @@
-"""A picture of someone -> what the sampler is fed, and the frame by which the result goes back into the picture."""
+"""`prepare` makes the sampler's portrait from a picture, with the crop by which frames go back into the picture."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ from .sampling import Portrait
 log = logging.getLogger(__name__)
 
 IDENTITY_WIDTH = 512
-ALIKE = 0.02  # how far the proportions of masks may differ
+ALIKE = 0.02  # tolerance for aspect ratios of masks
 
 FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models"
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user settles; what is left open is found."""
+    """The user's choices; whatever is left open is detected."""
 
     choice: Choice = "auto"
     mesh: Any = None  # (468 or 478, 2) points of a face, in the picture's pixels, or of several: see `as_meshes`
-    face_mask: Any = None  # of any size; it covers the whole picture, and tells which face if `choice` is auto
+    face_mask: Any = None  # of any size, covering the whole picture; chooses the face if `choice` is auto
     lip_mask: Any = None
-    identity: Tensor | Literal["neutral"] | None = None  # neutral: nobody in particular
-    everywhere: bool = False  # no regions: all of the picture is face, lips and background at once
+    identity: Tensor | Literal["neutral"] | None = None  # neutral: no identity
+    everywhere: bool = False  # no regions: the whole picture counts as face, lips and background at once
 
     @property
     def needs_mesh(self) -> bool:
@@ -65,28 +65,28 @@ class Wishes:
 class Framing:
     kind: Literal["face", "whole"] = "face"
     size: Size = (512, 512)
-    expand: float = FACE_EXPAND  # of the face's outline, to the rectangle that stands for it
+    expand: float = FACE_EXPAND  # the face's rectangle over the face's outline
     lip_expand: float = LIP_EXPAND
 
 
 @dataclass(frozen=True)
 class Found:
-    """The face that is meant."""
+    """The chosen face."""
 
     face: Face
-    number: int  # among all that there are, from left to right
+    number: int  # among all faces, from left to right
     boxes: Sequence[Box]  # of all
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A portrait, its window and its regions, whatever size the frames will have."""
+    """A portrait, its window and its regions, independent of the frames' size."""
 
     picture: Picture
     crop: Crop
-    found: Found | None  # None where masks tell all
+    found: Found | None  # None if masks suffice
     identity: Tensor
-    face_region: Mask  # hard, of the window
+    face_region: Mask  # the window's hard mask
     regions: SoftMasks
 
     @property
@@ -99,7 +99,7 @@ class Prepared:
 
     @cached_property
     def portrait(self) -> Portrait:
-        """At the frame's size."""
+        """The sampler's portrait, at the frames' size."""
         return Portrait(
             picture=pixels(self.window, self.crop.size),
             identity=self.identity,
@@ -108,7 +108,7 @@ class Prepared:
         )
 
     def at(self, size: Size, *, pose: Any = None, expression: Any = None, lip: Any = None) -> Prepared:
-        """For frames of another size, and with regions that someone edited: masks of any size that cover the window."""
+        """A copy for frames of another size, with edited regions: masks of any size that cover the window."""
         given = {"pose": pose, "expression": expression, "lip": lip}
         edited = {name: self._edited(name, mask) for name, mask in given.items() if mask is not None}
         return replace(self, crop=self.crop.at(size), regions=self.regions.replaced(**edited))
@@ -117,8 +117,8 @@ class Prepared:
         found, (width, height) = as_mask(mask), self.crop.seen
         if abs(found.shape[1] * height - found.shape[0] * width) > ALIKE * found.shape[0] * width:
             raise FaceError(
-                f"The edited {name} mask is {found.shape[1]}x{found.shape[0]} pixels, another shape than the window of "
-                f"{width}x{height} that it should cover; edit this portrait's own {name} mask."
+                f"The edited {name} mask is {found.shape[1]}x{found.shape[0]} pixels, and its aspect ratio does not "
+                f"match the crop of {width}x{height}; edit this portrait's own {name} mask."
             )
         if not found.any():
             log.warning("The edited %s mask is empty: nothing there will follow the speech.", name)
@@ -127,7 +127,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Regions:
-    """Hard masks of the whole picture, where the user gave them."""
+    """The user's hard masks of the whole picture, if any."""
 
     face: Mask | None
     lips: Mask | None
@@ -140,9 +140,9 @@ def prepare(
     framing: Framing | None = None,
     limits: Limits | None = None,
 ) -> Prepared:
-    """From a PIL image, an array or a tensor: see `as_picture`.
+    """Prepare a portrait from a PIL image, an array or a tensor; see `as_picture`.
 
-    What does not fit raises a FaceError or another ValueError, what is missing a LibraryError, all with a remedy.
+    Unsuitable input raises a FaceError or another ValueError, a missing library a LibraryError, each with a remedy.
     """
     finders, wishes, framing = finders or Finders(), wishes or Wishes(), framing or Framing()
     picture = as_picture(image)
@@ -157,7 +157,7 @@ def prepare(
 
 
 def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, face_mask: Mask | None) -> Found | None:
-    """The one face that is meant, with what of its identity and mesh is needed; None if nothing is."""
+    """Find the chosen face, with its identity and mesh as far as needed; None if neither is."""
     size, where, laid = _size(picture), wishes.choice, None
     if face_mask is not None and isinstance(where, str) and where == "auto":
         where = face_mask
@@ -189,7 +189,7 @@ def _one_of(faces: Iterable[Face], where: Choice, size: Size) -> Found:
 def _detector(finders: Finders | FaceModels) -> InsightFace:
     if finders.detector is None:
         raise LibraryError(
-            f"The identity of the face is to be found, but there are no InsightFace models: give them ({FROM_NODE}, "
+            f"Finding the identity of the face takes InsightFace models, but there are none: give them ({FROM_NODE}, "
             "where face_models must not be none), or choose the neutral identity."
         )
     return finders.detector
@@ -198,9 +198,9 @@ def _detector(finders: Finders | FaceModels) -> InsightFace:
 def _landmarker(finders: Finders | FaceModels) -> FaceMesh:
     if finders.landmarker is None:
         raise LibraryError(
-            f"The outline of face and lips is to be found, but there is no MediaPipe face landmarker: give {TASK} "
-            f"({FROM_NODE}, with that file in models/joyhallo/face_analysis/models), face landmarks, or masks for face "
-            "and lips."
+            f"Finding the outline of face and lips takes MediaPipe's face landmarker, but there is none: give {TASK} "
+            f"({FROM_NODE}, with that file in models/joyhallo/face_analysis/models), face landmarks, or masks for "
+            "face and lips."
         )
     return finders.landmarker
 
@@ -211,8 +211,8 @@ def _drawn_by_hand(mask: Any, name: str) -> Mask | None:
     found = as_mask(mask)
     if found.max() < 128:
         raise FaceError(
-            f"The {name} mask is empty, as LoadImage's is for a picture without transparency; paint the {name} region, "
-            "or leave the mask away to have it found."
+            f"The {name} mask is empty, as LoadImage's is for a picture without transparency; paint the {name} "
+            "region, or disconnect the mask to have the region detected."
         )
     return found
 
@@ -258,12 +258,12 @@ def _check_region(name: str, region: Mask) -> None:
     """A mask of one value would vanish when it is softened."""
     if region.max() < 128:
         raise FaceError(
-            f"Nothing of the {name} region is in the frame; check that landmarks or masks belong to this picture."
+            f"The {name} region lies outside the frame; check that landmarks or masks belong to this picture."
         )
     if region.min() >= 128:
         raise FaceError(
-            f"The {name} region fills the whole frame, and the model needs to see what is around it; expand it less, "
-            "draw its mask tighter, or let the face be framed."
+            f"The {name} region fills the whole frame, but the model needs to see what is around it; expand it less, "
+            "draw its mask tighter, or frame the face instead."
         )
 
 
@@ -281,7 +281,7 @@ def _identity(face: Face | None, wishes: Wishes) -> Tensor:
     if found.numel() != IDENTITY_WIDTH or not found.isfinite().all():
         raise ValueError(
             f"The face identity has {found.numel()} numbers, {int((~found.isfinite()).sum())} of them not finite; "
-            f"expected {IDENTITY_WIDTH} finite ones, as the recogniser glintr100 gives them."
+            f"expected {IDENTITY_WIDTH} finite ones from the recogniser glintr100."
         )
     return found
 

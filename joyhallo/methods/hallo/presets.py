@@ -1,4 +1,4 @@
-"""How much to compute: named choices of solver, steps, guidance and reuse, measured by `benchmarks/presets.py`."""
+"""PRESETS: named choices of solver, steps, guidance and reuse, measured by `benchmarks/presets.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .sampling import Settings
 
 @dataclass(frozen=True)
 class Preset:
-    """The fields of Settings that trade nearness to the original for time. The defaults are the original."""
+    """The fields of Settings that trade faithfulness to the original for speed. The defaults are the original's."""
 
     solver: str = Settings.solver
     steps: int = Settings.steps
@@ -19,7 +19,7 @@ class Preset:
     reuse: int = Settings.reuse
 
     def settings(self, steps: int = 0, **others: Any) -> Settings:
-        """Settings with this preset's choices, or another number of steps; 0 means the preset's own.
+        """Make Settings with this preset's choices; `steps` overrides its own number unless 0.
 
         `others` are the remaining fields of Settings, by name.
         """
@@ -32,7 +32,7 @@ class Preset:
         )
 
 
-# Fewer steps of a better solver come nearer to Exact than as much work saved on guidance or by reuse.
+# For the same saving, fewer steps of a better solver stay closer to Exact than less guidance or more reuse.
 PRESETS: Mapping[str, Preset] = {
     "exact": Preset(),
     "balanced": Preset("dpmpp_2m", steps=20),

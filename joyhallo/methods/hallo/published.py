@@ -1,4 +1,4 @@
-"""The files that JoyHallo and Hallo are published as, under the names that users choose."""
+"""PUBLISHED: the files of JoyHallo and Hallo, under the names that users choose."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _wav2vec(folder: str, repository: str, path: str, weights: str, other: str) 
     )
 
 
-# By what a user chooses: a file, or the folder that holds several. The places and repositories are those of JoyHallo's
-# README. Sizes are only told beforehand: most follow from the shapes of the weights, in half precision for net.pth.
+# By the user's choice: a file, or a folder of several. Places and repositories are those of JoyHallo's README. Sizes
+# are estimates: most follow from the shapes of the weights, in half precision for net.pth.
 PUBLISHED: dict[str, tuple[Published, ...]] = {
     "joyhallo/net.pth": (Published("joyhallo/net.pth", "jdh-algo/JoyHallo-v1", "net.pth", 4_750_000_000),),
     "hallo/net.pth": (_from_hallo("hallo/net.pth", size=4_850_000_000),),

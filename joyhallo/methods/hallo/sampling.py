@@ -1,4 +1,4 @@
-"""From a portrait and the features of a speech to frames: denoise one chunk, chain chunks by their last frames."""
+"""`animate` makes frames from a portrait and speech features, chunk by chunk; `Sampler` denoises one chunk."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 class Codec(Protocol):
     def encode(self, pixels: Tensor) -> Tensor:
-        """Pictures (n, 3, height, width) in -1..1 -> latents of unit variance (n, channels, height/8, width/8)."""
+        """Pictures (n, 3, height, width) in -1..1 to latents (n, channels, height/8, width/8) of unit variance."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents -> pictures (n, 3, height, width) in 0..1, full precision."""
+        """Decode latents to pictures (n, 3, height, width) in 0..1, in full precision."""
         ...
 
 
 class Windows(Protocol):
-    """Speech features (frames, window, layers, channels): a tensor, or a speech.Speech that computes them in turn."""
+    """Speech features (frames, window, layers, channels): a tensor, or a Speech that computes them on demand."""
 
     @property
     def shape(self) -> torch.Size: ...
@@ -47,7 +47,7 @@ class Windows(Protocol):
 
 @dataclass(frozen=True)
 class Portrait:
-    """What the picture contributes to a clip."""
+    """The picture's part in a clip: pixels, identity and regions."""
 
     picture: Tensor  # (3, height, width) in -1..1
     identity: Tensor  # (face_dim): the recogniser's raw embedding
@@ -58,16 +58,23 @@ class Portrait:
 @dataclass(frozen=True)
 class Settings:
     steps: int = SAMPLING_STEPS
-    guidance: float = GUIDANCE  # 1 or less: the conditional row alone, at half the cost
+    guidance: float = GUIDANCE  # 1 or less: only the conditional row, at half the cost
     seed: int = 42
-    weights: Sequence[float] | Tensor = (1.0, 1.0, 1.0)  # pose, expression, lip; or (frames, 3), whose last row holds
+    weights: Sequence[float] | Tensor = (
+        1.0,
+        1.0,
+        1.0,
+    )  # pose, expression, lip; or (frames, 3), whose last row is repeated
     chunk_frames: int = CHUNK_FRAMES
     motion_frames: int = MOTION_FRAMES
-    overlap: int = 0  # frames at the end of a chunk that the next one goes through again, to continue from them
-    rows_together: bool = True  # False, or too little memory: the guidance rows one after the other
+    overlap: int = 0  # frames at the end of a chunk that the next one repeats before it continues
+    rows_together: bool = True  # False, or too little memory: the guidance rows run one after the other
     solver: str = "ddim"  # one of SOLVERS
-    guidance_span: tuple[float, float] = (0.0, 1.0)  # from where to where on the way from noise to picture it acts
-    reuse: int = 1  # for so many steps, the first included, the deep layers run once
+    guidance_span: tuple[float, float] = (
+        0.0,
+        1.0,
+    )  # the part of the way from noise (0) to picture (1) in which guidance acts
+    reuse: int = 1  # the deep layers run once every so many steps
 
     @property
     def guided(self) -> bool:
@@ -76,20 +83,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Stage:
-    """What runs at a step."""
+    """The parts of the network that run at a step."""
 
-    guided: bool = True  # both guidance rows, or the conditional one alone
-    full: bool = True  # the whole network, or the shallow layers on top of what the last full step left
+    guided: bool = True  # both guidance rows, or only the conditional one
+    full: bool = True  # the whole network, or only the shallow layers on the deep features of the last full step
 
 
 def stages(settings: Settings, steps: int) -> list[Stage]:
-    """The steps are evenly spaced noise levels, so a share of the steps is the same levels however many there are."""
+    """The stage of each step. Steps are evenly spaced, so a share of them spans the same noise levels for any count."""
     start, end = settings.guidance_span
     planned: list[Stage] = []
     last_full = -settings.reuse
     for i in range(steps):
         guided = settings.guided and start <= i / steps < end
-        # when guidance sets in, nothing was kept for the unconditional row
+        # when guidance begins, no deep features of the unconditional row exist
         full = i - last_full >= settings.reuse or (guided and not planned[last_full].guided)
         last_full = i if full else last_full
         planned.append(Stage(guided, full))
@@ -99,8 +106,8 @@ def stages(settings: Settings, steps: int) -> list[Stage]:
 @dataclass(frozen=True)
 class Chunk:
     index: int
-    start: int  # the clip's number of its first frame
-    latents: Tensor  # (chunk_frames, channels, height, width), with those before `start` and past the end of the clip
+    start: int  # index in the clip of its first frame
+    latents: Tensor  # (chunk_frames, channels, height, width), with frames before `start` and past the clip's end
     frames: Tensor  # (up to chunk_frames, 3, height, width) in 0..1
 
 
@@ -131,15 +138,15 @@ def animate(
     anchors: Collection[int] = (),
     kept: Kept | None = None,
 ) -> Iterator[Chunk]:
-    """Frames of a talking portrait, chunk by chunk.
+    """Yield the frames of a talking portrait, chunk by chunk.
 
-    windows (frames, window, layers, channels): speech features, one row per video frame; a last chunk that is not
-    full repeats the last row. `length` frames are kept (all, if not given). `noise` replaces the seed's: one
-    (chunk_frames, channels, height/8, width/8) per chunk. `ready` is called with a network before it runs: the place
-    to load it. Closing the generator, or an exception from `on_step`, stops at once.
+    windows (frames, window, layers, channels): speech features, one row per video frame; an incomplete last
+    chunk repeats the last row. `length` frames are kept (default: all). `noise` replaces the seed's: one
+    (chunk_frames, channels, height/8, width/8) per chunk. `ready` is called with each network before it runs, to load
+    it. Closing the generator, or an exception from `on_step`, stops at once.
 
-    `steady` corrects the frames of one chunk after the other, before they are shown and continued. At the chunks
-    numbered in `anchors` the portrait is continued instead. What `kept` has is not computed again.
+    `steady` corrects the frames of each chunk before they are shown and continued. Chunks whose numbers are in
+    `anchors` continue from the portrait instead. Chunks that `kept` holds are not computed again.
     """
     check(net.config, portrait, windows, settings)
     steps = SOLVERS[settings.solver].steps(schedule, settings.steps)
@@ -171,18 +178,18 @@ def animate(
 
 
 def chunk_starts(length: int, settings: Settings) -> range:
-    """The first row of each chunk."""
+    """The first row of each chunk, as a range."""
     return range(0, max(1, length - settings.overlap), settings.chunk_frames - settings.overlap)
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a chunk continues: the frames shown last, of which it goes through the later ones again."""
+    """The frames that a chunk continues from; the last `overlap` of them are repeated in it."""
 
     frames: Tensor  # (motion frames + overlap, 3, height, width) in -1..1
     overlap: int
-    latents: Tensor | None = None  # of the chunk that the frames are from, if these are as they were decoded
-    shown: bool = False  # nothing yet: the portrait stands in
+    latents: Tensor | None = None  # of the frames' own chunk, if these were not corrected after decoding
+    shown: bool = False  # False at first: the portrait stands in
 
     @classmethod
     def before(cls, portrait: Portrait, settings: Settings) -> Past:
@@ -196,19 +203,19 @@ class Past:
         return Past(recent, self.overlap, latents, shown=True)
 
     def motion(self, codec: Codec) -> Tensor | None:
-        """Latents of the frames before the chunk."""
+        """Latents of the motion frames before the chunk."""
         before = self.frames[: len(self.frames) - self.overlap]
         return codec.encode(before) if self.shown and len(before) else None
 
     def held(self, codec: Codec) -> Tensor | None:
-        """Latents that the chunk begins with: what was corrected since it was decoded is encoded anew."""
+        """Latents of the overlap that the chunk begins with; frames corrected since decoding are encoded again."""
         if not self.shown or not self.overlap:
             return None
         return codec.encode(self.frames[-self.overlap :]) if self.latents is None else self.latents[-self.overlap :]
 
 
 def seeded_noise(config: NetConfig, portrait: Portrait, settings: Settings) -> Iterator[Tensor]:
-    """Drawn on the CPU, chunk after chunk from one generator: the same on every device."""
+    """Yield each chunk's noise, drawn on the CPU from one generator, so that it is the same on every device."""
     generator = torch.Generator("cpu").manual_seed(settings.seed)
     height, width = (side // LATENT_SCALE for side in portrait.picture.shape[1:])
     while True:
@@ -235,7 +242,7 @@ def _reporter(on_step: Callable[[Progress], None] | None, done: int, total: int)
 
 
 class Sampler:
-    """The networks at work on one clip.
+    """Runs the networks for one clip.
 
     The original's order of rows, which the published weights expect: reference pictures are [portrait, motion
     frames...] for the unconditional half, then the same for the conditional half, and row r of these is encoded with
@@ -283,10 +290,10 @@ class Sampler:
         return self._denoiser().prepare_chunk(tokens, motion, self._gates(start, len(windows)), len(windows))
 
     def motion_features(self, latents: Tensor | None) -> list[Tensor]:
-        """Per site (2 rows, motion frames, pixels, channels)."""
+        """Reference features of the motion frames, per site (2 rows, motion frames, pixels, channels)."""
         if latents is None:
             return [features[self.motion_tokens] for features in self.portrait_features]
-        # an odd number of motion frames gives both rows the same tokens
+        # with an odd number of motion frames, both rows get the same tokens
         rows = self.motion_tokens[:1] if self.settings.motion_frames % 2 else self.motion_tokens
         features = self.look(latents.repeat(len(rows), 1, 1, 1), rows.flatten())
         return [f.unflatten(0, rows.shape).expand(2, -1, -1, -1) for f in features]
@@ -299,17 +306,17 @@ class Sampler:
         report: Callable[[Tensor], None] | None = None,
         held: Tensor | None = None,
     ) -> Tensor:
-        """held: latents of the first frames, which are not free any more; the others are made to go with them."""
+        """Denoise a chunk. held: fixed latents of its first frames, which the others are made to match."""
         unet, solver = self._denoiser(), SOLVERS[self.settings.solver].solver()
         noise = noise.to(self.device, torch.float32)
         x, held = noise, noise[:0] if held is None else held.to(noise)
         deep = None
         for step, stage in zip(steps, stages(self.settings, len(steps)), strict=True):
             if stage.full:
-                deep = None  # gone before the next is made
+                deep = None  # free it before the next is made
             rows, deep = self.rows(unet, x, step.timestep, chunk, stage, deep)
             v = self.guide(rows)
-            # a straight way from their noise to what they must become: any solver stays on it
+            # held frames move in a straight line from their noise to their latents, which every solver preserves
             v[: len(held)] = step.velocity(held, noise[: len(held)])
             if report is not None:
                 report(step.clean(x, v))
@@ -335,9 +342,12 @@ class Sampler:
         stage: Stage,
         deep: Tensor | None = None,
     ) -> tuple[list[Tensor], Tensor | None]:
-        """The predictions that guidance combines: [unconditional, conditional], or the latter alone.
+        """The predictions that guidance combines, [unconditional, conditional] or the latter alone, and deep features.
 
-        Beside them what was or is to be kept of the last full step, if anything is: (rows, frames, ...).
+        Deep features change slowly from step to step, so with `reuse` a full step keeps the input of its shallow
+        layers, (rows, frames, ...), and the next steps run these layers alone. `deep` is that of the last full step;
+        the second result is what to pass at the next step, or None without reuse. If both rows together exceed the
+        memory, they run one after the other from then on.
         """
         clip, x, t = self.clip, self.here(x), torch.tensor([timestep], device=self.device)
         shallow = SHALLOW_LAYERS if self.settings.reuse > 1 else 0
@@ -354,22 +364,24 @@ class Sampler:
             return found, entered[0] if len(entered) == 1 else torch.cat(entered)
 
         unguided = Conditions(clip, chunk, slice(0, 1), _unguided(chunk), hearing=False)
-        # the last row, whether deep features are kept of two or of it alone
+        # the conditional row is the last, whether deep features are kept of two rows or of it alone
         guided = Conditions(clip, chunk, slice(-1, None), _guided(chunk, first=0))
         if self.together and stage.guided:
             readings = [*_unguided(chunk), *_guided(chunk, first=chunk.frames)]
             try:
                 return run([Conditions(clip, chunk, slice(0, 2), readings)])
             except RuntimeError as error:
-                if "out of memory" not in str(error):  # each kind of device has an exception of its own
+                if "out of memory" not in str(error):  # each kind of device raises its own exception
                     raise
                 self.together = False
-                log.warning("Too little memory for both guidance rows together: from here on one runs after the other.")
-        # not within `except`, where the error would still hold what the failed pass had allocated
+                log.warning(
+                    "Too little memory for both guidance rows together: from now on they run one after the other."
+                )
+        # outside `except`, where the error would keep the tensors of the failed pass alive
         return run([unguided, guided] if stage.guided else [guided])
 
     def look(self, latents: Tensor, tokens: Tensor) -> list[Tensor]:
-        """Reference features of pictures, each encoded with the face tokens of row 0 or 1."""
+        """Compute reference features of pictures, each encoded with the face tokens of row 0 or 1."""
         return self.ready(self.net.reference_unet)(self.here(latents), self.face_tokens[tokens])
 
     def _denoiser(self) -> DenoisingUNet:
@@ -391,24 +403,24 @@ def _unguided(chunk: ChunkConditions) -> list[Reading]:
 
 
 def _guided(chunk: ChunkConditions, first: int) -> list[Reading]:
-    """Conditional frames read the two encodings of the portrait in turn; the last one always reads the second."""
+    """Conditional frames alternate between the portrait's two encodings; the last one always reads the second."""
     end = first + chunk.frames
     return [Reading(slice(first + f, end, 2), (chunk.frames + f) % 2) for f in range(min(2, chunk.frames))]
 
 
 def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Settings) -> None:
-    """Raise a ValueError that says what does not fit, before anything is computed."""
+    """Raise a ValueError if inputs do not fit the model or each other, before anything is computed."""
     _, height, width = portrait.picture.shape
     multiple = config.size_multiple
     if height % multiple or width % multiple or not height or not width:
         near = [max(multiple, round(side / multiple) * multiple) for side in (width, height)]
         raise ValueError(
-            f"The picture is {width}x{height} pixels, but both sides must be multiples of {multiple}; "
-            f"resize it to {near[0]}x{near[1]}, say."
+            f"The picture is {width}x{height} pixels, but both sides must be multiples of {multiple}; try "
+            f"{near[0]}x{near[1]}."
         )
     if portrait.locator.shape != portrait.picture.shape:
         raise ValueError(
-            f"The face rectangle is drawn at {tuple(portrait.locator.shape)} but the picture is "
+            f"The face locator has the shape {tuple(portrait.locator.shape)}, but the picture "
             f"{tuple(portrait.picture.shape)}; draw it at the picture's size."
         )
     cells = [(height // LATENT_SCALE >> level) * (width // LATENT_SCALE >> level) for level in range(config.levels)]
@@ -418,8 +430,8 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
         raise ValueError(f"The region masks have the shapes {found}; a {width}x{height} picture needs {expected}.")
     if portrait.identity.numel() != config.face_dim:
         raise ValueError(
-            f"The face identity has {portrait.identity.numel()} numbers, but this model takes {config.face_dim}; "
-            "use the face recogniser that the model was trained with."
+            f"The face identity has {portrait.identity.numel()} numbers, but this model needs {config.face_dim}; use "
+            "the face recogniser that the model was trained with."
         )
     taken = (config.audio_window, config.audio_layers, config.audio_channels)
     if len(windows.shape) != 4 or tuple(windows.shape[1:]) != taken:
@@ -429,17 +441,17 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
             "the model was trained with."
         )
     if not len(windows):
-        raise ValueError("The speech features hold no frame; check that the recording is not empty.")
+        raise ValueError("The speech features have no frames; check that the recording is not empty.")
     frames, motion = settings.chunk_frames, settings.motion_frames
     if frames < 1 or motion < 0 or frames + motion > config.positions:
         raise ValueError(
-            f"{frames} frames per chunk with {motion} motion frames asked for; this model's table of positions holds "
-            f"{config.positions} of both together, and a chunk needs at least one frame."
+            f"Chunks of {frames} frames with {motion} motion frames do not fit this model: it has {config.positions} "
+            "positions for both together, and a chunk needs at least one frame."
         )
     if not 0 <= settings.overlap < frames:
         raise ValueError(
-            f"Chunks of {frames} frames should overlap by {settings.overlap}; choose from 0 to {frames - 1}, so that "
-            "each brings at least one new frame."
+            f"The overlap is {settings.overlap}, but chunks have {frames} frames; choose from 0 to {frames - 1}, so "
+            "that each adds at least one new frame."
         )
     _check_economies(settings)
     weights = torch.as_tensor(settings.weights)
@@ -452,14 +464,12 @@ def check(config: NetConfig, portrait: Portrait, windows: Windows, settings: Set
 
 def _check_economies(settings: Settings) -> None:
     if settings.solver not in SOLVERS:
-        raise ValueError(f"There is no solver {settings.solver!r}; choose one of {', '.join(SOLVERS)}.")
+        raise ValueError(f"The solver {settings.solver!r} is unknown; choose one of {', '.join(SOLVERS)}.")
     start, end = settings.guidance_span
     if not 0 <= start < end <= 1:
         raise ValueError(
-            f"Guidance is asked for from {start} to {end} of the way from noise to picture; give two shares between 0 "
-            "and 1, the smaller one first (a guidance of 1 switches it off)."
+            f"guidance_span is ({start}, {end}); it must be two numbers from 0 to 1, the smaller first. To switch "
+            "guidance off, set guidance to 1."
         )
     if settings.reuse < 1:
-        raise ValueError(
-            f"Deep features are to serve {settings.reuse} steps; they serve at least the one that made them: 1."
-        )
+        raise ValueError(f"reuse is {settings.reuse}; it must be at least 1.")

@@ -1,7 +1,7 @@
-"""Does a long clip stay what its first chunk was? Colours are held to it, joints softened, and drift is measured.
+"""Consistency of long clips: `Steadiness` holds colours and softens joints, `DriftMeter` measures drift.
 
-Each chunk follows from the last frames of the one before, so errors feed back and add up. Frames are (n, 3, height,
-width) in 0..1, weights (height, width) in 0..1; chunks come in their order, the first one comes from the portrait.
+Each chunk is made from the last frames of the one before, so errors feed back and add up. Frames are (n, 3, height,
+width) in 0..1, weights (height, width) in 0..1; chunks come in order, and the first one comes from the portrait.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .motion import anchors
 from .sampling import Portrait
 
 LEVELS = 255
-LEAST_WEIGHT = 0.01  # mean weight below which nothing is left to measure, and everything counts instead
+LEAST_WEIGHT = 0.01  # mean weight below which too little is left to measure, and the whole picture counts instead
 
-GAINS = (0.8, 1.25)  # what lies beyond is no drift but another picture, and is not to be forced
+GAINS = (0.8, 1.25)  # larger changes are not drift but a different picture, and must not be corrected
 SHIFT = 24 / LEVELS
-FLAT = 4 / LEVELS  # spread of a channel below which there is too little to tell a contrast by
-MOVED = 0.25  # change, in standard deviations of the picture, from which on a place shows something else
-LEAST_SAME = 0.1  # share of the picture that must show the same thing; else all of it is compared
+FLAT = 4 / LEVELS  # spread of a channel below which its contrast cannot be measured
+MOVED = 0.25  # change, in standard deviations of the picture, beyond which a place shows something else
+LEAST_SAME = 0.1  # share of the picture that must show the same thing; otherwise all of it is compared
 PASSES = 3
 
 GRID = 64  # cells along the longer side, in which structures are compared
 AROUND = 9  # cells over which brightness and contrast are evened out
-FAINT = 1 / LEVELS  # deviation that is not made larger
+FAINT = 1 / LEVELS  # deviations below this are not amplified
 SHIFTS = 3  # cells by which a head may have moved
-SHARP = 3  # of so many frames one is looked at for sharpness
-STILL = 0.1 / LEVELS  # difference from frame to frame that nobody sees
+SHARP = 3  # sharpness is measured on every so many frames
+STILL = 0.1 / LEVELS  # invisible difference between frames
 
 PANEL = (768, 168)
 PANELS = {
@@ -49,7 +49,7 @@ PANELS = {
 }
 
 
-# ---- where to look
+# ---- regions to measure
 
 
 def outside_lips(portrait: Portrait) -> Tensor:
@@ -63,7 +63,7 @@ def outside_lips(portrait: Portrait) -> Tensor:
 
 
 def face_outside_lips(portrait: Portrait) -> Tensor:
-    """(height, width): what of the face is not lips."""
+    """(height, width): the face without the lips."""
     return portrait.locator.float().cpu().amax(0) * outside_lips(portrait)
 
 
@@ -79,7 +79,7 @@ def _grid(maps: Tensor) -> tuple[int, int]:
 
 
 def _shares(weights: Tensor) -> Tensor:
-    """Adding up to 1. A portrait without regions is lips everywhere: then all of it counts."""
+    """Weights normalised to a sum of 1. A portrait without regions is all lips: then everything counts."""
     if weights.mean() < LEAST_WEIGHT:
         weights = torch.ones_like(weights)
     return weights.float() / weights.sum()
@@ -90,29 +90,29 @@ def _shares(weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Colours:
-    """Of each frame (frames, 3)."""
+    """Mean and spread of the channels of each frame, (frames, 3)."""
 
     mean: Tensor
     spread: Tensor  # logarithm of the standard deviation
 
     @classmethod
     def of(cls, frames: Tensor, shares: Tensor) -> Colours:
-        """shares ([frames, 1,] height, width): how much of the whole each place is."""
+        """Measure frames. shares ([frames, 1,] height, width): the weight of each place, with a sum of 1."""
         mean = (frames * shares).sum((2, 3))
         variance = ((frames - mean[..., None, None]).square() * shares).sum((2, 3))
         return cls(mean, variance.sqrt().clamp(min=FLAT).log())
 
     def evened(self, frames: Tensor) -> Tensor:
-        """Less what of the frames are colour and contrast."""
+        """Frames with their colour and contrast removed."""
         return (frames - self.mean[..., None, None]) / self.spread.exp()[..., None, None]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The first chunk, as later ones are compared with it."""
+    """The first chunk, with which later ones are compared."""
 
-    picture: Tensor  # (1, 3, rows, columns): its cells on average
-    own: Colours  # (1, 3): what its frames lack to be like that, on average; an average has less contrast
+    picture: Tensor  # (1, 3, rows, columns): the mean of its cells
+    own: Colours  # (1, 3): mean difference of its frames from this mean picture, which has less contrast
 
     @classmethod
     def of(cls, cells: Tensor, shares: Tensor) -> Reference:
@@ -125,15 +125,16 @@ class Reference:
 class ColourHold:
     """Gives each chunk the first one's mean and contrast in every channel: `frames = hold(frames)`, chunk by chunk.
 
-    Both are measured where `weights` are and where a frame still shows what was there at first: a head that turns is
-    no change of colour. They are corrected along a line over the chunk's time: two numbers for a course, so what
-    changes between single frames is left alone. To go on after an interruption, show it the first chunk again, or set
-    `reference` to what it was.
+    Both are measured where `weights` are and where a frame still shows what was there at first: a turning head is not
+    a change of colour. The correction is a straight line over the chunk's time, so changes between single frames are
+    left alone. To resume after an interruption, show it the first chunk again, or restore `reference`.
     """
 
     def __init__(self, weights: Tensor):
         away = 1 - weights[None, None].float()
-        self.shares = _shares(1 - F.adaptive_max_pool2d(away, _grid(away))[0, 0])  # cells that are partly lips are lips
+        self.shares = _shares(
+            1 - F.adaptive_max_pool2d(away, _grid(away))[0, 0]
+        )  # cells that are partly lips count as lips
         self.reference: Reference | None = None
 
     def __call__(self, frames: Tensor) -> Tensor:
@@ -150,10 +151,10 @@ class ColourHold:
 
 
 def _compared(cells: Tensor, reference: Tensor, shares: Tensor) -> tuple[Colours, Colours]:
-    """Colours of the frames and of the reference, of each frame where it shows the same thing."""
+    """Colours of each frame and of the reference, where both show the same thing."""
     mean = (reference * shares).sum((2, 3), keepdim=True)
     apart, drift = (cells - reference).abs(), SHIFT + (GAINS[1] - 1) * (reference - mean).abs()
-    same = _where((apart < drift).all(1, keepdim=True) * shares, shares)  # what moved would spoil the first comparison
+    same = _where((apart < drift).all(1, keepdim=True) * shares, shares)  # motion would spoil the first comparison
     for _ in range(PASSES):
         found, wanted = Colours.of(cells, same), Colours.of(reference, same)
         change = (found.evened(cells) - wanted.evened(reference)).abs().amax(1, keepdim=True)
@@ -162,13 +163,13 @@ def _compared(cells: Tensor, reference: Tensor, shares: Tensor) -> tuple[Colours
 
 
 def _where(left: Tensor, shares: Tensor) -> Tensor:
-    """`left` of the shares, adding up to 1 in each frame; all of them where too little is left."""
+    """Keep the shares in `left`, normalised to a sum of 1 per frame; keep all where too little is left."""
     there = left.sum((2, 3), keepdim=True)
     return torch.where(there > LEAST_SAME, left / there.clamp(min=LEAST_SAME), shares)
 
 
 def _line(values: Tensor) -> Tensor:
-    """The line of least squares through each column, or its mean where there are too few rows to tell a slope."""
+    """The least-squares line through each column, or its mean if there are too few rows for a slope."""
     mean = values.mean(0)
     if len(values) < 3:
         return mean.expand_as(values)
@@ -181,10 +182,10 @@ def _line(values: Tensor) -> Tensor:
 
 
 def seam_fade(last: Tensor, frames: Tensor, lips: Tensor, count: int) -> Tensor:
-    """A chunk whose offset to the one before fades out over its first `count` frames, everywhere but on the lips.
+    """Fade out a chunk's offset from the one before over its first `count` frames, everywhere but on the lips.
 
-    last (3, height, width) is the frame shown before. That, and not what its course would make expect next: such a
-    guess would add noise. Where `lips` is 1, nothing is changed.
+    last (3, height, width): the frame shown before. An extrapolation to the next frame would only add noise. Where
+    `lips` is 1, nothing is changed.
     """
     offset = (1 - lips).to(frames) * (last.to(frames) - frames[0])
     left = 1 - torch.arange(1, count + 1).to(frames)[: len(frames), None, None, None] / (count + 1)
@@ -192,7 +193,7 @@ def seam_fade(last: Tensor, frames: Tensor, lips: Tensor, count: int) -> Tensor:
 
 
 class SeamFade:
-    """`seam_fade` from chunk to chunk: `frames = fade(frames)`; the first one is the same tensor."""
+    """Applies `seam_fade` from chunk to chunk: `frames = fade(frames)`; the first chunk is returned unchanged."""
 
     def __init__(self, lips: Tensor, count: int):
         self.lips, self.count = lips, count
@@ -209,25 +210,25 @@ class SeamFade:
 
 @dataclass(frozen=True)
 class Drift:
-    """Of one chunk against the first one; lips do not count, except for `seam`."""
+    """Drift of one chunk from the first; lips do not count, except for `seam`."""
 
     colour: float  # mean difference of the channels' means, in levels of 255
     contrast: float  # ratio of the standard deviations
     sharpness: float  # ratio of the energies of the Laplacian
     identity: float  # of the face's structure: 0 the same, 1 nothing in common; see `Structure`
-    seam: float  # change over the joint to the chunk before, in usual changes from frame to frame; the first has none
+    seam: float  # change across the joint to the chunk before, over the usual change between frames; the first has none
 
 
 class Structure:
-    """How far faces are from one face, whatever their colours, contrast and small movements.
+    """Distance of faces from a reference face, independent of colours, contrast and small movements.
 
-    Pictures are compared as grids of coarse cells, in which fine detail is gone. Brightness and contrast are evened
-    out around every cell, so that what remains are shapes, and of all small shifts the one counts at which they agree
-    best. It is no recogniser: it tells a face that melts into another picture, not two people who look alike.
+    Pictures are compared as grids of coarse cells, without fine detail. Brightness and contrast are evened out around
+    every cell, so that shapes remain, and the best match among all small shifts counts. It is not a recogniser: it
+    notices a face that melts into another picture, but does not distinguish people who look alike.
     """
 
     def __init__(self, face: Tensor, frames: Tensor):
-        """The face's weights, and frames of which the mean is the face as it should be."""
+        """face: its weights; frames: those whose mean is the reference face."""
         self.face = _cells(_shares(face).to(frames)[None, None])[0, 0]
         self.wanted = self._evened(frames).mean(0)
 
@@ -260,10 +261,10 @@ def _around(cells: Tensor) -> Tensor:
 
 
 class DriftMeter:
-    """Fed the chunks in order, as they are shown: `drift = meter(frames)`."""
+    """Measures the drift of chunks, given in order as they are shown: `drift = meter(frames)`."""
 
     def __init__(self, weights: Tensor, face: Tensor):
-        """Where colour, contrast and sharpness are measured, and where the face is: see `outside_lips`."""
+        """weights: where to measure colour, contrast and sharpness; face: where the face is. See `outside_lips`."""
         self.shares, self.face = _shares(weights), face
         self.chunks: list[Drift] = []
         self.frames = 0
@@ -297,7 +298,7 @@ class DriftMeter:
         return {field.name: [getattr(drift, field.name) for drift in self.chunks] for field in fields(Drift)}
 
     def summary(self) -> str:
-        """A sentence for people."""
+        """The figures in a sentence."""
         if len(self.chunks) < 2:
             return "The clip is one chunk long: nothing can drift."
         curves, long = self.curves(), clock(self.seconds, self.seconds)
@@ -321,10 +322,10 @@ class DriftMeter:
 
 
 def drift_plot(meters: Mapping[str, DriftMeter]) -> Picture:
-    """Figures of one or several clips below each other, named in the legend."""
+    """Plot the figures of one or several clips, one panel per figure, with the clips in the legend."""
     seconds = max(meter.seconds for meter in meters.values())
     panels = []
-    for figure, title in PANELS.items():  # one legend, above the first, does for all
+    for figure, title in PANELS.items():  # one legend, above the first panel, serves all
         names = meters if not panels else [""] * len(meters)
         curves = [Curve(name, meter.curves()[figure]) for name, meter in zip(names, meters.values(), strict=True)]
         panels.append(plot(curves, seconds=seconds, size=PANEL, title=title))
@@ -333,7 +334,7 @@ def drift_plot(meters: Mapping[str, DriftMeter]) -> Picture:
 
 @dataclass(frozen=True)
 class _Look:
-    """What a chunk looks like, on average."""
+    """A chunk's mean appearance."""
 
     mean: Tensor  # (3)
     spread: Tensor  # (3)
@@ -367,7 +368,7 @@ def _changes(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _thinned(maps: Tensor) -> Tensor:
-    """Every other pixel down and across: enough to average over."""
+    """Every other pixel down and across, which is enough for averages."""
     return maps[..., ::2, ::2]
 
 
@@ -375,25 +376,25 @@ def _range(values: Sequence[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}"
 
 
-# ---- all of it
+# ---- settings
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """What is done that a long clip stays as it began. By default nothing, as in the original."""
+    """Measures against drift in long clips. By default none, as in the original."""
 
-    overlap: int = 0  # frames that a chunk goes through again, to continue from them
+    overlap: int = 0  # frames at a chunk's end that the next one repeats
     hold_colours: bool = False
     fade: int = 0  # frames over which a joint fades out
-    anchor_every: float = 0.0  # seconds after which, in a pause, the portrait is continued instead; 0: never
+    anchor_every: float = 0.0  # seconds after which, in a pause, a chunk continues from the portrait; 0: never
 
     def anchors(self, levels: Tensor, starts: Sequence[int]) -> list[int]:
-        """levels (frames): how loud each frame is; starts: the first frame of each chunk"""
+        """The chunks that continue from the portrait. levels (frames) in dB; starts: the first frame of each chunk."""
         every = round(self.anchor_every * FPS)
         return anchors(levels, starts, every) if every else []
 
     def steady(self, portrait: Portrait) -> Callable[[Tensor], Tensor]:
-        """For `animate`: corrects the frames of one chunk after the other."""
+        """A callback for `animate` that corrects the frames of each chunk."""
         outside = outside_lips(portrait)
         tools: list[Callable[[Tensor], Tensor]] = []
         if self.hold_colours:

@@ -1,4 +1,4 @@
-"""A picture to look at: how loud a speech is, where it pauses, and how strongly each region follows it."""
+"""`timeline` plots the loudness of a speech, its pauses, and how strongly each region follows it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ...film.plot import Curve, plot
 from .motion import runs
 
 QUIETEST = -70.0  # dB at the lower border; full scale is at the upper one
-ROOM = 1.1  # above the strongest weight
-COLUMNS = 600  # of longer videos the mean of so many parts is shown
+ROOM = 1.1  # times the strongest weight
+COLUMNS = 600  # longer videos are averaged down to so many values
 
 LOUDNESS = (196, 196, 196)
 # Of Okabe and Ito's palette, the wider lines first, so that three that run together can all be seen
@@ -20,7 +20,7 @@ LINES = {"lips": (2, (0, 114, 178), 3.5), "expression": (1, (230, 159, 0), 2.0),
 
 
 def timeline(levels: Tensor, pauses: Tensor, weights: Tensor) -> Picture:
-    """levels (frames) in dB, pauses (frames) true in them, weights (frames, 3) of pose, expression and lips."""
+    """Plot levels (frames) in dB, pauses (frames) and weights (frames, 3) of pose, expression and lips."""
     top = ROOM * max(1.0, weights.max().item())
     loudness = (1 - levels / QUIETEST).clamp(0, 1) * top
     lines = [Curve(name, _thinned(weights[:, at]), color, width) for name, (at, color, width) in LINES.items()]

@@ -1,1 +1,1 @@
-"""The small parts of a small model: its speech encoder and its codec of patches."""
+"""Training of a small model's parts: its speech encoder and its codec of patches."""

@@ -1,6 +1,6 @@
-"""A tiny wav2vec2 that learns to hear how a mouth moves, from nothing but espeak-ng's voices.
+"""Train a tiny wav2vec2 on espeak-ng's voices to predict the motion of mouths.
 
-It writes what a speech encoder's folder on Hugging Face holds, and hearing.json, which says how well it hears. The same
+It writes a speech encoder's folder in Hugging Face's layout, and hearing.json with its accuracy. The same
 seed gives the same weights on the same machine.
 """
 
@@ -86,8 +86,8 @@ class HearingTraining:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.takes) < 1 or not 0.5 <= self.seconds <= LONGEST:
             raise ValueError(
-                f"At least one step of one crop is expected, of 0.5 to {LONGEST:.0f} seconds, "
-                f"and {TAKE_SECONDS:.0f} seconds of speech."
+                f"Give at least one step of one crop, of 0.5 to {LONGEST:.0f} seconds, and {TAKE_SECONDS:.0f} seconds "
+                "of speech."
             )
 
     @property
@@ -113,7 +113,7 @@ class HearingTraining:
 
 @dataclass(frozen=True)
 class Take:
-    """Someone speaks for a while; not recorded yet."""
+    """A stretch of speech, without the effects of a recording."""
 
     samples: NDArray[np.float16]
     motion: Motion
@@ -128,7 +128,7 @@ class Batch:
 
 
 def takes(settings: HearingTraining, split: Split, count: int, workers: int = 1) -> list[Take]:
-    """Spoken by a program of its own each, so that threads are enough to speak at once."""
+    """Speak takes at once in threads; each is spoken by a program of its own."""
 
     def take(number: int) -> Take:
         dice = settings.dice("take", split, number)
@@ -157,7 +157,7 @@ def _crop(spoken: Sequence[Take], frames: int, dice: np.random.Generator) -> tup
 
 
 def excerpt(take: Take, frames: int, dice: np.random.Generator) -> tuple[Tensor, Motion]:
-    """Faster and higher, or slower and lower, than it was said: of someone smaller or larger."""
+    """A crop of a take at another speed and pitch, as from a smaller or larger speaker."""
     speed = dice.uniform(1 - SPEEDS, 1 + SPEEDS)
     start = dice.uniform(0, len(take.motion.opening) - frames * speed)
     rows, samples = ((np.arange(count) + 0.5) * speed - 0.5 for count in (frames, frames * SAMPLES))
@@ -177,7 +177,7 @@ def _numbers(opening: NDArray[Any], spread: NDArray[Any], sound: Tensor) -> Tens
 
 
 def room_tone(size: int, dice: np.random.Generator) -> Tensor:
-    """Nobody speaks: nothing at all, a hiss, or a murmur."""
+    """Sound without speech: silence, a hiss, or a murmur."""
     kind = dice.integers(3)
     if kind == 0:
         return torch.zeros(size)
@@ -192,7 +192,7 @@ def room_tone(size: int, dice: np.random.Generator) -> Tensor:
 
 
 def network(settings: HearingTraining) -> nn.Module:
-    """transformers' own, with weights of its choice."""
+    """A wav2vec2 of transformers with its random initial weights."""
     library("transformers.models.wav2vec2.modeling_wav2vec2", "The speech encoder")
     transformers = library("transformers", "The speech encoder")
     with torch.random.fork_rng(devices=[]):
@@ -201,7 +201,7 @@ def network(settings: HearingTraining) -> nn.Module:
 
 
 class Reader(nn.Module):
-    """What is read from each layer by itself, so that each is worth listening to, and from the convolutions."""
+    """Readings from each layer by itself, so that each is useful, and from the convolutions."""
 
     OUT = 3 + len(VISEMES)
 
@@ -225,7 +225,7 @@ WEIGHTS = torch.tensor([16.0, 1.0, 0.3])  # of the squared errors of opening, sp
 
 
 def losses(told: Iterator[Tensor], wanted: Batch) -> Tensor:
-    """Of each reading."""
+    """The loss of each reading."""
     each = []
     for said in told:
         numbers = ((said[..., :3] - wanted.numbers).square() * WEIGHTS).mean((0, 1)).sum()
@@ -236,7 +236,7 @@ def losses(told: Iterator[Tensor], wanted: Batch) -> Tensor:
 def train(
     settings: HearingTraining, spoken: Sequence[Take], progress: Callable[[int, Tensor], None] = lambda step, loss: None
 ) -> Encoder:
-    """progress: told the mean losses of each reading now and then"""
+    """Train an encoder. progress: called now and then with the mean losses of each reading."""
     encoder, reader = Encoder(network(settings), NAME, normalize=False), Reader(settings.seed)
     encoder.model.train()
     parameters = dict(encoder.model.named_parameters())
@@ -269,7 +269,7 @@ def train(
 def figures(
     encoder: Encoder, spoken: Sequence[Take], others: Sequence[Take], settings: HearingTraining
 ) -> dict[str, Any]:
-    """Words and voices that were not heard in training, as they are said and as they might be recorded."""
+    """Accuracy on words and voices outside training, clean and as recordings."""
     spoken, others = spoken[:PROBED], others[:PROBED]
     known = _heard(encoder, [*map(_plain, spoken), *_recorded(spoken, settings, "train")], [*spoken, *spoken])
     probe = Probe.fitted(known)
@@ -321,7 +321,7 @@ def _heard(encoder: Encoder, sounds: Sequence[Tensor], some: Sequence[Take]) -> 
 
 
 def write(folder: Path, encoder: Encoder, settings: HearingTraining, found: Mapping[str, Any]) -> None:
-    """As transformers writes and reads it. The weights come first, so that a folder with hearing.json is whole."""
+    """Write the folder in transformers' layout, hearing.json last, so that a folder with it is complete."""
     state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
         save_file(state, temporary, {"format": "pt"})
@@ -338,7 +338,7 @@ def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def learn(settings: HearingTraining, folder: Path, workers: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Speak, train, try it out and write it: the figures."""
+    """Speak, train, evaluate and write the encoder; returns the figures."""
     spoken = takes(settings, "train", settings.takes, workers)
     others = takes(settings, "validation", min(PROBED, settings.takes), workers)
     tell(f"{len(spoken) * TAKE_SECONDS / 3600:.2f} hours of speech to learn from")

@@ -68,7 +68,7 @@ def frames(clips: Sequence[Clip], most: int) -> Tensor:
     if not clips:
         raise DatasetError("The dataset has no clips of this kind; prepare or draw some.")
     if len(sizes := {clip.size for clip in clips}) > 1:
-        raise DatasetError(f"The clips have {sorted(sizes)} pixels a side; clips of one size are expected.")
+        raise DatasetError(f"The clips have {sorted(sizes)} pixels a side; use clips of one size.")
     chosen = clips[:: math.ceil(len(clips) / most)]
     each = most // len(chosen)
     found = [clip.frames(range(0, clip.length, math.ceil(clip.length / each))) for clip in chosen]
@@ -88,7 +88,7 @@ def of_split(root: Path, split: Split, most: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a model made, and should have made."""
+    """A model's latents, with the pictures that they should show."""
 
     latents: Tensor  # (clips, frames, channels, height/8, width/8)
     pictures: Tensor  # (clips, frames, 3, height, width) in 0..255
@@ -110,8 +110,8 @@ class Outcomes:
         wanted = (*shown[:2], codec.channels, *(side // LATENT_SCALE for side in shown[3:]))
         if len(shown) != 5 or shown[1] < 2 or made != wanted:
             raise DatasetError(
-                f"{path} has latents {tuple(made)} and pictures {tuple(shown)}; expected were (clips, at least 2 "
-                f"frames, {codec.channels}, height/8, width/8) and (clips, frames, 3, height, width)."
+                f"{path} has latents {tuple(made)} and pictures {tuple(shown)}; expected (clips, at least 2 frames, "
+                f"{codec.channels}, height/8, width/8) and (clips, frames, 3, height, width)."
             )
         return found
 
@@ -127,20 +127,20 @@ class Outcomes:
 
 
 def write(path: Path, codec: PatchCodec, step: int = 0) -> None:
-    """The patches as they are, the decoder in half precision: their rounding is far below what both lose."""
+    """Write the patches in full, the decoder in half precision; its rounding is far below the codec's losses."""
     kept = {key: tensor.half() if key.startswith("decoder.") else tensor for key, tensor in codec.tensors().items()}
     with replacing(path) as temporary:
         save_file({key: tensor.contiguous() for key, tensor in kept.items()}, temporary, {HEADER_ENTRY: f"{step}"})
 
 
 def read(path: Path, channels: int) -> tuple[PatchCodec, int]:
-    """With the steps that its decoder was trained for."""
+    """Read a codec and the number of steps that its decoder was trained for."""
     codec = load_codec(path)
     if not isinstance(codec, PatchCodec) or codec.channels != channels:
         found = f"patches of {codec.channels} channels" if isinstance(codec, PatchCodec) else "another codec"
         raise WeightsError(
-            f"{path} holds {found}; patches of {channels} channels are expected. Those of a file never change: name "
-            "another file, or say --channels as they are."
+            f"{path} holds {found}; expected patches of {channels} channels. Patches of a file never change: name "
+            "another file, or set --channels to match."
         )
     with safe_open(path, "pt") as file:
         return codec, int((file.metadata() or {}).get(HEADER_ENTRY, 0))
@@ -155,7 +155,7 @@ def fitted(root: Path, channels: int, evenness: float) -> PatchCodec:
 
 @dataclass
 class Run:
-    """A decoder that is trained, and all that it takes to go on with it."""
+    """A decoder in training, with all that resuming it needs."""
 
     codec: PatchCodec  # with this decoder
     average: Average
@@ -175,7 +175,7 @@ class Run:
 
 
 def begin(path: Path, codec: PatchCodec, step: int, deviations: Tensor, settings: PatchTraining) -> Run:
-    """From what an unfinished run left beside the file, from the file's decoder, or from nothing."""
+    """Begin from an unfinished run's state beside the file, else from the file's decoder, else from a new one."""
     decoder = untrained(codec.channels, deviations, settings)
     if codec.decoder is not None:
         decoder = PatchDecoder(codec.channels, DecoderSizes.of(codec.decoder.state_dict()))
@@ -190,7 +190,7 @@ def begin(path: Path, codec: PatchCodec, step: int, deviations: Tensor, settings
 
 
 def untrained(channels: int, deviations: Tensor, settings: PatchTraining) -> PatchDecoder:
-    """One that adds nothing yet, and to which all channels are alike."""
+    """A new decoder that adds nothing yet, with all channels scaled alike."""
     torch.manual_seed(settings.seed)
     decoder = PatchDecoder(channels, settings.sizes)
     with torch.no_grad():
@@ -203,7 +203,7 @@ def untrained(channels: int, deviations: Tensor, settings: PatchTraining) -> Pat
 
 
 def beside(path: Path) -> Path:
-    """What an unfinished run leaves, to go on as if it had not been stopped."""
+    """The path of an unfinished run's state."""
     return path.with_suffix(".training")
 
 
@@ -220,7 +220,7 @@ def _restore(run: Run, path: Path) -> None:
         left = torch.load(path, weights_only=True)
     except Exception as error:  # damaged files raise anything
         raise WeightsError(
-            f"{path} cannot be read ({brief(error)}); delete it, and the decoder is trained from where its file is."
+            f"{path} cannot be read ({brief(error)}); delete it to resume from the decoder in the codec's file."
         ) from error
     if left["patches"] != of_module(run.codec.patches):
         return  # of a file that was there before
@@ -233,12 +233,12 @@ def _restore(run: Run, path: Path) -> None:
 def train(
     path: Path, root: Path, codec: PatchCodec, step: int, settings: PatchTraining, outcomes: Outcomes | None = None
 ) -> PatchCodec:
-    """Up to settings.steps; the file is written every so often."""
+    """Train up to settings.steps, writing the file at intervals."""
     seen = of_split(root, "train", LEARNT)
     if outcomes is not None and outcomes.pictures.shape[2:] != seen.shape[1:]:
         raise DatasetError(
             f"The outcomes are pictures of {outcomes.pictures.shape[-1]} pixels a side and the clips have "
-            f"{seen.shape[-1]}; one size is expected."
+            f"{seen.shape[-1]}; use one size."
         )
     scales = deviations(codec, seen)
     run = begin(path, codec, step, scales, settings)
@@ -275,7 +275,7 @@ def unsteadiness(apart: Tensor) -> Tensor:
 
 
 def rate(run: Run, settings: PatchTraining) -> float:
-    """Of learning: rising, then falling to nothing at the end."""
+    """The learning rate: rising, then falling to zero at the end."""
     rising = min(1, (run.step - run.since + 1) / settings.warmup)
     return settings.rate * rising * (1 + math.cos(math.pi * run.step / settings.steps)) / 2
 
@@ -297,7 +297,7 @@ def noisy(latents: Tensor, strength: Tensor, dice: Generator) -> Tensor:
 
 
 def error(made: Tensor, originals: Tensor, edges: float) -> Tensor:
-    """Of pixels, by absolute values that are rounded off near zero, and of differences between neighbours."""
+    """The error of pixels, by absolute values smoothed near zero, and of differences between neighbours."""
     apart = made - originals
     across, down = apart.diff(dim=3), apart.diff(dim=2)
     return (apart.square() + SOFT**2).sqrt().mean() + edges * (across.abs().mean() + down.abs().mean())
@@ -313,13 +313,13 @@ def deviations(codec: PatchCodec, seen: Tensor) -> Tensor:
 
 
 def measured(codec: PatchCodec, seen: Tensor) -> dict[float, tuple[float, float]]:
-    """By the noise in the latents: decibels of the patches alone, and with the decoder."""
+    """PSNR of the patches alone and with the decoder, for each strength of noise in the latents."""
     scales, alone = deviations(codec, seen), PatchCodec(codec.patches)
     return {noise: (_psnr(alone, seen, noise * scales), _psnr(codec, seen, noise * scales)) for noise in NOISE}
 
 
 def _psnr(codec: PatchCodec, seen: Tensor, strength: Tensor) -> float:
-    """Of all pixels together; the noise is the same for every codec."""
+    """PSNR over all pixels together; the noise is the same for every codec."""
     dice, squares = Generator().manual_seed(0), 0.0
     for some in seen.split(AT_ONCE):
         originals = pixels(some)

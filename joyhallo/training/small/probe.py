@@ -1,4 +1,4 @@
-"""What a speech encoder's features tell of the mouth: a linear probe."""
+"""A linear probe: how well a speech encoder's features predict the mouth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RIDGE = 1e-3
 
 @dataclass(frozen=True)
 class Heard:
-    """Recordings through the encoder, all rows one after the other."""
+    """Encoded recordings, all rows one after the other."""
 
     features: NDArray[np.float64]  # (rows, layers x channels)
     opening: NDArray[np.float64]
@@ -28,7 +28,7 @@ class Heard:
 
 
 def hear(encoder: Encoder, sounds: Sequence[Tensor], motions: Sequence[Motion]) -> Heard:
-    """By the way that videos are made."""
+    """Encode sounds in the same way as for videos."""
     rows = [encode(encoder, Recording(sound), multiple=1).features().flatten(1) for sound in sounds]
     decibels = torch.cat([levels(sound, len(each)) for sound, each in zip(sounds, rows, strict=True)]).double().numpy()
     return Heard(
@@ -41,7 +41,7 @@ def hear(encoder: Encoder, sounds: Sequence[Tensor], motions: Sequence[Motion]) 
 
 @dataclass(frozen=True)
 class Probe:
-    """Ridge regression on the features of a single row: what even a linear layer would find in them."""
+    """Ridge regression on the features of a single row."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Attention, feed-forward and the transformer that both UNets hold at each attention site.
+"""Attention, feed-forward and the transformer at each attention site of both UNets.
 
 Shapes: frames are folded into the batch. A map is (frames, channels, height, width), its tokens are
 (frames, height * width, channels). Where several rows (unconditional and conditional, say) run together, their
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from ....ops import Ops
 from ..config import NetConfig
 
-WORKSPACE_KEYS = 8192  # keys at once when frames share reference keys: few enough for small cards
+WORKSPACE_KEYS = 8192  # keys at a time when frames share reference keys: few enough for small GPUs
 
-# Elements at once inside a feed-forward: what stays in a processor's cache, what a small card has to spare.
+# Elements at a time inside a feed-forward: sized for a CPU's cache, and for the memory of a small GPU.
 FEED_FORWARD_ELEMENTS = {"cpu": 1 << 22}
 FEED_FORWARD_ELEMENTS_ELSEWHERE = 1 << 26
 
@@ -53,9 +53,9 @@ class TokenFold(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Frames (a slice of the folded batch) and the reference that they read, or None for their own tokens only.
+    """Frames (a slice of the folded batch) and the reference that they read, or None for only their own tokens.
 
-    A slice of references divides the frames evenly among them: those of each row read its own.
+    A slice of references is divided evenly among the frames: those of each row read their own.
     """
 
     frames: slice
@@ -121,14 +121,16 @@ def joined(own: KeysValues, references: KeysValues) -> KeysValues:
 
 
 def attend_with_shared(ops: Ops, q: Tensor, own: KeysValues, shared: KeysValues, heads: int, out: Tensor) -> None:
-    """Frames q (frames, pixels, channels) see their own keys and one set (keys, channels) that all of them share.
+    """Frames q (frames, pixels, channels) see their own keys and one shared set (keys, channels).
 
     A few frames at a time use one workspace. The shared half of it is written once, not for every frame, so memory
     does not grow with the number of frames.
     """
     frames, pixels, width = q.shape
     total = pixels + shared.keys.shape[0]
-    if torch.is_grad_enabled() and q.requires_grad:  # backward needs each frame's keys: no workspace to reuse
+    if (
+        torch.is_grad_enabled() and q.requires_grad
+    ):  # backward needs each frame's keys, so the workspace cannot be reused
         k, v = (torch.cat([t, s.expand(frames, -1, -1)], 1) for t, s in zip(own, shared, strict=True))
         out.copy_(ops.attention(q, k, v, heads))
         return
@@ -157,7 +159,7 @@ class GatedProjection(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, width: int, ops: Ops):
         super().__init__()
-        # the checkpoint's names are net.0 and net.2; a dropout that never drops stood between them
+        # named net.0 and net.2 in checkpoints; the original has an inactive dropout between them
         self.net = nn.ModuleList([GatedProjection(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)])
 
     def forward(self, x: Tensor) -> Tensor:

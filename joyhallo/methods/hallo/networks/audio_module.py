@@ -25,7 +25,7 @@ ZERO_CONVS = ("zero_conv_full", "zero_conv_face", "zero_conv_lip")  # pose, expr
 
 
 class RegionGates(NamedTuple):
-    """How strongly each region hears, at one level of the UNet; one frame, or one for each frame."""
+    """The strength of the speech in each region, at one level of the UNet, for one frame or for each."""
 
     masks: Tensor  # (frames, pixels, 3): s_r * m_r
     weights: Tensor  # (frames, 1, 3): s_r
@@ -39,7 +39,7 @@ class RegionFold(NamedTuple):
     weight_vectors: Tensor  # (3, width): c_r
 
     def unheard(self, gates: RegionGates) -> Tensor:
-        """What is added to every frame, sound or none: (frames or 1, pixels, width)."""
+        """The part added to every frame, even without sound: (frames or 1, pixels, width)."""
         return gates.masks @ self.mask_vectors + gates.weights @ self.weight_vectors
 
     def heard(self, gathered: Tensor, gates: RegionGates) -> Tensor:
@@ -82,7 +82,7 @@ class AudioBlock(nn.Module):
         return RegionFold(*(t.to(like.dtype) for t in folded))
 
     def forward(self, x: Tensor, heard: list[KeysValues], fold: RegionFold, gates: RegionGates, frames: int) -> Tensor:
-        """x (rows * frames, pixels, width). The last frames of x hear; `heard` has one entry for each of them."""
+        """x (rows * frames, pixels, width). Only its last frames hear; `heard` has one entry for each of them."""
         x = self.attn1(self.norm1(x)).add_(x)
         y = (x.unflatten(0, (-1, frames)) + fold.unheard(gates)).flatten(0, 1)
         if heard:

@@ -1,4 +1,4 @@
-"""What the reference UNet and the denoising UNet share: Stable Diffusion 1.5's skeleton, frame by frame."""
+"""UNet, the skeleton of Stable Diffusion 1.5, frame by frame: the base of the reference and the denoising UNet."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Runner = Callable[[Part], Part]  # called with each part of a network before it 
 
 
 def at_once(part: Part) -> Part:
-    """Run as it is. Training may forget what happens inside a part, and run it again for the gradients.
+    """Run a part directly; training passes another runner, which recomputes a part for its gradients.
 
-    Nothing stands between a caller and the part, which may so be the last to hold what it is given.
+    Returning the part itself keeps no reference to its inputs, so it can free them early.
     """
     return part
 
@@ -81,7 +81,7 @@ class Upsample(nn.Module):
 
 
 class Block(nn.Module):
-    """The layers of one stage. How they follow each other is UNet.walk's business."""
+    """The layers of one stage; UNet.walk runs them in order."""
 
     resnets: Any  # lists of layers; a stage has some of the others, or none
     attentions: Any
@@ -103,7 +103,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down, middle and up. The deepest stage has no attention; what happens at a site is the subclass's business."""
+    """Down, middle and up. The deepest stage has no attention; subclasses define what happens at a site."""
 
     def __init__(self, config: NetConfig, ops: Ops):
         super().__init__()
@@ -159,7 +159,7 @@ class UNet(nn.Module):
         `deep`, nothing runs but these layers and what their skips need.
         """
         time = F.silu(time)
-        x = x.contiguous(memory_format=torch.channels_last)  # then a map and its tokens are the same memory
+        x = x.contiguous(memory_format=torch.channels_last)  # a map and its tokens then share memory
         sites = {where: site for site, where in enumerate(self.site_blocks())}
         layers = [(block, index) for block in self.up_blocks for index in range(len(block.resnets))]
         skips = list(islice(self._descend(x, time, attend, run), None if deep is None else shallow))
@@ -183,7 +183,7 @@ class UNet(nn.Module):
     def _descend(
         self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor], run: Runner
     ) -> Iterator[Tensor]:
-        """The maps that are joined again on the way up, made only as far as they are asked for."""
+        """Yield the maps for the skips, computed on demand."""
         yield x
         site = 0
         for block in self.down_blocks:

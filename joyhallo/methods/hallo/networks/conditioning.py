@@ -1,4 +1,4 @@
-"""The three small networks that turn identity, speech and face position into what the UNets take."""
+"""ImageProj, AudioProj and FaceLocator: small networks that embed identity, speech and face position for the UNets."""
 
 from __future__ import annotations
 

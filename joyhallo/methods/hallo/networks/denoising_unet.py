@@ -1,4 +1,4 @@
-"""The network that denoises a chunk of frames, guided by portrait, speech and the frames before."""
+"""DenoisingUNet, which denoises a chunk of frames, guided by portrait, speech and the frames before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .motion_module import MotionModule
 
 @dataclass(frozen=True)
 class ClipConditions:
-    """What stays the same for a whole clip; the lists have one entry for each attention site."""
+    """Conditions that stay the same for a whole clip; the lists have one entry for each attention site."""
 
     references: list[KeysValues]  # (references, pixels, channels)
     faces: list[TokenFold]
@@ -27,7 +27,7 @@ class ClipConditions:
 
 @dataclass(frozen=True)
 class ChunkConditions:
-    """What stays the same for all steps of a chunk; the lists have one entry for each attention site."""
+    """Conditions that stay the same for all steps of a chunk; the lists have one entry for each attention site."""
 
     frames: int
     heard: list[list[KeysValues]]  # one frame's tokens per entry of the batch
@@ -37,9 +37,9 @@ class ChunkConditions:
 
 @dataclass(frozen=True)
 class Conditions:
-    """A forward pass: which rows run, in the order of the clip's rows, and who reads and hears what.
+    """The conditions of a forward pass: the rows that run, in the clip's order, and what they read and hear.
 
-    Rows that hear nothing come first.
+    Rows without speech come first.
     """
 
     clip: ClipConditions
@@ -54,6 +54,10 @@ class DenoisingUNet(UNet):
         super().__init__(config, ops)
         self.levels = config.attention_levels
         widths, deepest = config.channels, config.levels - 1
+        # Some audio modules are narrower inside than their maps. The original sizes them by a stage's `in_channels`
+        # instead, and the published weights have these shapes: on the way down the first module of a level has the
+        # width of the level before, on the way up all of them have that of the next finer level. [] is a stage
+        # without attention.
         inner_down = [[widths[max(level - 1, 0)], *[widths[level]] * (config.layers - 1)] for level in range(deepest)]
         inner_up = [[widths[max(level - 1, 0)]] * (config.layers + 1) for level in reversed(range(deepest))]
         inners = [*inner_down, [], [widths[-1]], [], *inner_up]
@@ -131,7 +135,7 @@ class DenoisingUNet(UNet):
         readings: Sequence[Reading],
         run: Runner = at_once,
     ) -> Tensor:
-        """The velocity of single pictures (rows, ...), which neither hear nor move: what the first stage trains."""
+        """The velocity of single pictures (rows, ...), without speech and motion, as in the first stage of training."""
         sites = self.site_transformers()
 
         def attend(site: int, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ ATTENTIONS = 2
 
 
 def waves(length: int, width: int) -> Tensor:
-    """The table of positions that training begins with and files carry: (1, length, width)."""
+    """The initial table of positions, which files store as well: (1, length, width)."""
     places, numbers = torch.arange(length).double()[:, None], torch.arange(0, width, 2).double()
     angles = places * 10_000 ** (-numbers / width)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width)
@@ -49,8 +49,8 @@ class TemporalBlock(nn.Module):
     def forward(self, x: Tensor, motion: int) -> Tensor:
         """x (pixels, motion + frames, width) -> (pixels, frames, width).
 
-        The motion frames lead. They are dropped as soon as nothing looks at them any more: in the last attention
-        they still are keys and values, but no queries.
+        The motion frames come first, and are dropped once unused: in the last attention they are still keys and
+        values, but not queries.
         """
         for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
             y = attention.pos_encoder(norm(x))

@@ -1,4 +1,4 @@
-"""The network that looks at the portrait and at the last frames of the clip so far."""
+"""ReferenceUNet, which encodes the portrait and the last frames of the clip so far."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ReferenceUNet(UNet):
         """Pictures (rows, latent channels, height, width), each with its face tokens (rows, tokens, width).
 
         Returns, for every attention site, the normalised tokens that enter its self-attention: (rows, pixels,
-        channels). The picture itself is never finished: what follows the last site's normalisation is not computed.
+        channels). Layers after the last site's normalisation are not run, as no picture is needed.
         """
         features: list[Tensor] = []
         sites = self.site_transformers()
