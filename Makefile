@@ -2,7 +2,15 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: test lint format bench demo demo-model
+.PHONY: check test lint format bench demo demo-model
+
+# For everyday work: what needs a ComfyUI or a browser, and tests marked as slow, are left to `make test`.
+check: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright & types=$$!; \
+	$(RUN) -m pytest tests --ignore=tests/comfyui --ignore=tests/browser -m "not slow"; tests=$$?; \
+	wait $$types && exit $$tests
 
 # Two at a time: those in ComfyUI mostly wait for one core, and so do the others.
 test: $(VENV)/ready

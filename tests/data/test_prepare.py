@@ -493,6 +493,7 @@ def three(mixed, dataset, tmp_path_factory):
     return folder, [record for record in read_manifest(dataset) if record.source in names]
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_and_one_that_dies_takes_no_other_with_it(three, tmp_path):
     """The one without a face kills its process, in a landmarker that is otherwise the same."""
     videos, expected = three
@@ -514,6 +515,7 @@ def test_shards_together_make_the_same(dataset, mixed, tmp_path):
         Shares(shards=3, shard=3)
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_makes_the_same(three, tmp_path):
     pytest.importorskip("ray", reason="ray is an optional extra")
     videos, expected = three

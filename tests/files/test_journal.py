@@ -142,6 +142,7 @@ for chunk in animate(small.net(), *clip, kept=made):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(tmp_path):
     torch.set_num_threads(1)
     clip = small.BlockCodec(), Schedule(), small.portrait(), small.windows(40), SETTINGS

@@ -302,6 +302,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units elsewhere")
+@pytest.mark.slow
 def test_memory_stays_far_below_the_files_size(tmp_path, checkpoint):
     config = NetConfig(channels=(64, 128, 192, 192), layers=1)
     with torch.device("meta"):

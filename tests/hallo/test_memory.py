@@ -6,6 +6,8 @@ from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.memory import working_memory
 from joyhallo.methods.hallo.sampling import Settings
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     (256, Settings(), False),
     (512, Settings(), False),

@@ -138,6 +138,7 @@ def test_its_card_tells_how_it_is_made():
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything")
+@pytest.mark.slow
 def test_all_of_it_is_made_from_nothing_once(tmp_path, monkeypatch):
     """By the real commands, in this process, next to nothing of each; asked again, they find that all is done."""
     monkeypatch.setattr(model, "run", run_here)
@@ -159,6 +160,7 @@ def test_all_of_it_is_made_from_nothing_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so nobody says anything")
+@pytest.mark.slow
 def test_outcomes_are_what_the_networks_leave_beside_what_was_drawn():
     engine, (talk,) = open_engine(bundle.FOLDER, How(size=64, steps=1)), outcomes.said(64, 1, 24)
     latents, pictures = outcomes.outcome(engine, talk, 7)

@@ -57,6 +57,8 @@ from joyhallo.training.validation import beside_truth, generated
 from joyhallo.training.validation import main as validate
 from tools.demo_model.seeded import AUTOENCODER, autoencoder_weights, save
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"channels": [8, 8, 16, 16], "layers": 1, "heads": 2, "norm_groups": 4, "face_width": 16, "audio_layers": 2,
          "audio_channels": 8, "audio_hidden": 32, "audio_tokens": 4, "audio_width": 16,
          "locator_channels": [8, 8, 16, 16]}  # fmt: skip
