@@ -6,18 +6,9 @@ import torch
 from comfy_api.latest import io
 
 from ..joyhallo.methods.hallo.config import REGIONS
-from ..joyhallo.methods.hallo.motion import (
-    ATTACK,
-    EXPRESSIVENESS,
-    GRAMMAR,
-    RELEASE,
-    MotionError,
-    gate,
-    keyframes,
-    pauses,
-    weights,
-)
+from ..joyhallo.methods.hallo.motion import EXPRESSIVENESS, GRAMMAR, MotionError, keyframes, weights
 from ..joyhallo.methods.hallo.timeline import timeline
+from ..joyhallo.sound.pauses import ATTACK, RELEASE, gate, pauses
 from ..joyhallo.sound.wav2vec2 import Speech
 from .sockets import Speech as SpeechSocket
 from .sockets import expect, schema

@@ -12,7 +12,6 @@ import torch
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.film.plot import SIZE
 from joyhallo.methods.hallo.masks import pixels, pyramid, soft_masks
-from joyhallo.methods.hallo.motion import anchors
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate
 from joyhallo.methods.hallo.steadiness import (
     GAINS,
@@ -29,6 +28,7 @@ from joyhallo.methods.hallo.steadiness import (
     outside_lips,
     seam_fade,
 )
+from joyhallo.sound.pauses import anchors
 from tools.pictures import portrait as drawing
 
 PX = 128

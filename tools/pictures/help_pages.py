@@ -14,9 +14,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from joyhallo.methods.hallo.motion import gate, pauses, weights
+from joyhallo.methods.hallo.motion import weights
 from joyhallo.methods.hallo.timeline import timeline
 from joyhallo.sound.audio import levels, prepare, read, video_frames
+from joyhallo.sound.pauses import gate, pauses
 
 from ..comfyui.browser import Browser, Page, newest_frontend, settings
 from ..comfyui.server import ROOT, Server

@@ -18,8 +18,8 @@ from ...config import FPS
 from ...diffusion.codec import LATENT_SCALE
 from ...faces.boxes import Picture
 from ...film.plot import Curve, clock, plot, stacked
+from ...sound.pauses import anchors
 from .config import REGIONS
-from .motion import anchors
 from .sampling import Portrait
 
 LEVELS = 255

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from ...config import FPS
 from ...faces.boxes import Picture
 from ...film.plot import Curve, plot
-from .motion import runs
+from ...sound.pauses import runs
 
 QUIETEST = -70.0  # dB at the lower border; full scale is at the upper one
 ROOM = 1.1  # times the strongest weight
