@@ -29,7 +29,7 @@ def open_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
     `expected` completes the sentence "Expected ..." where the file is something else.
     """
     if not path.is_file():
-        raise WeightsError(f"There is no file {path}. Expected {expected}")
+        raise WeightsError(f"{path} does not exist. Expected {expected}")
     with path.open("rb") as file:
         start = file.read(512)
     if problem := _not_weights(start):
@@ -81,12 +81,13 @@ def _open_pickle(path: Path, mapped: bool, expected: str) -> dict[str, Tensor]:
                 f"Expected {expected}"
             ) from error
         raise WeightsError(
-            f"{path.name} is a damaged or incomplete PyTorch file ({str(error).splitlines()[0]}). Download it again."
+            f"{path.name} is a damaged or incomplete PyTorch file ({brief(error)}). Download it again."
         ) from error
     state = unwrapped(state)
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        look = looks_like(state) if isinstance(state, dict) else f"a single {type(state).__name__}"
-        raise WeightsError(f"{path.name} looks like {look}. Expected {expected}")
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise WeightsError(f"{path.name} holds a {type(state).__name__} without names of tensors. Expected {expected}")
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {expected}")
     return state
 
 
@@ -125,11 +126,11 @@ OLD_SPELLINGS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """Files that are told by the names of their tensors."""
+    """One kind of file, recognised by the names of its tensors."""
 
     words: str  # completes "It looks like ..."
-    needs: tuple[str, ...]  # patterns: each begins some name
-    lacks: tuple[str, ...] = ()  # and each of these none
+    needs: tuple[str, ...]  # patterns; each must match the beginning of some name
+    lacks: tuple[str, ...] = ()  # patterns; none may match
 
     def fits(self, names: Collection[str]) -> bool:
         return all(_some(names, need) for need in self.needs) and not any(_some(names, lack) for lack in self.lacks)
@@ -147,7 +148,7 @@ class Contents:
 
 
 def contents(path: Path) -> Contents:
-    """Read from the index alone. A WeightsError if there is none that can be read."""
+    """What the index of a file tells. A WeightsError if the file has none that can be read."""
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -156,19 +157,17 @@ def contents(path: Path) -> Contents:
             if _is_safetensors(start, path.stat().st_size):
                 return _header(file)
         return Contents(names_in(path), {})
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise (
-            error
-            if isinstance(error, WeightsError)
-            else WeightsError(f"{path.name} is damaged or incomplete ({brief(error)}).")
-        ) from error
+    except WeightsError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path.name} is damaged or incomplete ({brief(error)}).") from error
 
 
 def _header(file: BinaryIO) -> Contents:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > LARGEST_INDEX:
-        raise WeightsError(f"{file.name} has a header of {length} bytes, which no weights need.")
+        raise WeightsError(f"{Path(file.name).name} claims a header of {length} bytes; no file of weights needs that.")
     told = json.loads(file.read(length))
     header = told.pop("__metadata__", {})
     return Contents({name: tuple(about["shape"]) for name, about in told.items()}, header)

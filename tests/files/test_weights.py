@@ -119,7 +119,8 @@ def test_no_tensor_is_read(tmp_path):
         (b"\x80\x02garbage", "damaged or incomplete"),
         (b"PK\x03\x04garbage", "damaged or incomplete"),
         ((10).to_bytes(8, "little") + b"{not json}", "damaged or incomplete"),
-        ((6).to_bytes(8, "little") + b'{"a":1}', "damaged or incomplete"),
+        ((7).to_bytes(8, "little") + b'{"a":1}', "damaged or incomplete"),
+        ((8).to_bytes(8, "little") + b'{"a":{}}', "damaged or incomplete"),
         (pickle.dumps([1, 2, 3]), None),
     ],
 )
@@ -131,6 +132,22 @@ def test_what_is_no_file_of_weights_is_said_in_a_sentence(tmp_path, content, wor
         return
     with pytest.raises(WeightsError, match=words):
         contents(path)
+
+
+@KEPT
+@pytest.mark.parametrize(
+    "state", [{1: torch.zeros(1)}, [torch.zeros(1)], torch.zeros(1)], ids=["numbers", "list", "one"]
+)
+def test_tensors_without_names_are_refused(tmp_path, state, zipped):
+    torch.save(state, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"without names of tensors\. Expected weights"):
+        open_weights(tmp_path / "net.pth", "weights")
+
+
+def test_a_file_that_ends_at_once_is_said(tmp_path):
+    (tmp_path / "net.pth").write_bytes(b"\x80\x02")
+    with pytest.raises(WeightsError, match="damaged or incomplete PyTorch file"):
+        open_weights(tmp_path / "net.pth", "weights")
 
 
 def test_an_archive_without_an_index(tmp_path):

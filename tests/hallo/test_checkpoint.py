@@ -132,7 +132,7 @@ def test_files_that_are_no_weights(tmp_path):
     assert "Git LFS pointer" in complaint(_write(tmp_path / "b.pth", b"version https://git-lfs.github.com/spec/v1\n"))
     assert "web page" in complaint(_write(tmp_path / "c.pth", b"<!DOCTYPE html><html></html>"))
     assert "neither a PyTorch file" in complaint(_write(tmp_path / "d.safetensors", b"\x00\x01\x02 nothing at all"))
-    assert "no file" in complaint(tmp_path / "absent.pth")
+    assert "does not exist" in complaint(tmp_path / "absent.pth")
 
 
 def test_truncated_files(tmp_path, checkpoint, state):
@@ -356,7 +356,7 @@ def test_old_spellings_of_weight_norm():
 def test_something_else_in_the_codecs_place(checkpoint, tmp_path):
     with pytest.raises(WeightsError, match="expected a Stable Diffusion autoencoder"):
         load_codec(checkpoint)
-    with pytest.raises(WeightsError, match=r"There is no file .*Expected a Stable Diffusion autoencoder"):
+    with pytest.raises(WeightsError, match=r"does not exist\. Expected a Stable Diffusion autoencoder"):
         load_codec(tmp_path / "vae.safetensors")
 
 
