@@ -5,12 +5,14 @@ RUN := $(VENV)/bin/python
 .PHONY: check test lint format bench demo demo-model
 
 # For everyday work: what needs a ComfyUI or a browser, and tests marked as slow, are left to `make test`.
+FAST := -m "not slow" --ignore=tests/comfyui --ignore=tests/browser
 check: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright & types=$$!; \
-	$(RUN) -m pytest tests --ignore=tests/comfyui --ignore=tests/browser -m "not slow"; tests=$$?; \
-	wait $$types && exit $$tests
+	$(RUN) -m pytest tests/hallo $(FAST) & hallo=$$!; \
+	$(RUN) -m pytest tests --ignore=tests/hallo $(FAST); others=$$?; \
+	wait $$types && wait $$hallo && exit $$others
 
 # Two at a time: those in ComfyUI mostly wait for one core, and so do the others.
 test: $(VENV)/ready

@@ -33,6 +33,8 @@ from joyhallo.film.read import Film
 from joyhallo.methods.hallo import likeness
 from tools.demo_model.seeded import write_autoencoder
 
+pytestmark = pytest.mark.slow
+
 ENCODER = str(REPOSITORY / "demo_model" / "wav2vec2")
 MODELS = Models(encoder="filmed:ear", finders="filmed:green")
 SMALL = Preparation(size=64, validation=0)
@@ -493,7 +495,6 @@ def three(mixed, dataset, tmp_path_factory):
     return folder, [record for record in read_manifest(dataset) if record.source in names]
 
 
-@pytest.mark.slow
 def test_processes_make_the_same_and_one_that_dies_takes_no_other_with_it(three, tmp_path):
     """The one without a face kills its process, in a landmarker that is otherwise the same."""
     videos, expected = three
@@ -515,7 +516,6 @@ def test_shards_together_make_the_same(dataset, mixed, tmp_path):
         Shares(shards=3, shard=3)
 
 
-@pytest.mark.slow
 def test_a_ray_cluster_makes_the_same(three, tmp_path):
     pytest.importorskip("ray", reason="ray is an optional extra")
     videos, expected = three

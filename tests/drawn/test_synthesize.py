@@ -23,6 +23,8 @@ from joyhallo.libraries import LibraryError
 from joyhallo.methods.hallo import likeness
 from joyhallo.sound.audio import levels
 
+pytestmark = pytest.mark.slow
+
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so there is no synthetic speech"
 )

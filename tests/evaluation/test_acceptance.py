@@ -23,6 +23,8 @@ from joyhallo.evaluation.drawn.talks import FAINTEST, loudness, portraits, talks
 from joyhallo.methods.hallo.config import CHUNK_FRAMES
 from tools.demo_model import evaluate as demo
 
+pytestmark = pytest.mark.slow
+
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed, so there is no synthetic speech"
 )

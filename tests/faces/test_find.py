@@ -386,6 +386,7 @@ def test_true_faces_are_framed_and_covered(name):
 HEAVY = ("insightface", "mediapipe", "onnxruntime", "onnx", "cv2", "skimage", "scipy", "matplotlib", "diffusers")
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_needed():
     code = f"import sys; import joyhallo.methods.hallo.portrait;print(sorted(set({HEAVY}) & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -20,6 +20,8 @@ NET = bytes(range(256)) * (12 * MEGABYTE // 256)  # some dozens of the chunks th
 HELLO = b"Hello, World!"
 NAMES = {"net.pth": "someone/net/net.pth", "config.json": "someone/net/config.json"}
 
+pytestmark = pytest.mark.slow
+
 FETCHING = """
 import json, sys
 from pathlib import Path

@@ -528,6 +528,7 @@ def test_what_stops_the_frames_leaves_nothing(tmp_path, format, error, batches):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path):
     pytest.importorskip("resource", reason="file sizes are limited on POSIX only")
     code = f"""
@@ -630,6 +631,7 @@ def test_a_missing_library_is_named_with_the_cure(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_used():
     code = "import sys, joyhallo.film.write; print(*({'av', 'soxr', 'soundfile'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

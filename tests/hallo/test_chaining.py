@@ -133,6 +133,7 @@ def told_plainly(net, settings: Settings, count: int, noise: list[Tensor], fades
     return torch.stack(shown[:count])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fades", [False, True], ids=["joints as they are", "joints faded"])
 @pytest.mark.parametrize(
     ("overlap", "motion", "count", "chunks", "anchors"),

@@ -24,6 +24,8 @@ from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry, load_c
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = json.loads(gzip.decompress((CARRIED / "keys_and_shapes.json.gz").read_bytes()))
 SKIPPED = ("denoising_unet.down_blocks.3.motion_modules.", "denoising_unet.up_blocks.0.motion_modules.")
 
@@ -302,7 +304,6 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units elsewhere")
-@pytest.mark.slow
 def test_memory_stays_far_below_the_files_size(tmp_path, checkpoint):
     config = NetConfig(channels=(64, 128, 192, 192), layers=1)
     with torch.device("meta"):

@@ -13,6 +13,8 @@ from joyhallo.methods.hallo import sampling
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.methods.hallo.sampling import Sampler, Settings, Stage, animate, stages
 
+pytestmark = pytest.mark.slow
+
 QUICK = Settings(steps=4, chunk_frames=4, seed=3)
 BOTH, ALONE = Stage(True, True), Stage(False, True)
 BOTH_AGAIN, ALONE_AGAIN = Stage(True, False), Stage(False, False)

@@ -11,6 +11,8 @@ from joyhallo.sound.loudness import levelled, loudness
 from joyhallo.sound.vocals import Separator, hear
 from joyhallo.sound.wav2vec2 import encode
 
+pytestmark = pytest.mark.slow
+
 hypothesis = pytest.importorskip("hypothesis")
 pytest.importorskip("transformers")
 st = hypothesis.strategies

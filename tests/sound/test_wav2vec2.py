@@ -534,6 +534,7 @@ print(load_encoder(sys.argv[1], normalize=False).model.config._attn_implementati
 """
 
 
+@pytest.mark.slow
 def test_a_config_runs_no_foreign_code(tmp_path):
     """Attention by a kernel of somebody's repository: transformers fetches and imports it through `kernels`."""
     folder = write_folder(tmp_path / "encoder", do_normalize=False)

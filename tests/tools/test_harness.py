@@ -93,6 +93,7 @@ def packages(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_libraries_built_for_cuda_are_mended(packages):
     environment.mend(packages)  # it would not return if they could still not be imported
     assert environment.OPERATORS in (packages / "torchvision" / "_meta_registrations.py").read_text()

@@ -17,6 +17,8 @@ from joyhallo.training.small import hearing
 from joyhallo.training.small.hearing import HearingTraining, Take
 from joyhallo.training.small.probe import Heard, Probe
 
+pytestmark = pytest.mark.slow
+
 transformers = pytest.importorskip("transformers")
 
 FEW = HearingTraining(hours=0.01, steps=24, batch=4, seconds=1.0, learning_rate=5e-3)
@@ -109,7 +111,6 @@ def test_loudness_is_that_of_the_frame(hums):
 # ---- learning
 
 
-@pytest.mark.slow
 def test_it_learns(trained):
     _, lines = trained
     assert len(lines) == 6
@@ -127,7 +128,6 @@ def test_the_losses_are_torchs_own(hums):
     assert torch.allclose(found[0], expected)
 
 
-@pytest.mark.slow
 def test_all_weights_that_speech_goes_through_are_trained(trained):
     kept, begun = trained[0].model.state_dict(), hearing.network(FEW).state_dict()
     assert [name for name in kept if torch.equal(kept[name], begun[name])] == ["masked_spec_embed"]
@@ -155,7 +155,6 @@ def folder(trained, tmp_path_factory):
     return place
 
 
-@pytest.mark.slow
 def test_the_folder_is_what_transformers_reads(folder, trained):
     theirs, notes = transformers.AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     assert not any(notes.values())

@@ -21,6 +21,8 @@ from joyhallo.diffusion.codec import DecoderSizes, PatchCodec, load_codec
 from joyhallo.training.small import patches
 from joyhallo.training.small.patches import Outcomes, PatchTraining, main
 
+pytestmark = pytest.mark.slow
+
 QUICK = PatchTraining(steps=60, batch=4, warmup=5, save=20, sizes=DecoderSizes(width=16, blocks=1, fine=8))
 
 

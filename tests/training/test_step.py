@@ -24,6 +24,8 @@ from joyhallo.training.samples import Batch, Conditions, collate, stack
 from joyhallo.training.stage import Stage, encoded
 from joyhallo.training.start import fresh, names, select
 
+pytestmark = pytest.mark.slow
+
 SIZE, FRAMES, MOTION = clips.SIZE, 3, 2
 EVERYTHING = {"reads": True, "motion": True, "face": True, "locator": True, "audio": True}
 
