@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -53,7 +53,13 @@ class Take:
         return make(self.job(meter), preview), meter
 
     def job(self, meter: DriftMeter) -> Job:
-        crop, backdrop = self.face.crop, None if self.background is None else reel_of(self.background, FPS)
+        crop = self.face.crop
+
+        @cache
+        def backdrop() -> Reel | None:
+            """Opened when the first frames are placed, after all checks."""
+            return None if self.background is None else reel_of(self.background, FPS)
+
         return Job(
             chunks=lambda preview: self._chunks(preview, meter),
             placed=lambda chunk: self._placed(chunk, backdrop),
@@ -141,14 +147,14 @@ class Take:
             meter(chunk.frames)
             yield chunk
 
-    def _placed(self, chunk: Chunk, backdrop: Reel | None) -> Iterator[Tensor]:
+    def _placed(self, chunk: Chunk, backdrop: Callable[[], Reel | None]) -> Iterator[Tensor]:
         """(n, height, width, 3)"""
         if not self.whole:
             yield chunk.frames.movedim(1, -1)
             return
         width, height = self.face.crop.picture
         for frames in chunk.frames.split(max(1, PASTED // (width * height))):
-            yield self._pasted(frames, backdrop).movedim(1, -1)
+            yield self._pasted(frames, backdrop()).movedim(1, -1)
 
     def _pasted(self, frames: Tensor, backdrop: Reel | None) -> Tensor:
         if backdrop is None:

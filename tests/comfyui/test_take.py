@@ -7,6 +7,7 @@ import gc
 import hashlib
 import math
 import re
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -247,8 +248,6 @@ def test_another_torch_has_another_journal(take, monkeypatch):
 
 
 def test_too_little_disk_is_told_before_anything_is_made(pack, make, monkeypatch):
-    import shutil
-
     usage = shutil.disk_usage
     monkeypatch.setattr(pack.joyhallo.files.space.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
     monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
@@ -343,6 +342,14 @@ def test_a_background_that_would_not_be_seen(make, background):
 def test_a_background_of_another_size(make):
     with pytest.raises(ValueError, match="The background is 64x64 pixels, but the picture is 512x512"):
         make(background=make()[0], picture="whole picture")
+
+
+def test_a_background_is_opened_after_all_checks(pack, make, background, monkeypatch):
+    space, usage = pack.joyhallo.files.space, shutil.disk_usage
+    monkeypatch.setattr(pack.nodes.take, "reel_of", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
+    with pytest.raises(space.RoomError, match="free, but this needs"):
+        make(background=background, picture="whole picture")
 
 
 def by_a_phone(folder: Path, count: int = 60, rate: int = 30) -> tuple[Path, torch.Tensor]:
