@@ -260,7 +260,9 @@ def test_too_little_memory_is_told_before_anything_is_made(pack, make, monkeypat
 
     monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: 10 << 20)
     monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
-    with pytest.raises(ValueError, match=r"Denoising at 512x512 needs .* but 10.5 MB are there; choose a smaller size"):
+    with pytest.raises(
+        ValueError, match=r"Denoising at 512x512 needs .* but only 10.5 MB are available; choose a smaller size"
+    ):
         make(size=512)
 
 

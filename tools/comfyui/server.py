@@ -215,8 +215,14 @@ class Client:
         self.post("/interrupt", {"prompt_id": run.prompt_id})
 
     def free(self) -> None:
-        """Unload all models and drop all results, like the button."""
-        self.post("/free", {"unload_models": True, "free_memory": True})
+        """Unload all models and drop all results, like the button.
+
+        ComfyUI's worker acts on this when it wakes, and misses it while it still tidies up after a prompt: then the
+        next prompt would come first. So it is asked again, with time to act.
+        """
+        for _ in range(2):
+            self.post("/free", {"unload_models": True, "free_memory": True})
+            time.sleep(SETTLING)
 
     def run(
         self, prompt: Prompt, listener: Listener | None = None, timeout: float = 600, workflow: dict | None = None
@@ -255,6 +261,7 @@ class Client:
 
 
 TEXT, PREVIEW = 3, 4  # binary events: words or a picture, and which node they belong to
+SETTLING = 0.5  # seconds that the worker is given to act on what it was told
 ENDS = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 
 
