@@ -593,7 +593,7 @@ def test_the_command_says_what_is_wrong(tmp_path, caplog):
     (tmp_path / "bad.toml").write_text("steps = = 3")
     assert main([str(tmp_path / "bad.toml")]) == 1
     assert main(["tiny1", "--set", f"data.folder={tmp_path}", "--set", "device=cpu"]) == 1
-    assert "no dataset" in caplog.text
+    assert "is not a dataset" in caplog.text
     assert "none.toml" in caplog.text
     assert "not valid TOML" in caplog.text
 
