@@ -16,7 +16,8 @@ from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor, nn
 
 from ..joyhallo.files.fingerprint import of_module
-from ..joyhallo.methods.hallo.checkpoint import NETWORKS, open_checkpoint
+from ..joyhallo.methods import method_of
+from ..joyhallo.methods.hallo.checkpoint import NETWORKS
 from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.networks.net import Net
@@ -119,11 +120,12 @@ class JoyHalloModel:
 
 
 def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
-    checkpoint = open_checkpoint(path)
+    method = method_of(path)
+    checkpoint = method.open(path)
     precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
     model = checkpoint.build(comfy_ops(precision), dtype=precision.weights)
     patchers = {network: patcher(getattr(model.net, network)) for network in NETWORKS}
-    log.info(f"{name} is a {model.name} checkpoint, loaded in {precision}.")
+    log.info(f"{name} is a {method.name} checkpoint, loaded in {precision}.")
     if model.config.note:
         log.warning(f"{name}: {model.config.note}")
     return JoyHalloModel(name, path, model.config, model.net, precision, patchers)

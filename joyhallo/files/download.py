@@ -6,7 +6,6 @@ because recent versions of its own download discard a partial file on cancel, wh
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..libraries import brief, library
-from .space import Need, RoomError, amount, check_disks
+from .space import DISK_FULL, Need, RoomError, amount, check_disks
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +255,7 @@ def _writing(offer: _Offer) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in DISK_FULL:
             raise DownloadError(
                 f"The disk of {folder} is full, or does not allow files as large as {offer.target.name} "
                 f"({amount(offer.size)}); make room and try again: the download resumes."

@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +14,7 @@ Shape = tuple[int, ...]
 
 MAGIC = 0x1950A86A20F9469CFC6C  # how files of 2020 and before begin
 LARGEST_INDEX = 64 << 20  # bytes; that of 5 GB of weights has a third of one
+MOST_NAMES = 100_000  # of tensors; the largest networks have some thousands
 DEEPEST = 40  # modules within modules
 REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2")  # calls with storage, offset, size
 WRAPPERS = ("state_dict", "module")  # keys under which trainers put what matters
@@ -34,7 +36,7 @@ def names_in(path: Path) -> dict[str, Shape | None]:
         raise
     except Exception as error:  # bytes that are no pickle make it raise anything
         raise Damaged(f"{type(error).__name__}: {error}") from error
-    return dict(_named(unwrapped(whole)))
+    return dict(_named(unwrapped(whole), count()))
 
 
 def unwrapped(whole: Any) -> Any:
@@ -63,15 +65,35 @@ def _of_archive(path: Path) -> Any:
             return _Index(file).load()
 
 
-def _of_stream(file: BinaryIO) -> Any:
+def _of_stream(source: BinaryIO) -> Any:
     """Three small pickles, then the index, then the numbers."""
-    file.seek(0)
+    source.seek(0)
+    file = _Bounded(source)
     first = _Index(file).load()
     if first != MAGIC:
         return first
     for _ in ("version of the format", "facts about the system"):
         _Index(file).load()
     return _Index(file).load()
+
+
+class _Bounded:
+    """A file of which no more is read than an index needs, whatever lengths it claims."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.left = file, LARGEST_INDEX
+
+    def read(self, size: int) -> bytes:
+        return self._counted(self.file.read(min(size, self.left + 1)))
+
+    def readline(self) -> bytes:
+        return self._counted(self.file.readline(self.left + 1))
+
+    def _counted(self, found: bytes) -> bytes:
+        self.left -= len(found)
+        if self.left < 0:
+            raise Damaged(f"its index is longer than {LARGEST_INDEX >> 20} MB")
+        return found
 
 
 class _Tensor:
@@ -122,14 +144,16 @@ class _Index(pickle.Unpickler):
         return None
 
 
-def _named(whole: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Shape | None]]:
+def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Shape | None]]:
     state = whole.state if isinstance(whole, _Thing) else whole
     if not isinstance(state, Mapping) or depth > DEEPEST:
         return
     for key, value in state.items():
+        if next(seen) > MOST_NAMES:  # modules may be shared, and then a short index names without end
+            raise Damaged(f"it names more than {MOST_NAMES} things")
         if isinstance(value, _Tensor):
             yield f"{prefix}{key}", value.shape
         elif isinstance(value, _Thing) and isinstance(value.state, Mapping):
-            yield from _named(value, f"{prefix}{key}.", depth + 1)
+            yield from _named(value, seen, f"{prefix}{key}.", depth + 1)
         elif not prefix:
             yield str(key), None

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..libraries import brief
-from .pickles import LARGEST_INDEX, Shape, is_torchscript, names_in, unwrapped
+from .pickles import LARGEST_INDEX, MOST_NAMES, Shape, is_torchscript, names_in, unwrapped
 
 
 class WeightsError(ValueError):
@@ -169,6 +169,8 @@ def _header(file: BinaryIO) -> Contents:
     if length > LARGEST_INDEX:
         raise WeightsError(f"{Path(file.name).name} claims a header of {length} bytes; no file of weights needs that.")
     told = json.loads(file.read(length))
+    if len(told) > MOST_NAMES:
+        raise WeightsError(f"{Path(file.name).name} names {len(told)} tensors; no file of weights needs that many.")
     header = told.pop("__metadata__", {})
     return Contents({name: tuple(about["shape"]) for name, about in told.items()}, header)
 

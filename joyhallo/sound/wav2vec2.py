@@ -244,13 +244,12 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
     # The module itself: transformers imports it lazily, and would hide a broken helper until then.
     library("transformers.models.wav2vec2.modeling_wav2vec2", "The speech encoder")
     transformers = library("transformers", "The speech encoder")
+    described = _described(facts, name)
     try:
-        config = transformers.Wav2Vec2Config(**_described(facts, name))
+        config = transformers.Wav2Vec2Config(**described)
         config._attn_implementation = ATTENTION
         with torch.device("meta"):
             model: nn.Module = transformers.Wav2Vec2Model(config)
-    except WeightsError:
-        raise
     except Exception as error:  # releases of transformers raise different errors
         reason = " ".join(str(error).split())
         raise WeightsError(

@@ -150,6 +150,41 @@ def test_a_file_that_ends_at_once_is_said(tmp_path):
         open_weights(tmp_path / "net.pth", "weights")
 
 
+class Shared:
+    """A module that holds the next one twelve times over."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __reduce__(self):
+        return (Shared, (None,), dict.fromkeys(map(str, range(12)), self.inner))
+
+
+def test_an_index_that_names_without_end_is_given_up(tmp_path):
+    module = {"weight": torch.zeros(1)}
+    for _ in range(30):
+        module = Shared(module)
+    torch.save({"net": module}, tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match="names more than 100000 things"):
+        contents(tmp_path / "net.pth")
+
+
+def test_a_pickle_that_is_no_index_is_not_read_whole(tmp_path):
+    with (tmp_path / "net.pth").open("wb") as file:
+        file.write(b"\x80\x04\x8e" + (1 << 33).to_bytes(8, "little"))
+        file.truncate(1 << 33)  # takes no room on the disk
+    with pytest.raises(WeightsError, match="its index is longer than 64 MB"):
+        contents(tmp_path / "net.pth")
+
+
+def test_a_header_of_too_many_tensors_is_refused(tmp_path):
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({str(number): empty for number in range(100_001)}).encode()
+    (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(WeightsError, match="names 100001 tensors"):
+        contents(tmp_path / "net.safetensors")
+
+
 def test_an_archive_without_an_index(tmp_path):
     with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
         archive.writestr("a/b.txt", "nothing")
