@@ -116,7 +116,7 @@ def shown(picture: Picture) -> ui.SavedResult:
 
 
 def page() -> Any:
-    """Where there is a node to show something on, there is a server."""
+    """ComfyUI's server, which talks to the page; None where nodes are used without one."""
     from server import PromptServer
 
-    return PromptServer.instance
+    return getattr(PromptServer, "instance", None)
