@@ -1,9 +1,9 @@
 // On JoyHalloSampler: the plot of drift from chunk to chunk, and the time left where ComfyUI does not show it.
 
-import { make, Panel } from "./panel.js"
+import { make, PicturePanel } from "./panel.js"
 import { say } from "./words.js"
 
-export class Drift extends Panel {
+export class Drift extends PicturePanel {
   constructor(node) {
     super(node, "joyhallo_drift")
     this.link = make("a", "joyhallo-link", { target: "_blank" })

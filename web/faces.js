@@ -2,12 +2,12 @@
 
 import { app } from "../../scripts/app.js"
 import { chain } from "./graph.js"
-import { make, Panel } from "./panel.js"
+import { make, PicturePanel } from "./panel.js"
 import { say } from "./words.js"
 
 const CHOICE = "which_face"
 
-export class Faces extends Panel {
+export class Faces extends PicturePanel {
   constructor(node) {
     super(node, "joyhallo_faces")
     this.buttons = []

@@ -1,4 +1,4 @@
-// A picture with a line of text below a node's widgets; without a picture it takes no room.
+// What nodes show below their widgets; a panel with nothing to show takes no room.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -11,27 +11,62 @@ export class Panel {
   /** Added when the node is created, as some versions overlook widgets added later. */
   constructor(node, name) {
     this.node = node
-    this.ratio = 1
-    this.picture = make("img", "joyhallo-picture", { draggable: false })
-    this.frame = make("div", "joyhallo-frame")
-    this.line = make("p", "joyhallo-line", { role: "status" })
     this.element = make("div", "joyhallo-panel", { hidden: true })
-    this.stage = make("div", "joyhallo-stage", { hidden: true })
-    this.stage.append(this.frame)
-    this.element.append(this.stage, this.line)
-    this.picture.addEventListener("load", () => this.appear())
-    this.picture.addEventListener("error", () => this.vanish()) // temporary files do not outlive the server
     // Not saved, and below all others, so that saved workflows stay unchanged.
     const widget = node.addDOMWidget(name, name, this.element, {
       serialize: false,
       hideOnZoom: false,
-      getMinHeight: () => this.height(),
+      getMinHeight: () => (this.element.hidden ? 0 : this.height() + 2 * MARGIN),
       getMaxHeight: () => (this.element.hidden ? 0 : undefined),
       getValue: () => "",
       setValue: () => {},
     })
     widget.serialize = false
     style()
+  }
+
+  /** Grows the node if needed; Nodes 2.0 do that themselves. */
+  fit() {
+    const [width, height] = this.node.size
+    const needed = window.LiteGraph?.vueNodesMode ? 0 : this.node.computeSize()[1]
+    if (needed > height) this.node.setSize([width, needed])
+    app.canvas?.setDirty?.(true, true)
+  }
+}
+
+/** Rows of words and buttons, as tall as they are at the node's width. */
+export class TextPanel extends Panel {
+  constructor(node, name) {
+    super(node, name)
+    this.rows = make("div", "joyhallo-rows")
+    this.element.append(this.rows)
+    new ResizeObserver(() => this.fit()).observe(this.rows)
+  }
+
+  height() {
+    return this.rows.offsetHeight
+  }
+
+  fill(...rows) {
+    this.rows.replaceChildren(...rows)
+    this.element.hidden = !rows.length
+    this.fit()
+  }
+}
+
+/** A picture with a line of text below it. */
+export class PicturePanel extends Panel {
+  constructor(node, name) {
+    super(node, name)
+    this.ratio = 1
+    this.picture = make("img", "joyhallo-picture", { draggable: false })
+    this.frame = make("div", "joyhallo-frame")
+    this.line = make("p", "joyhallo-line", { role: "status" })
+    this.stage = make("div", "joyhallo-stage", { hidden: true })
+    this.stage.append(this.frame)
+    this.element.append(this.stage, this.line)
+    this.picture.addEventListener("load", () => this.appear())
+    this.picture.addEventListener("error", () => this.vanish()) // temporary files do not outlive the server
   }
 
   show({ filename, subfolder = "", type = "temp" }, words) {
@@ -57,17 +92,8 @@ export class Panel {
 
   /** The picture's height at the node's width; an upright picture gets a square. */
   height() {
-    if (this.element.hidden) return 0
     const picture = this.stage.hidden ? 0 : (this.node.size[0] - 2 * MARGIN) / Math.max(1, this.ratio)
-    return Math.min(TALLEST, picture) + (this.line.textContent ? LINE : 0) + 2 * MARGIN
-  }
-
-  /** Grows the node if needed; Nodes 2.0 do that themselves. */
-  fit() {
-    const [width, height] = this.node.size
-    const needed = window.LiteGraph?.vueNodesMode ? 0 : this.node.computeSize()[1]
-    if (needed > height) this.node.setSize([width, needed])
-    app.canvas?.setDirty?.(true, true)
+    return Math.min(TALLEST, picture) + (this.line.textContent ? LINE : 0)
   }
 }
 
