@@ -18,7 +18,7 @@ export class Drift extends PicturePanel {
     super.show(image, say("drift"))
     this.link.href = this.picture.src
     this.link.title = say("larger")
-    this.say("")
+    this.say(say("panels"))
   }
 
   /** Nodes 2.0 of some versions leave out what a node says while it runs; elsewhere it stands on the node by itself. */

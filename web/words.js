@@ -13,6 +13,7 @@ const WORDS = {
     chosen: (number) => `Face ${number} shall speak: press Run.`,
     linked: "which_face is connected: choose the face there.",
     drift: "How far colours and sharpness drifted over the clip",
+    panels: "", // the plot says it
     larger: "Open the plot in its full size",
   },
   zh: {
@@ -25,6 +26,7 @@ const WORDS = {
     chosen: (number) => `将由 ${number} 号脸说话：请点击“运行”。`,
     linked: "“选哪张脸”已连接其他节点：请在那里选择。",
     drift: "整段视频中颜色与清晰度的漂移",
+    panels: "自上而下：颜色、对比度、清晰度、人脸、接缝",
     larger: "打开完整大小的曲线图",
   },
 }
