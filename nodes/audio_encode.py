@@ -64,6 +64,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
                     "with it off.",
                 ),
             ],
+            advanced=("normalize",),
             outputs=[
                 Speech.Output("speech", display_name="speech", tooltip="For JoyHallo Sampler."),
                 io.Audio.Output(
@@ -138,7 +139,7 @@ def sound_of(audio: Any, name: str) -> tuple[Any, Any]:
 
 def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
     """Wrap our own or ComfyUI's encoder, which ComfyUI loads for each use."""
-    if not hasattr(thing, "patcher"):
+    if not (hasattr(thing, "model") and hasattr(thing, "patcher")):
         raise SpeechError(
             f"`audio_encoder` is a {type(thing).__name__}; connect Load JoyHallo Models or Load Audio Encoder to it."
         )
@@ -154,7 +155,12 @@ def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
     def ready(model: nn.Module) -> nn.Module:
         # In full, as not all of its layers are ComfyUI's, which can be loaded in part; --novram needs the extra move.
         comfy.model_management.load_models_gpu([thing.patcher], memory_required=needed, force_full_load=True)
-        return model.to(device)
+        return model if _fills_layers_itself(thing.patcher) else model.to(device)
 
     # Set last to avoid a reference cycle that would keep the network alive.
     return replace(encoder, ready=ready)
+
+
+def _fills_layers_itself(patcher: Any) -> bool:
+    """Whether a newer version's patcher moves weights as layers need them, so that nobody else may."""
+    return hasattr(patcher, "is_dynamic") and patcher.is_dynamic()

@@ -17,7 +17,7 @@ from ..joyhallo.files.weights import WeightsError, open_weights
 from ..joyhallo.libraries import brief
 from ..joyhallo.methods import looks_like
 from ..joyhallo.methods.hallo.config import ModelConfig
-from .comfy_adapter import Precision, comfy_ops
+from .comfy_adapter import Precision, can_be_made_again, comfy_ops
 
 # One convolution of each level, as ComfyUI and diffusers name it
 FIRST_BLOCK = (
@@ -86,6 +86,17 @@ def _of_what(dimensions: int) -> str:
 
 
 def load_vae(path: Path) -> comfy.sd.VAE:
+    vae = _loaded(path)
+    can_be_made_again(vae.patcher, _patcher_again, path)
+    return vae
+
+
+def _patcher_again(path: Path, disable_dynamic: bool = False) -> Any:
+    """Like ComfyUI's own for its VAEs, which leave the choice of the patcher to the VAE."""
+    return load_vae(path).patcher
+
+
+def _loaded(path: Path) -> comfy.sd.VAE:
     state, _ = open_weights(path, f"{STABLE}.")
     if "patches.mean" in state:
         return _of_patches(patch_codec(path, {key: tensor.float() for key, tensor in state.items()}, comfy_ops(FULL)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import comfy.model_patcher
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.methods import method_of
-from ..joyhallo.methods.hallo.checkpoint import NETWORKS
+from ..joyhallo.methods.hallo.checkpoint import NETWORKS, Model
 from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.networks.net import Net
@@ -97,14 +98,23 @@ class JoyHalloModel:
 
     @property
     def device(self) -> torch.device:
-        return self.patchers["denoising_unet"].load_device
+        return self.patcher.load_device
 
     @cached_property
     def fingerprint(self) -> str:
         return of_module(self.net)
 
+    @property
+    def patcher(self) -> comfy.model_patcher.ModelPatcher:
+        """Newer versions of ComfyUI know results that hold models by this, and by `get_models`."""
+        return self.patchers["denoising_unet"]
+
+    def get_models(self) -> list[comfy.model_patcher.ModelPatcher]:
+        """All of them; newer versions spare the memory of models that the current prompt uses."""
+        return list(self.patchers.values())
+
     def get_ram_usage(self) -> int:
-        """Bytes held; ComfyUI asks when it must choose which results to drop."""
+        """Bytes held; older versions ask when they must choose which results to drop."""
         return sum(patcher.model_size() for patcher in self.patchers.values())
 
     def loader(self, settings: Settings, size: int) -> Callable[[nn.Module], nn.Module]:
@@ -120,19 +130,40 @@ class JoyHalloModel:
 
 
 def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
-    method = method_of(path)
-    checkpoint = method.open(path)
-    precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
-    model = checkpoint.build(comfy_ops(precision), dtype=precision.weights)
+    model, precision = _built(path, weight_dtype)
     patchers = {network: patcher(getattr(model.net, network)) for network in NETWORKS}
-    log.info(f"{name} is a {method.name} checkpoint, loaded in {precision}.")
+    for network, manager in patchers.items():
+        can_be_made_again(manager, _network_again, path, weight_dtype, network)
+    log.info(f"{name} is a {model.name} checkpoint, loaded in {precision}.")
     if model.config.note:
         log.warning(f"{name}: {model.config.note}")
     return JoyHalloModel(name, path, model.config, model.net, precision, patchers)
 
 
-def patcher(network: nn.Module) -> comfy.model_patcher.ModelPatcher:
+def _built(path: Path, weight_dtype: str) -> tuple[Model, Precision]:
+    checkpoint = method_of(path).open(path)
+    precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
+    return checkpoint.build(comfy_ops(precision), dtype=precision.weights), precision
+
+
+def patcher(network: nn.Module, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     # Newer versions manage memory with another class, chosen when ComfyUI starts.
-    kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    plain = comfy.model_patcher.ModelPatcher
+    kind = plain if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", plain)
     manager = comfy.model_management
     return kind(network, load_device=manager.get_torch_device(), offload_device=manager.unet_offload_device())
+
+
+def can_be_made_again(made: Any, factory: Callable[..., Any], *given: Any) -> None:
+    """Tell newer versions how to make a patcher again: for another device, or without their dynamic memory.
+
+    factory: takes `given`, and disable_dynamic.
+    """
+    made.cached_patcher_init = factory, given
+
+
+def _network_again(
+    path: Path, weight_dtype: str, network: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    model, _ = _built(path, weight_dtype)
+    return patcher(getattr(model.net, network), disable_dynamic)

@@ -99,6 +99,8 @@ class FaceMaskPrep(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            advanced=("face_expand", "lip_expand"),
+            newer={"has_intermediate_output": True},  # the faces are there again after the page is loaded anew
         )
 
     @classmethod

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..joyhallo.faces.find import FaceModels
@@ -64,6 +66,7 @@ class LoadJoyHalloModels(io.ComfyNode):
                     "variable HF_ENDPOINT set to a mirror.",
                 ),
             ],
+            advanced=("weight_dtype",),
             outputs=[
                 Model.Output("model", display_name="model", tooltip="For JoyHallo Sampler."),
                 io.AudioEncoder.Output("encoder", display_name="audio_encoder", tooltip="For Chinese Wav2Vec2 Encode."),
@@ -71,6 +74,16 @@ class LoadJoyHalloModels(io.ComfyNode):
                 io.Vae.Output("autoencoder", display_name="vae", tooltip="For JoyHallo Sampler, or any other node."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, checkpoint: Any, audio_encoder: Any, face_models: Any, vae: Any, weight_dtype: Any
+    ) -> bool:
+        """Nothing is refused before the files are looked for, which finds more than is listed and says what is missing.
+
+        Newer versions of ComfyUI do not compare inputs named in this signature with the lists.
+        """
+        return True
 
     @classmethod
     def execute(

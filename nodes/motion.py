@@ -64,6 +64,7 @@ class JoyHalloMotion(io.ComfyNode):
                     tooltip="Frames over which the lips come to rest after speech ends; 25 are a second.",
                 ),
             ],
+            advanced=("sensitivity", "attack", "release"),
             outputs=[
                 *(_weights(region) for region in REGIONS),
                 io.Image.Output(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import comfy_api.latest
+
+log = logging.getLogger(__name__)
 
 OLD = "JoyHallo_wrapper"  # of the pack ComfyUI-JoyHallo_wrapper: sound and picture in, frames out
 OLD_WIDGETS = ["inference_steps", "cfg_scale", "if_fp8", "seed"]  # in the order in which workflows store their values
@@ -18,7 +21,10 @@ async def register() -> None:
     if replacement is not None:
         offered = getattr(comfy_api.latest.ComfyAPI(), "node_replacement", None)
         if offered is not None:
-            await offered.register(_replacement(replacement))
+            try:
+                await offered.register(_replacement(replacement))
+            except (ImportError, AttributeError) as error:  # no server runs: nobody asks for replacements, either
+                log.debug("%s is not offered as a replacement of %s: %s", NEW, OLD, error)
 
 
 def _replacement(kind: Any) -> Any:

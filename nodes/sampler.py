@@ -140,6 +140,10 @@ class JoyHalloSampler(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            newer={
+                "has_intermediate_output": True,  # the plot of the drift is there again after the page is loaded anew
+                "essentials_category": "Video Tools",
+            },
         )
 
     @classmethod

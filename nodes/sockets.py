@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -22,11 +22,21 @@ Steady = io.Custom("JOYHALLO_STEADINESS")
 Landmarks = io.Custom("FACE_LANDMARKS")  # from the face nodes of newer ComfyUI
 
 
-def schema(node_id: str, **facts: Any) -> io.Schema:
-    """The schema of one of our nodes, with its name, category and search aliases."""
-    if any(field.name == "search_aliases" for field in fields(io.Schema)):  # newer versions of ComfyUI
-        facts["search_aliases"] = aliases(node_id)
-    return io.Schema(node_id, category=CATEGORY, **facts)
+def schema(
+    node_id: str, *, newer: Mapping[str, Any] | None = None, advanced: Collection[str] = (), **facts: Any
+) -> io.Schema:
+    """The schema of one of our nodes, with its name, category and search aliases.
+
+    newer: facts that only newer versions of ComfyUI know; advanced: inputs that these fold away on the canvas.
+    """
+    known = {field.name for field in fields(io.Schema)}
+    wanted = {"search_aliases": aliases(node_id), **(newer or {})}
+    for found in facts.get("inputs", ()):
+        if found.id in advanced:
+            found.advanced = True  # which older versions do not look at
+    return io.Schema(
+        node_id, category=CATEGORY, **facts, **{name: fact for name, fact in wanted.items() if name in known}
+    )
 
 
 def expect(value: Any, kind: type, name: str, source: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -17,8 +20,13 @@ from torch import Tensor
 
 from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
-from ..joyhallo.film.write import frame_rate, write
+from ..joyhallo.film.write import HANDOVER, frame_rate, write
 from ..joyhallo.sound.audio import Sound
+from .preview import temporary_folder
+
+# What an mp4 of ours fulfils of the wishes of ComfyUI's nodes; of any other wish only None, which is none
+PLAYABLE = {"format": ("auto", "mp4"), "codec": ("auto", "h264"), "bit_depth": (None, 8)}
+TOLERANCE = 1e-6  # frames by which a time may miss the frame it means
 
 
 def as_sound(audio: Any) -> Sound | None:
@@ -42,6 +50,8 @@ class Footage:
 
     @classmethod
     def of(cls, video: Any) -> Footage:
+        if isinstance(video, LosslessVideo):
+            return video.footage()
         if not is_whole_file(video):
             parts = video.get_components()
             return cls.of_frames(parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio)))
@@ -98,49 +108,127 @@ class SavedVideo(InputImpl.VideoFromFile):
         return components
 
 
-class WorkingCopy(SavedVideo):
-    """A video that lies in ComfyUI's temporary folder without loss, as long as somebody needs it."""
+class LosslessVideo(InputImpl.VideoFromFile):
+    """Frames of a file of ours, which holds them as RGB, without loss.
 
-    def __init__(self, path: Path, count: int):
-        super().__init__(str(path))
-        self.path, self.count = path, count
-        finalize(self, _remove, path)
+    Few programs play that or pass it on unharmed, so whoever asks ComfyUI for a file gets another one.
+    """
+
+    def __init__(self, path: Path, first: int, count: int, **window: float):
+        """window: the same part of the file in ComfyUI's terms, in seconds."""
+        super().__init__(str(path), **window)
+        self.path, self.first, self.count = path, first, count
+
+    def footage(self) -> Footage:
+        film = Film(self.path)
+        known, end = film.facts, self.first + self.count
+        return Footage(
+            _between(film.frames(), self.first, end),
+            self.count,
+            (known.width, known.height),
+            known.rate,
+            lambda: _heard_between(film.sound(), self.first / known.rate, end / known.rate),
+        )
+
+    def get_frame_count(self) -> int:
+        return self.count
 
     def get_components(self) -> Any:
         """In one tensor made beforehand, where ComfyUI would hold every frame twice."""
-        if not is_whole_file(self):
-            return super().get_components()
-        film = Film(self.path)
-        known = film.facts
+        footage = self.footage()
+        width, height = footage.size
         check_memory(
             f"Holding all {self.count} frames at once",
-            self.count * known.height * known.width * 3 * torch.float32.itemsize,
+            self.count * height * width * 3 * torch.float32.itemsize,
             comfy.model_management.get_free_memory(torch.device("cpu")),
             "connect the video itself, to Save Talking Video or to another node that reads it piece by piece",
         )
-        images, filled = torch.empty(self.count, known.height, known.width, 3), 0
-        for batch in film.frames():
+        images, filled = torch.empty(self.count, height, width, 3), 0
+        for batch in footage.batches:
             images[filled : filled + len(batch)] = batch
             filled += len(batch)
-        audio = as_audio(film.sound())
-        return Types.VideoComponents(images=images[:filled], frame_rate=known.rate, audio=audio)
+        audio = as_audio(footage.sound())
+        return Types.VideoComponents(images=images[:filled], frame_rate=Fraction(footage.rate), audio=audio)
 
     def save_to(
         self, path: Any, format: Any = "auto", codec: Any = "auto", metadata: Any = None, **others: Any
     ) -> None:
-        """As an mp4 that plays everywhere, where ComfyUI would copy what only we read, or hold all frames at once."""
-        ordinary = format in ("auto", "mp4") and codec in ("auto", "h264") and not any(map(bool, others.values()))
-        if not ordinary or not isinstance(path, str | Path):
-            super().save_to(path, format=format, codec=codec, metadata=metadata, **others)
-            return
-        whole = Footage.of(self)
-        write(path, whole.batches, whole.rate, whole.sound(), "mp4", "high", metadata)
+        """As an mp4 that plays everywhere; any other wish is ComfyUI's to fulfil, from a file that it reads well."""
+        if not _is_ordinary(path, {"format": format, "codec": codec, **others}):
+            with self._in_a_file("mov", HANDOVER) as file:
+                SavedVideo(str(file)).save_to(path, format=format, codec=codec, metadata=metadata, **others)
+        elif isinstance(path, str | PathLike):
+            self._write(Path(path), "mp4", metadata)
+        else:
+            with self._in_a_file("mp4", "mp4", metadata) as file:
+                path.write(file.read_bytes())
 
-    def as_trimmed(self, *args: Any, **others: Any) -> Any:
-        trimmed: Any = super().as_trimmed(*args, **others)  # pyright: ignore[reportAttributeAccessIssue]
-        if trimmed is not None:
-            trimmed.file_of = self  # which must outlive it
-        return trimmed
+    @contextmanager
+    def _in_a_file(self, suffix: str, format: str, metadata: Any = None) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
+            path = Path(folder, f"video.{suffix}")
+            self._write(path, format, metadata)
+            yield path
+
+    def _write(self, path: Path, format: str, metadata: Any) -> None:
+        footage = self.footage()
+        write(path, footage.batches, footage.rate, footage.sound(), format, "high", metadata)
+
+    def as_trimmed(self, start_time: float = 0, duration: float = 0, strict_duration: bool = True) -> Any:
+        """For newer versions of ComfyUI, which say what is too short: a part of it that is as safe to save."""
+        newer: Any = super()
+        if newer.as_trimmed(start_time, duration, strict_duration) is None:
+            return None
+        rate = Film(self.path).facts.rate
+        begin = max(0, start_time + self.count / rate) if start_time < 0 else start_time
+        first = _frame_at(begin, rate)
+        end = _frame_at(begin + duration, rate) if duration else self.count
+        return Excerpt(self, first, max(0, min(end, self.count) - first), rate)
+
+
+class WorkingCopy(LosslessVideo):
+    """A video in ComfyUI's temporary folder that stays there as long as somebody needs it."""
+
+    def __init__(self, path: Path, count: int):
+        super().__init__(path, 0, count)
+        finalize(self, _remove, path)
+
+
+class Excerpt(LosslessVideo):
+    def __init__(self, whole: LosslessVideo, first: int, count: int, rate: Fraction):
+        first += whole.first
+        super().__init__(whole.path, first, count, start_time=float(first / rate), duration=float(count / rate))
+        self.whole = whole  # which must outlive it
+
+
+def _is_ordinary(path: Any, wishes: Mapping[str, Any]) -> bool:
+    """Whether an mp4 of the highest ordinary quality is what is asked for."""
+    named = Path(path).suffix.lower() in ("", ".mp4") if isinstance(path, str | PathLike) else True
+    return named and all(value in PLAYABLE.get(name, (None,)) for name, value in wishes.items())
+
+
+def _frame_at(seconds: float, rate: Fraction) -> int:
+    """The first frame that begins at this time or later."""
+    return math.ceil(seconds * rate - TOLERANCE)
+
+
+def _between(batches: Iterable[Tensor], first: int, end: int) -> Iterator[Tensor]:
+    seen = 0
+    for batch in batches:
+        part = batch[max(0, first - seen) : max(0, end - seen)]
+        seen += len(batch)
+        if len(part):
+            yield part
+        if seen >= end:
+            return
+
+
+def _heard_between(sound: Sound | None, begin: Fraction, end: Fraction) -> Sound | None:
+    """In seconds."""
+    if sound is None:
+        return None
+    waveform, rate = sound
+    return waveform[:, round(begin * rate) : round(end * rate)], rate
 
 
 def _remove(path: Path) -> None:

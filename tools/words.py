@@ -22,6 +22,7 @@ FILE = "nodeDefs.json"
 ENGLISH, CHINESE = "en", "zh"
 
 FILES = {"checkpoint", "audio_encoder", "face_models", "vae"}  # inputs whose choices are names of files
+AMONG_FILES = {"demo", "none"}  # words that are choices there, too
 SYNTAX = re.compile("[{}@|]")  # vue-i18n reads more into them, in some versions of the page and not in others
 HAN = re.compile("[\u4e00-\u9fff]")
 NAMES = {"VAE", "CFG", "fp16", "bf16", "fp32", "fp8_e4m3fn", "mp4", "webm", "mov", "mkv"}  # the same in Chinese
@@ -91,7 +92,9 @@ def _options(name: str, kind: str, facts: Mapping[str, Any]) -> Words:
     """The labels of choices, if any."""
     if kind == "BOOLEAN":
         return {"options": {"on": facts.get("label_on") or "on", "off": facts.get("label_off") or "off"}}
-    words = [] if kind != "COMBO" or name in FILES else [word for word in facts["options"] if not word.isdigit()]
+    words = [word for word in facts["options"] if not word.isdigit()] if kind == "COMBO" else []
+    if name in FILES:
+        words = [word for word in words if word in AMONG_FILES]
     return {"options": {word: word for word in words}} if words else {}
 
 

@@ -20,7 +20,7 @@ export class Drift extends PicturePanel {
   show(image) {
     if (!image?.filename) return
     super.show(image, say("drift"))
-    this.say("")
+    this.enlarge(this.large)
   }
 
   enlarge(large) {
@@ -28,6 +28,7 @@ export class Drift extends PicturePanel {
     this.element.classList.toggle("joyhallo-small", !large)
     this.button.title = say(large ? "smaller" : "larger")
     this.button.setAttribute("aria-expanded", large)
+    this.say(large ? say("panels") : "")
     this.fit()
   }
 

@@ -28,6 +28,7 @@ const WORDS = {
     fetching: "Asking for the files …",
     fetched: (done, total) => `${done} of ${total} fetched`,
     cancelled: "Cancelled. What was received is kept, and fetching goes on from there.",
+    panels: "", // the plot says it
   },
   zh: {
     picture: "标出面部、表情和嘴唇区域的图片",
@@ -54,6 +55,7 @@ const WORDS = {
     fetching: "正在查询文件…",
     fetched: (done, total) => `已下载 ${done}，共 ${total}`,
     cancelled: "已取消。收到的部分会保留，下次从断点继续。",
+    panels: "自上而下：颜色、对比度、清晰度、人脸、接缝",
   },
 }
 

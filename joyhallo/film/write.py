@@ -167,6 +167,18 @@ WORKING_COPY = Format(
     rates=(),
     grades=dict.fromkeys(QUALITIES, Grade(Pixels("bgr0", 8, colours=SRGB), {"qp": "0", "preset": "ultrafast"})),
 )
+HANDOVER = "handover"  # for programs that encode again: loses nothing but what any mp4 loses in its colours
+HANDED_OVER = Format(
+    container="mov",
+    options=TAGGED,
+    video="libx264",
+    audio="pcm_s24le",
+    samples="s32",
+    rates=(),
+    grades=dict.fromkeys(QUALITIES, Grade(YUV420, {"qp": "0", "preset": "ultrafast"})),
+    multiple=(2, 2),
+)
+INTERNAL = {COPY: WORKING_COPY, HANDOVER: HANDED_OVER}  # not offered to users
 
 
 # ---- entry points
@@ -233,8 +245,8 @@ def frame_rate(fps: float | Fraction) -> Fraction:
 
 
 def _chosen(format: str, quality: str) -> tuple[Format, Grade]:
-    if format == COPY:
-        return WORKING_COPY, WORKING_COPY.grades[quality]
+    if format in INTERNAL:
+        return INTERNAL[format], INTERNAL[format].grades[quality]
     for found, known, what in ((format, FORMATS, "format"), (quality, QUALITIES, "quality")):
         if found not in known:
             raise VideoError(f"The {what} {found!r} is unknown; choose one of {', '.join(known)}.")

@@ -18,3 +18,13 @@ def test_choices_are_read_in_chinese_and_kept_in_english(page, view):
     assert page.widget(node, "preset") == "fast"
     sampler.get_by_text("从头开始", exact=True).click()
     assert page.widget(node, "resume") is False
+
+
+@views(CHINESE)
+def test_words_among_names_of_files_are_read_in_chinese_too(page, view):
+    page.drop(demo())
+    node = only(page.nodes("LoadJoyHalloModels"))
+    page.look_at(node, 0.8)
+    loader = page.tab.locator(f"[data-node-id='{node}']")
+    assert loader.get_by_text("演示（demo）", exact=True).count() == 3
+    assert page.widget(node, "checkpoint") == "demo"

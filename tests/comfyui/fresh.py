@@ -85,12 +85,20 @@ class Said(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def import_comfyui(tree: str) -> None:
+def import_comfyui(tree: str, absent: set[str]) -> None:
+    """Without these libraries, as far as ComfyUI itself is content without them."""
     sys.path[0] = tree  # instead of this file's folder
-    from comfy.cli_args import args
+    sys.modules.update(dict.fromkeys(absent))  # which is how Python notes that there is none
+    try:
+        from comfy.cli_args import args
 
-    args.cpu = True
-    import nodes  # noqa: F401
+        args.cpu = True
+        import nodes  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name not in absent:
+            raise
+        del sys.modules[error.name]
+        import_comfyui(tree, absent - {error.name})
 
 
 def import_pack() -> ModuleType:
@@ -109,8 +117,7 @@ async def ids(pack: Any) -> list[str]:
 
 
 def main(tree: str, *absent: str) -> dict[str, Any]:
-    sys.modules.update(dict.fromkeys(absent))  # which is how Python notes that there is none
-    import_comfyui(tree)
+    import_comfyui(tree, set(absent))
     loop, acts, said, printed = asyncio.new_event_loop(), Acts(), Said(), io.StringIO()
     FOREIGN_LOGGERS.extend(logging.root.manager.loggerDict)
     logging.root.addHandler(said)

@@ -213,6 +213,14 @@ def test_comfyui_offers_the_blueprint(name, server):
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)
+def test_the_blueprint_is_found_by_other_words(name):
+    """By newer pages, which take a list."""
+    words = read(BLUEPRINTS[name])["extra"]["BlueprintSearchAliases"]
+    assert {"lip sync", "talking head", "数字人", "对口型"} <= set(words)
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
 def test_the_blueprint_runs_with_its_controls(name, nodes, server):
     """Beside a picture and a sound; its controls reach the nodes within."""
     blueprint = read(BLUEPRINTS[name])

@@ -49,6 +49,7 @@ def own_base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def before(own_base) -> set[str]:
+    (own_base / "input" / "3d").mkdir()  # newer versions of ComfyUI do so when they start
     return everything(own_base)
 
 

@@ -517,7 +517,7 @@ comfy.utils.set_progress_bar_global_hook(lambda value, total, preview, **more: b
 comfy.model_management.interrupt_current_processing(interrupt)
 try:
     found, error = str(folders.find(*chosen, download=True).checkpoint), None
-except Exception as raised:
+except BaseException as raised:  # newer versions of ComfyUI cancel with one
     found, error = None, f"{type(raised).__name__}: {raised}"
 print(json.dumps([found, error, bar]))
 """

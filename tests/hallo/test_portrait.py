@@ -240,6 +240,17 @@ MASKS["face_mask"][16:32, 24:40] = 255
 MASKS["lip_mask"][26:29, 29:35] = 255
 
 
+def test_white_may_be_a_level_short():
+    """As newer versions of ComfyUI read it from grey pictures: 0.9961."""
+    whole, short = (
+        prepare(scene(), wishes=Wishes(**masks, identity="neutral"))
+        for masks in (MASKS, {name: torch.from_numpy(mask) / 256 for name, mask in MASKS.items()})
+    )
+    assert np.array_equal(short.face_region, whole.face_region)
+    for name in ("pose", "expression", "lip"):
+        assert np.array_equal(getattr(short.regions, name), getattr(whole.regions, name))
+
+
 @pytest.mark.parametrize(
     ("wishes", "needed"),
     [

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 IDENTITY_WIDTH = 512
 ALIKE = 0.02  # tolerance for aspect ratios of masks
+WHITE = 254  # which is what newer versions of ComfyUI read from the 255 of a grey picture
 
 FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models"
 
@@ -214,7 +215,7 @@ def _drawn_by_hand(mask: Any, name: str) -> Mask | None:
             f"The {name} mask is empty, as LoadImage's is for a picture without transparency; paint the {name} "
             "region, or disconnect the mask to have the region detected."
         )
-    return found
+    return np.where(found >= WHITE, np.uint8(255), found)
 
 
 def _crop(size: Size, face: Face | None, face_mask: Mask | None, framing: Framing) -> Crop:
