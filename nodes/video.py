@@ -16,9 +16,12 @@ from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
 from ..joyhallo.files.space import check_memory
+from ..joyhallo.film.label import Label
+from ..joyhallo.film.marks import Marks, read_marks
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
 from ..joyhallo.film.write import frame_rate, write
 from ..joyhallo.sound.audio import Sound
+from .labels import Labelling
 
 
 def as_sound(audio: Any) -> Sound | None:
@@ -101,9 +104,10 @@ class SavedVideo(InputImpl.VideoFromFile):
 class WorkingCopy(SavedVideo):
     """A video that lies in ComfyUI's temporary folder without loss, as long as somebody needs it."""
 
-    def __init__(self, path: Path, count: int):
+    def __init__(self, path: Path, count: int, marks: Marks | None = None):
+        """marks: of what it was made from"""
         super().__init__(str(path))
-        self.path, self.count = path, count
+        self.path, self.count, self.marks = path, count, marks or Marks()
         finalize(self, _remove, path)
 
     def get_components(self) -> Any:
@@ -134,13 +138,38 @@ class WorkingCopy(SavedVideo):
             super().save_to(path, format=format, codec=codec, metadata=metadata, **others)
             return
         whole = Footage.of(self)
-        write(path, whole.batches, whole.rate, whole.sound(), "mp4", "high", metadata)
+        labels = labelling(self, "mp4").labels
+        write(path, whole.batches, whole.rate, whole.sound(), "mp4", "high", metadata, labels)
 
     def as_trimmed(self, *args: Any, **others: Any) -> Any:
         trimmed: Any = super().as_trimmed(*args, **others)  # pyright: ignore[reportAttributeAccessIssue]
         if trimmed is not None:
             trimmed.file_of = self  # which must outlive it
         return trimmed
+
+
+def marks_of(video: Any) -> Marks:
+    """What a video says of being made by AI, our own label aside."""
+    if (own := _own(video)) is not None:
+        return own.marks
+    return read_marks(video.get_stream_source()) if isinstance(video, InputImpl.VideoFromFile) else Marks()
+
+
+def labelling(video: Any, format: str, visible: Label | None = None) -> Labelling:
+    """For what is saved: a video, or frames (None).
+
+    Made by AI are our own videos, frames, since there is no telling where they come from, and whatever gets a visible
+    label that says so.
+    """
+    own = _own(video)
+    made = own is not None or video is None or visible is not None
+    return Labelling(marks_of(video), made, format, "" if own is None else own.path.stem, visible)
+
+
+def _own(video: Any) -> WorkingCopy | None:
+    """The whole film that a video of ours shows, or shows a part of."""
+    whole = getattr(video, "file_of", video)
+    return whole if isinstance(whole, WorkingCopy) else None
 
 
 def _remove(path: Path) -> None:
