@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,11 @@ class Labelling:
 
     def told(self) -> str:
         """Nothing if there is nothing to know."""
+        lost = self.theirs.manifest is not None and (self.certificate is None or bool(self.problem))
+        kept = replace(self.theirs, manifest=None) if lost else self.theirs
         lines = [f"Saved, but not signed: {self.problem}"] if self.problem else []
-        if self.theirs != Marks():
-            lines.append(f"Labels of the input, kept: {self.theirs}.")
-        if self.theirs.manifest is not None and (self.certificate is None or self.problem):
-            lines.append(LOST)
+        lines += [f"Labels of the input, kept: {kept}."] if kept != Marks() else []
+        lines += [LOST] if lost else []
         return "\n".join(lines)
 
 

@@ -113,7 +113,7 @@ def _steadiness(steadiness: Steadiness) -> str:
 
 def _labels(take: Any) -> str:
     ours = "made by AI, with these nodes" if Wishes.now().write else "none of these nodes, as Settings say"
-    return ours if take.background is None else f"{ours}; of the background, kept: {take.marks}"
+    return ours if take.background is None else f"{ours}; of the background: {take.marks}"
 
 
 def _named(dtype: torch.dtype) -> str:

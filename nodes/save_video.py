@@ -16,7 +16,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..joyhallo.film.write import FORMATS, QUALITIES, VideoError, check, write
-from .labels import VISIBLE
+from .labels import VISIBLE, Wishes
 from .preview import tell
 from .sockets import chosen, schema
 from .video import Footage, SavedVideo, as_sound, labelling
@@ -98,8 +98,8 @@ class SaveTalkingVideo(io.ComfyNode):
                     options=list(VISIBLE),
                     default="off",
                     optional=True,
-                    tooltip="Words in the upper left corner, as large as Chinese rules ask for: on the first 2 seconds or "
-                    "all the time. Whatever you choose, the metadata of the file says that the sampler's videos, and "
+                    tooltip="Words in the upper left corner, as large as Chinese rules ask: on the first 2 seconds "
+                    "or all the time. Whatever you choose, the metadata of the file says that the sampler's videos, and "
                     "frames, are made by AI (Settings, JoyHallo, has a switch for it). Other videos keep the labels "
                     "that they have; they get this one only if you choose words here.",
                 ),
@@ -119,6 +119,11 @@ class SaveTalkingVideo(io.ComfyNode):
     def validate_inputs(cls, frames: object = ABSENT, video: object = ABSENT) -> bool | str:
         """Check inputs before anything runs; connected ones arrive as None."""
         return _one_of(frames is not ABSENT, video is not ABSENT) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        """A workflow that is run again under other Settings saves another file."""
+        return str(Wishes.now())
 
     @classmethod
     def check_lazy_status(

@@ -7,10 +7,10 @@ network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..libraries import brief, library
 
@@ -38,20 +38,20 @@ class Certificate:
         if format not in MIME:
             raise CredentialsError(f"C2PA has no place in a {format} file; choose {' or '.join(MIME)}.")
         c2pa = library("c2pa", "Signing videos", "or empty the certificate in Settings")
-        signer = self._signer(c2pa)
+        manifest, signer = _manifest(MIME[format], software, made, source is not None), self._signer(c2pa)
         signed = path.with_name(f"{path.name}.signed")
         try:
-            with ExitStack() as stack:
-                builder = stack.enter_context(c2pa.Builder(_manifest(MIME[format], software, made, source is not None)))
+            with c2pa.Builder(manifest) as builder, path.open("rb") as unsigned, signed.open("w+b") as file:
                 if source is not None:
-                    origin = stack.enter_context(open(source, "rb")) if isinstance(source, str | Path) else source
-                    origin.seek(0)
-                    builder.add_ingredient(_ingredient(source, made), MIME["mp4"], origin)
-                unsigned, file = stack.enter_context(path.open("rb")), stack.enter_context(signed.open("w+b"))
+                    with _opened(source) as origin:
+                        builder.add_ingredient(_ingredient(source, made), MIME["mp4"], origin)
                 builder.sign(signer, MIME[format], unsigned, file)
             signed.replace(path)
-        except (OSError, c2pa.C2paError) as error:
-            raise CredentialsError(f"The video could not be signed ({_first_line(error)}); check the certificate.") from error
+        except OSError as error:
+            raise CredentialsError(f"The video could not be signed ({brief(error)}); check the disk.") from error
+        except c2pa.C2paError as error:
+            reason = str(error).partition("\n")[0]
+            raise CredentialsError(f"The video could not be signed ({reason}); check the certificate.") from error
         finally:
             signed.unlink(missing_ok=True)
 
@@ -70,9 +70,15 @@ class Certificate:
         ) from problem
 
 
-def _first_line(error: Exception) -> str:
-    """The library's own kinds of errors mean nothing to users."""
-    return brief(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
+@contextmanager
+def _opened(source: Any) -> Iterator[BinaryIO]:
+    """source: a path, or a file in memory, which stays open"""
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            yield file
+    else:
+        source.seek(0)
+        yield source
 
 
 def _text(path: Path, what: str) -> bytes:

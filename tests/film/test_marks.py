@@ -6,10 +6,9 @@ import io
 import json
 from html import escape
 
-import av
-import numpy as np
 import pytest
 import torch
+from marked import MANIFEST, XMP, boxed, marked, tags_of
 
 from joyhallo.film.marks import Labels, Marks, label_of, read_marks, record
 from joyhallo.film.write import FORMATS, write
@@ -19,41 +18,14 @@ THEIRS = json.dumps(dict.fromkeys(FIELDS, "x") | {"Label": "1", "ContentProducer
 SUSPECTED = THEIRS.replace('"1"', '"3"')
 OURS = record("us", "1234")
 AI = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:i="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/"
 {attributes}>{elements}</rdf:Description></rdf:RDF></x:xmpmeta>"""
 
 
-def film(path, tags=None, **options):
-    """As others write it."""
-    with av.open(
-        str(path), "w", options={"movflags": "use_metadata_tags"} if path.suffix in (".mp4", ".mov") else {}
-    ) as file:
-        stream = file.add_stream("libvpx-vp9" if path.suffix == ".webm" else "libx264", rate=25)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        file.metadata.update(tags or {})
-        for _ in range(3):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")))
-        file.mux(stream.encode(None))
-    return path
-
-
-def box(path, kind: str, contents: bytes):
-    """Put a box at the end of an mp4."""
-    with path.open("ab") as file:
-        file.write((24 + len(contents)).to_bytes(4, "big") + b"uuid" + bytes.fromhex(kind) + contents)
-    return path
-
-
 def with_xmp(path, attributes="", elements=""):
-    xmp = XMP.format(attributes=attributes, elements=elements).encode()
-    return box(film(path), "be7acfcb97a942e89c71999491e3afac", xmp)
-
-
-def tags_of(path) -> dict[str, str]:
-    with av.open(str(path)) as file:
-        return {key.lower(): text for key, text in file.metadata.items()}
+    xmp = PACKET.format(attributes=attributes, elements=elements).encode()
+    return boxed(marked(path), XMP, xmp)
 
 
 # ---- the record
@@ -95,19 +67,19 @@ def test_every_format_keeps_the_tags_beside_the_workflow(tmp_path, format):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.webm"])
 def test_a_record_of_others_is_read_as_it_is(tmp_path, name):
-    path = film(tmp_path / name, {"AIGC": THEIRS, "software": "Theirs 2"})
+    path = marked(tmp_path / name, {"AIGC": THEIRS, "software": "Theirs 2"})
     assert read_marks(path) == Marks(record=THEIRS, software="Theirs 2")
     assert read_marks(io.BytesIO(path.read_bytes())) == Marks(record=THEIRS, software="Theirs 2")
 
 
 @pytest.mark.parametrize("key", ["comment", "description"])
 def test_a_record_within_another_key_is_found(tmp_path, key):
-    found = read_marks(film(tmp_path / "a.mp4", {key: json.dumps({"AIGC": json.loads(THEIRS)})})).record
+    found = read_marks(marked(tmp_path / "a.mp4", {key: json.dumps({"AIGC": json.loads(THEIRS)})})).record
     assert json.loads(found) == json.loads(THEIRS)
 
 
 def test_a_record_in_two_pairs_of_braces_is_understood(tmp_path):
-    found = read_marks(film(tmp_path / "a.mp4", {"AIGC": f'{{"AIGC":{THEIRS}}}'}))
+    found = read_marks(marked(tmp_path / "a.mp4", {"AIGC": f'{{"AIGC":{THEIRS}}}'}))
     assert label_of(found.record) == "1"
     assert "made by AI, by Somebody" in str(found)
 
@@ -134,7 +106,7 @@ def test_a_camera_s_film_has_no_marks(tmp_path):
 
 
 def test_a_manifest_is_noticed_without_a_library(tmp_path):
-    path = box(film(tmp_path / "a.mp4"), "d8fec3d61b0e483c92975828877ec481", b"\0" * 9 + AI.encode() + b"\0")
+    path = boxed(marked(tmp_path / "a.mp4"), MANIFEST, b"\0" * 9 + AI.encode() + b"\0")
     assert read_marks(path) == Marks(source="trainedAlgorithmicMedia", manifest=path)
     memory = io.BytesIO(path.read_bytes())
     assert read_marks(memory).manifest is memory
