@@ -98,8 +98,8 @@ class SaveTalkingVideo(io.ComfyNode):
                     options=list(VISIBLE),
                     default="off",
                     optional=True,
-                    tooltip="Words in the upper left corner, as large as Chinese rules ask: on the first 2 seconds "
-                    "or all the time. Whatever you choose, the metadata of the file says that the sampler's videos, and "
+                    tooltip="Words in the upper left corner, as large as Chinese rules ask: on the first 2 s or all "
+                    "the time. Whatever you choose, the metadata of the file says that the sampler's videos, and "
                     "frames, are made by AI (Settings, JoyHallo, has a switch for it). Other videos keep the labels "
                     "that they have; they get this one only if you choose words here.",
                 ),

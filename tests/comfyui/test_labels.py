@@ -228,8 +228,8 @@ def test_labels_of_a_background_are_kept_and_reported(make, own_settings, tmp_pa
     boxed(path, MANIFEST, b"digitalsourcetype/trainedAlgorithmicMedia\0")
     video, report, _ = make(background=InputImpl.VideoFromFile(str(path)), picture="whole picture")
     assert line(report) == (
-        "Labels: made by AI, with these nodes; of the background: AIGC record (made by AI, by Somebody), digital source "
-        "type trainedAlgorithmicMedia, C2PA credentials"
+        "Labels: made by AI, with these nodes; of the background: AIGC record (made by AI, by Somebody), digital "
+        "source type trainedAlgorithmicMedia, C2PA credentials"
     )
     settle(own_settings, Write=False)
     video.save_to(str(tmp_path / "saved.mp4"))
