@@ -80,8 +80,7 @@ class Preview:
     def tell(self, text: str, logged: bool = True) -> None:
         if logged:
             log.info(text)
-        if self.node:
-            page().send_progress_text(text, self.node)
+        tell(text, self.node)
 
     def _shown(self, progress: Progress) -> tuple:
         if self.previewer is not None and progress.estimate is not None:
@@ -113,6 +112,12 @@ def shown(picture: Picture) -> ui.SavedResult:
     temporary_folder().mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(temporary_folder() / file, compress_level=1)
     return ui.SavedResult(file, "", io.FolderType.temp)
+
+
+def tell(text: str, node: str | None) -> None:
+    """Below a node, if there is one."""
+    if node:
+        page().send_progress_text(text, node)
 
 
 def page() -> Any:
