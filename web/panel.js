@@ -107,7 +107,7 @@ export function make(tag, name, more = {}) {
   return element
 }
 
-function style() {
+export function style() {
   const address = new URL("joyhallo.css", import.meta.url).href
   if (document.querySelector(`link[href="${address}"]`)) return
   document.head.append(make("link", "", { rel: "stylesheet", href: address }))
