@@ -415,7 +415,7 @@ def _covered_share(box: Box, where: Box | Mask, size: Size) -> float:
 
 
 def check_face(face: Face, size: Size, limits: Limits) -> None:
-    """Raise a FaceError if the face is too small, cut off or turned away."""
+    """Raise a FaceError if the face is too small, cut off, on its side or turned away."""
     if face.box.longest < limits.smallest:
         raise FaceError(
             f"The face is only {face.box}, too small to recognise ({limits.smallest} pixels at least); use a larger "
@@ -427,13 +427,13 @@ def check_face(face: Face, size: Size, limits: Limits) -> None:
             f"Only {visible:.0%} of the face lies in the picture: it is {face.box}, the picture {size[0]}x{size[1]}; "
             "use one that shows the whole face, from forehead to chin."
         )
+    if face.marks is not None and abs(angle := tilt(face.marks)) > limits.tilted:
+        raise lying(angle)
     if face.marks is not None and (turned := turn(face.marks)) > limits.turned:
         raise FaceError(
             f"The face is turned away: its nose lies {turned:.2f} eye distances off the middle of the eyes, more than "
             f"{limits.turned:.2f}; use a picture that shows it from the front."
         )
-    if face.marks is not None and abs(angle := tilt(face.marks)) > limits.tilted:
-        raise lying(angle)
 
 
 def lying(angle: float) -> FaceError:
