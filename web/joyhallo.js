@@ -6,6 +6,7 @@ import { Drift } from "./drift.js"
 import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
 import { recall, remember } from "./memory.js"
+import "./notices.js" // registered first, so that notices stand above pictures
 
 // By class of node: the part of its output that is shown, and how.
 const SHOWN = {

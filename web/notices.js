@@ -13,7 +13,7 @@ const NODES = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler"]
 // As in joyhallo.css, in pixels.
 const FONT = "12px sans-serif"
 const LINE = 16
-const SIGN = 22 // the width of the sign and of what is around the text
+const SIGN = 26 // the width of the sign and of what is around the text
 const GAP = 4 // below a notice
 const MARGIN = 10 // that ComfyUI leaves at each side of an element
 
