@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,10 +17,13 @@ from ..joyhallo.sound.loudness import levelled
 from ..joyhallo.sound.vocals import hear
 from ..joyhallo.sound.wav2vec2 import Encoder, SpeechError, encode, wrap_encoder
 from .model_folders import separator
+from .preview import Pace, lasting, listed, tell
 from .sockets import Speech, chosen, schema
 
 SEPARATION = {mode: mode for mode in ("auto", "on", "off")}
 LOUDNESS = {"as recorded": False, "levelled": True}
+WORTH_TELLING = 5  # seconds that a task will still take
+PAUSE = 2  # seconds from one estimate to the next
 NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
 
 
@@ -78,6 +83,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
                     tooltip="The number of frames the video will have: 25 for each second of sound.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -92,7 +98,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
         mode = chosen(SEPARATION, separate_vocals, "separate_vocals")
         level, normalized = chosen(LOUDNESS, loudness, "loudness"), chosen(NORMALIZATION, normalize, "normalize")
         waveform, rate = sound_of(audio, "audio")
-        progress = Progress()
+        progress = Progress(cls.hidden and cls.hidden.unique_id)
         encoder = _encoder(audio_encoder, normalized, progress)
         recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating)
         if level:
@@ -100,32 +106,48 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
         speech = encode(encoder, recording, sound=(as_channels(waveform), checked_rate(rate)))
         progress.finish()
         vocals = {"waveform": recording.samples[None, None], "sample_rate": SAMPLE_RATE}
-        return io.NodeOutput(speech, vocals, speech.length)
+        return io.NodeOutput(speech, vocals, speech.length, ui=listed(speech.notices))
 
 
 class Progress:
-    """The progress bar: separation, if any, then encoding. Later parts of long speech leave it to the sampler."""
+    """The progress bar, and the time left: separation, if any, then encoding.
 
-    def __init__(self) -> None:
+    Later parts of long speech are encoded while the sampler works, and leave bar and words to it.
+    """
+
+    def __init__(self, node: str | None = None) -> None:
         self.bar = comfy.utils.ProgressBar(100)
+        self.node, self.begun, self.told = node, time.monotonic(), -math.inf
+        self.separation, self.encoding_pace = Pace(), Pace()
         self.separated = 0.0
         self.finished = False
 
     def separating(self, done: float) -> None:
         self.separated = 50.0
         self._show(50 * done)
+        self._tell("Separating the voice", self.separation, done)
 
     def encoding(self, done: float) -> None:
         self._show(self.separated + (100 - self.separated) * done)
+        self._tell("Encoding", self.encoding_pace, done)
 
     def finish(self) -> None:
         self._show(100)
         self.finished = True
+        if self.told > self.begun:
+            tell(f"Encoded in {lasting(time.monotonic() - self.begun)}.", self.node)
 
     def _show(self, percent: float) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         if not self.finished:
             self.bar.update_absolute(round(percent))
+
+    def _tell(self, task: str, pace: Pace, done: float) -> None:
+        pace.count(done, 1.0)
+        now, left = time.monotonic(), pace.left()
+        if left and left > WORTH_TELLING and now > self.told + PAUSE and not self.finished:
+            tell(f"{task}: about {lasting(left)} left.", self.node)
+            self.told = now
 
 
 def sound_of(audio: Any, name: str) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.regions import FACE_EXPAND, LIP_EXPAND, Mask
 from ..joyhallo.methods.hallo.overlay import numbered, overlay
 from ..joyhallo.methods.hallo.portrait import Framing, Wishes, prepare
-from .preview import page, shown
+from .preview import listed, page, shown
 from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
@@ -140,7 +140,10 @@ class FaceMaskPrep(io.ComfyNode):
             _output(regions.expression),
             _output(regions.lip),
             _output(marked),
-            ui={FACES: [_shown(prepared.picture, marked, found.boxes if found else (), found and found.number)]},
+            ui={
+                FACES: [_shown(prepared.picture, marked, found.boxes if found else (), found and found.number)],
+                **listed(prepared.notices),
+            },
         )
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,23 @@ from torch import Tensor
 
 from ..joyhallo.faces.boxes import Picture
 from ..joyhallo.methods.chunks import Chunk, Progress
+from ..joyhallo.notices import Notice
 
 log = logging.getLogger(__name__)
+
+NOTICES = "joyhallo_notices"  # the key that web/notices.js reads
 
 
 class Pace:
     """How long it will still take, going by the steps since the first, before which the networks are loaded."""
 
     def __init__(self) -> None:
-        self.first: tuple[int, float] | None = None
-        self.done = self.total = 0
+        self.first: tuple[float, float] | None = None
+        self.done = self.total = 0.0
 
-    def count(self, progress: Progress) -> None:
-        self.first = self.first or (progress.done, time.monotonic())
-        self.done, self.total = progress.done, progress.total
+    def count(self, done: float, total: float) -> None:
+        self.first = self.first or (done, time.monotonic())
+        self.done, self.total = done, total
 
     def left(self) -> float | None:
         """Seconds; None while nobody can tell, 0 at the end."""
@@ -66,7 +70,7 @@ class Preview:
 
     def after_step(self, progress: Progress) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self.pace.count(progress)
+        self.pace.count(progress.done, progress.total)
         self.bar.update_absolute(progress.done, progress.total, self._shown(progress))
 
     def after_chunk(self, chunk: Chunk) -> None:
@@ -100,6 +104,11 @@ def lasting(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def listed(notices: Iterable[Notice]) -> dict[str, Any]:
+    """For the node's `ui`. An empty list, too: it makes the page take down older ones."""
+    return {NOTICES: [{"key": one.key, "text": str(one), "values": dict(one.values)} for one in notices]}
 
 
 def temporary_folder() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -19,6 +19,7 @@ from ..joyhallo.methods.hallo.config import REGIONS
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.sampling import Settings
 from ..joyhallo.methods.hallo.steadiness import Steadiness
+from ..joyhallo.notices import Notice
 from .comfy_adapter import JoyHalloModel
 from .labels import Wishes
 
@@ -56,6 +57,12 @@ def hashed(model: JoyHalloModel) -> str:
         return f"Checkpoint's SHA-256: {of_file(model.path).result()}"
     except OSError as error:
         return f"Checkpoint's SHA-256: unknown, as the file can no longer be read ({error.strerror})"
+
+
+def warnings(notices: Iterable[Notice]) -> list[str]:
+    """Lines; none without a notice."""
+    told = [f"- {notice}" for notice in notices]
+    return ["Warnings:", *told] if told else []
 
 
 def _versions() -> str:

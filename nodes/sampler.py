@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.faces.crops import MULTIPLE
+from ..joyhallo.methods.hallo import doubts
 from ..joyhallo.methods.hallo.config import GUIDANCE
 from ..joyhallo.methods.hallo.motion import curve
 from ..joyhallo.methods.hallo.portrait import Prepared
@@ -18,7 +19,7 @@ from ..joyhallo.sound.wav2vec2 import Speech
 from . import report
 from .autoencoder import check_vae, latent_format
 from .comfy_adapter import JoyHalloModel
-from .preview import Preview, shown
+from .preview import Preview, listed, shown
 from .sockets import Face, Model, Steady, chosen, expect, schema
 from .sockets import Speech as SpeechSocket
 from .take import Take
@@ -186,7 +187,9 @@ class JoyHalloSampler(io.ComfyNode):
         expect(steadiness, Steadiness, "steadiness", "Steadiness")
         check_vae(vae, model.config)
         speech.check(model.config.net.audio_layers, model.config.net.audio_channels)
+        before = (*speech.notices, *face.notices)
         face = face.at((size, size), pose=pose_mask, expression=expression_mask, lip=lip_mask)
+        notices = (*speech.notices, *face.notices, *doubts.of_run(model.config.net, speech, size))
         weights = _weights(speech.length, pose_weight, expression_weight, lip_weight)
         settings = chosen(PRESETS, preset, "preset").settings(
             steps, guidance=cfg, seed=seed, weights=weights, overlap=steadiness.overlap
@@ -198,10 +201,12 @@ class JoyHalloSampler(io.ComfyNode):
         used = report.used(take, preset)
         log.info("Making a video:\n%s", used)  # before the work, so that the log of a crash has it
         made, drift = take.shoot(preview)
-        told = "\n".join([used, report.hashed(model), made.plan, made.pace(), drift.summary()])
+        facts = [used, report.hashed(model), made.plan, made.pace(), drift.summary(), *report.warnings(notices)]
         plot = drift.plot()
-        ui = {"joyhallo_drift": [shown(plot)]} if len(drift.chunks) > 1 else None
-        return io.NodeOutput(made.video, told, torch.from_numpy(plot)[None].float() / 255, ui=ui)
+        ui = listed(notice for notice in notices if notice not in before)  # the others are on the nodes before
+        if len(drift.chunks) > 1:
+            ui["joyhallo_drift"] = [shown(plot)]
+        return io.NodeOutput(made.video, "\n".join(facts), torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

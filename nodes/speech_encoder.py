@@ -15,6 +15,7 @@ from ..joyhallo.files.weights import WeightsError, open_weights
 from ..joyhallo.libraries import brief, library
 from ..joyhallo.methods import looks_like
 from ..joyhallo.sound.audio import prepare
+from ..joyhallo.sound.origin import origin
 from ..joyhallo.sound.wav2vec2 import Encoder, load_encoder
 
 SINGLE = "a wav2vec2 encoder in one file, as ComfyUI's own loader takes it"
@@ -25,6 +26,7 @@ class SpeechEncoder:
 
     def __init__(self, encoder: Encoder):
         self.name, self.model, self.normalize = encoder.name, encoder.model, encoder.normalize
+        self.origin = encoder.origin
         self.load_device = comfy.model_management.text_encoder_device()
         # wrapped in a module: ComfyUI sets `device` on the models it loads, which transformers' networks do not allow
         self.patcher = comfy.model_patcher.ModelPatcher(
@@ -63,10 +65,13 @@ def load_speech_encoder(path: Path, name: str) -> Any:
         return SpeechEncoder(load_encoder(path, name=name))
     single = library("comfy.audio_encoders.audio_encoders", "An audio encoder in a single file")
     state, _ = open_weights(path, f"{SINGLE}.")
+    told = origin(state, {}, None)  # beforehand, as loading renames and drops some of it
     try:
-        return single.load_audio_encoder_from_sd(state)
+        encoder = single.load_audio_encoder_from_sd(state)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path.name} looks like {looks_like(state)}, but ComfyUI cannot build a speech encoder of it "
             f"({brief(error)}); expected {SINGLE}."
         ) from error
+    encoder.origin = told
+    return encoder

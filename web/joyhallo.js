@@ -7,6 +7,7 @@ import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
 import { Missing } from "./missing.js"
 import { recall, remember } from "./memory.js"
+import "./notices.js" // registered first, so that notices stand above pictures
 
 // By class of node: the part of its output that is shown, and how.
 const SHOWN = {

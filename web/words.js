@@ -2,6 +2,8 @@
 
 import { app } from "../../scripts/app.js"
 
+const REGIONS = { pose: "姿态", expression: "表情", lip: "唇部" }
+
 const WORDS = {
   en: {
     picture: "The picture, with face, expression and lips marked",
@@ -56,6 +58,20 @@ const WORDS = {
     fetched: (done, total) => `已下载 ${done}，共 ${total}`,
     cancelled: "已取消。收到的部分会保留，下次从断点继续。",
     panels: "自上而下：颜色、对比度、清晰度、人脸、接缝",
+    // Of nodes' notices; in English the node says them itself.
+    notice_silent: "录音是静音的：所有采样都为零，嘴几乎不会动。",
+    notice_nearly_silent: ({ peak }) => `录音几乎没有声音：最响处只有 ${peak} dB。请检查音量。`,
+    notice_unscaled: ({ peak }) => `采样值达到 ${peak}，而正常范围是 -1 到 1。请缩小幅度，否则编码器听到的声音远比训练时响。`,
+    notice_clipped: ({ share }) => `录音削波：${share} 的采样已到满刻度，口型可能不太准。`,
+    notice_music: ({ file, folder }) => `人声背后似乎有音乐或噪声：把 ${file} 放进 ${folder}，就能自动去掉。`,
+    notice_no_voice: "分离人声后什么也没剩下：这段录音里好像没人说话。",
+    notice_small_face: ({ width, height }) => `脸只有 ${width}x${height} 像素，视频里的细节大多是猜出来的。请换一张脸更大的图，最好有 300 像素。`,
+    notice_tilted_face: ({ degrees }) => `脸歪了 ${degrees} 度，而模型是用端正的脸训练的。如果结果变形，请先把图片转正。`,
+    notice_several_faces: ({ count, number }) => `找到 ${count} 张脸，用了其中最大的 ${number} 号。要让别人说话，请点击那张脸。`,
+    notice_unsure_faces: ({ count }) => `可能还有没找到的脸：另有 ${count} 处太小、模糊或被遮挡，无法确定。要让其中一张说话，请裁剪图片，让它占满画面。`,
+    notice_empty_mask: ({ region }) => `${REGIONS[region] ?? region}遮罩是空的：那里不会跟随语音。`,
+    notice_wrong_encoder: ({ found, model, expected }) => `语音是用 ${found} 编码的，而 ${model} 是用 ${expected} 训练的：口型会对不准。请在“加载 JoyHallo 模型”里选 ${expected}。`,
+    notice_large: ({ side }) => `尺寸是 ${side}，而这个模型按 512 训练：会慢得多，脸可能反而变差。`,
   },
 }
 

@@ -370,7 +370,7 @@ def _sound(clip: _UnderWay, record: Record) -> Told:
     if samples.abs().amax() < SILENCE:
         raise Unfit("its sound is silent")
     write_sound(clip.path("sound"), torch.nn.functional.pad(samples, (0, stop - start - len(samples))))
-    return {"loudness": round(loudness(samples), 2), "notes": list(recording.notes)}
+    return {"loudness": round(loudness(samples), 2), "notes": [str(notice) for notice in recording.notices]}
 
 
 def _identity(clip: _UnderWay, record: Record) -> Told:

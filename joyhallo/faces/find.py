@@ -36,10 +36,12 @@ LICENCE = "InsightFace's models are for non-commercial research only"
 INSIGHTFACE = ("Recognising a face", "or choose the neutral identity.")
 MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
 DETECTION_SIZE = (640, 640)
+SURE, UNSURE = 0.5, 0.35  # the detector's scores of a face, and of what may be one
 MESH_POINTS = 468  # at least; 478 with the irises
 OVERLAP = 0.2  # least overlap of a mesh with the detected face
 CLEARLY_LARGER = 1.5  # area of the largest face over that of the next
 NARROWEST = 100  # longest over shortest side of a picture
+SMALLEST_SHARE = 20  # the picture's longest side over that of the smallest face that is found
 MOST_FACES = 10  # the most that MediaPipe searches for in one picture
 
 # Points of the mesh for the detector's marks: eyes, nose, corners of the mouth.
@@ -74,6 +76,7 @@ class Limits:
     smallest: int = 48  # pixels along its longest side
     visible: float = 0.9  # share of its box in the picture
     turned: float = 0.6  # most offset of the nose from the middle of the eyes, over their distance
+    tilted: float = 45.0  # degrees by which the eyes may be off the horizontal
 
 
 # ---- InsightFace
@@ -96,7 +99,7 @@ class InsightFace:
                     allowed_modules=["detection", "recognition"],
                     providers=["CPUExecutionProvider"],
                 )
-                self.analysis.prepare(ctx_id=-1, det_size=DETECTION_SIZE)
+                self.analysis.prepare(ctx_id=-1, det_thresh=UNSURE, det_size=DETECTION_SIZE)
             except Exception as error:  # protobuf, onnxruntime and assertion errors of a damaged file
                 raise LibraryError(
                     f"The face models in {path} cannot be read ({brief(error)}); download {DETECTOR} and {RECOGNISER} "
@@ -107,9 +110,13 @@ class InsightFace:
 
     def faces(self, picture: Picture) -> list[Face]:
         """All faces from left to right. One that fills the picture is found in a second try, with a border added."""
+        return [face for face in self.seen(picture) if face.score >= SURE]
+
+    def seen(self, picture: Picture) -> list[Face]:
+        """The same, and also what the detector is not sure of: see their scores."""
         check_shape(picture)
         found = self._look(picture)
-        if not found:
+        if all(face.score < SURE for face in found):
             border = max(picture.shape[:2]) // 2
             padded = np.pad(picture, ((border, border), (border, border), (0, 0)), "constant", constant_values=127)
             found = [_moved(face, -border) for face in self._look(padded)]
@@ -359,7 +366,8 @@ def choose(faces: Sequence[Face], choice: Choice, size: Size) -> Face:
     if not faces:
         raise FaceError(
             f"No face was found in this picture of {size[0]}x{size[1]}; use one that shows a face from the front, "
-            "upright and sharp. For a drawing, give masks for face and lips and choose the neutral identity."
+            f"upright and sharp. If it is small, below about {least_found(size)} pixels, crop the picture to it. "
+            "For a drawing, give masks for face and lips and choose the neutral identity."
         )
     if isinstance(choice, str):
         return _largest(faces, choice)
@@ -407,7 +415,7 @@ def _covered_share(box: Box, where: Box | Mask, size: Size) -> float:
 
 
 def check_face(face: Face, size: Size, limits: Limits) -> None:
-    """Raise a FaceError if the face is too small, cut off or turned away."""
+    """Raise a FaceError if the face is too small, cut off, on its side or turned away."""
     if face.box.longest < limits.smallest:
         raise FaceError(
             f"The face is only {face.box}, too small to recognise ({limits.smallest} pixels at least); use a larger "
@@ -419,11 +427,34 @@ def check_face(face: Face, size: Size, limits: Limits) -> None:
             f"Only {visible:.0%} of the face lies in the picture: it is {face.box}, the picture {size[0]}x{size[1]}; "
             "use one that shows the whole face, from forehead to chin."
         )
+    if face.marks is not None and abs(angle := tilt(face.marks)) > limits.tilted:
+        raise lying(angle)
     if face.marks is not None and (turned := turn(face.marks)) > limits.turned:
         raise FaceError(
             f"The face is turned away: its nose lies {turned:.2f} eye distances off the middle of the eyes, more than "
             f"{limits.turned:.2f}; use a picture that shows it from the front."
         )
+
+
+def lying(angle: float) -> FaceError:
+    """angle: by which the face is turned clockwise, in degrees"""
+    quarters = -round(angle / 90) % 4
+    how = "upside down" if abs(angle) > 135 else "on its side"
+    return FaceError(
+        f"The face is {how}, turned about {abs(angle):.0f} degrees {'' if angle > 0 else 'counter'}clockwise; rotate "
+        f"the picture upright first, in ComfyUI with the node ImageRotate by {90 * quarters} degrees."
+    )
+
+
+def least_found(size: Size) -> int:
+    """Pixels along its longest side that a face needs, so that the finders see it and it can be recognised."""
+    return max(Limits.smallest, round(max(size) / SMALLEST_SHARE))
+
+
+def tilt(marks: Points) -> float:
+    """Degrees by which the line of the eyes is turned clockwise, from -180 to 180; 0 is upright."""
+    across, down = marks[1] - marks[0]
+    return float(np.degrees(np.arctan2(down, across)))
 
 
 def turn(marks: Points) -> float:

@@ -65,7 +65,7 @@ def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
     except (SafetensorError, struct.error, ValueError) as error:
         raise WeightsError(
-            f"{path.name} is a damaged or incomplete safetensors file ({error}). Download or convert it again."
+            f"{path.name} is a damaged or incomplete safetensors file: download or convert it again ({brief(error)})."
         ) from error
 
 
@@ -81,7 +81,7 @@ def _open_pickle(path: Path, mapped: bool, expected: str) -> dict[str, Tensor]:
                 f"Expected {expected}"
             ) from error
         raise WeightsError(
-            f"{path.name} is a damaged or incomplete PyTorch file ({brief(error)}). Download it again."
+            f"{path.name} is a damaged or incomplete PyTorch file: download it again ({brief(error)})."
         ) from error
     state = unwrapped(state)
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
@@ -160,7 +160,7 @@ def contents(path: Path) -> Contents:
     except WeightsError:
         raise
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{path.name} is damaged or incomplete ({brief(error)}).") from error
+        raise WeightsError(f"{path.name} is damaged or incomplete: download it again ({brief(error)}).") from error
 
 
 def _header(file: BinaryIO) -> Contents:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..config import FPS, SAMPLE_RATE
 from ..libraries import library
+from ..notices import Notice, noticed
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def unwatched(done: float) -> None:
 @dataclass(frozen=True)
 class Recording:
     samples: Tensor  # (samples): float32, one channel at SAMPLE_RATE
-    notes: tuple[str, ...] = ()  # doubts about its quality, a sentence each
+    notices: tuple[Notice, ...] = ()  # doubts about its quality
 
     @property
     def seconds(self) -> float:
@@ -80,7 +81,7 @@ def levels(samples: Tensor, rows: int) -> Tensor:
 def prepare(waveform: Tensor, rate: int) -> Recording:
     """waveform (channels, samples) or (samples) in -1..1, at any rate. Channels are averaged before resampling.
 
-    Raises AudioError for an unusable recording; doubts are logged, and noted in the result.
+    Raises AudioError for an unusable recording; the result has notices of doubts, which are also logged.
     """
     waveform, rate = as_channels(waveform), checked_rate(rate)
     blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
@@ -161,10 +162,7 @@ def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor |
             f"The recording lasts {seconds:.3f} s ({level.samples} samples at {rate} Hz), but it must last at least "
             f"{SHORTEST_SECONDS} s. Check that it was not cut off, and that its sample rate is right."
         )
-    notes = tuple(level.doubts())
-    for note in notes:
-        log.warning(note)
-    return Recording(known, notes)
+    return Recording(known, tuple(level.doubts()))
 
 
 class Level:
@@ -198,22 +196,30 @@ class Level:
         self.peak = max(self.peak, peak)
         self.clipped += int((height >= FULL_SCALE).sum())
 
-    def doubts(self) -> Iterator[str]:
+    def doubts(self) -> Iterator[Notice]:
         if self.peak == 0:
-            yield "The recording is silent: every sample is zero. The mouth will hardly move."
+            yield noticed(log, "silent", "The recording is silent: every sample is zero. The mouth will hardly move.")
         elif self.peak < SILENCE:
-            decibels = 20 * math.log10(self.peak)
-            yield f"The recording is nearly silent: its loudest sample is at {decibels:.0f} dB. Check its volume."
+            yield noticed(
+                log,
+                "nearly_silent",
+                "The recording is nearly silent: its loudest sample is at {peak} dB. Check its volume.",
+                peak=round(20 * math.log10(self.peak)),
+            )
         if self.peak > 2:
-            yield (
-                f"The samples reach {self.peak:.3g}; expected -1 to 1. Scale them, or the encoder hears speech far "
-                "louder than it was trained on."
+            yield noticed(
+                log,
+                "unscaled",
+                "The samples reach {peak}; expected -1 to 1. Scale them, or the encoder hears speech far louder than "
+                "it was trained on.",
+                peak=f"{self.peak:.3g}",
             )
         elif self.clipped > CLIPPED_SHARE * self.values:
-            share = self.clipped / self.values
-            yield (
-                f"The recording is clipped: {share:.1%} of its samples are at full scale. The lips may follow it less "
-                "well."
+            yield noticed(
+                log,
+                "clipped",
+                "The recording is clipped: {share} of its samples are at full scale. The lips may follow it less well.",
+                share=f"{self.clipped / self.values:.1%}",
             )
 
 

@@ -19,7 +19,19 @@ from torch import Tensor
 from ..config import SAMPLE_RATE
 from ..files.weights import WeightsError
 from ..libraries import library
-from .audio import AudioError, Recording, Watch, joined, prepare, resampled, resampled_length, stereo, unwatched
+from ..notices import noticed
+from .audio import (
+    SILENCE,
+    AudioError,
+    Recording,
+    Watch,
+    joined,
+    prepare,
+    resampled,
+    resampled_length,
+    stereo,
+    unwatched,
+)
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +101,15 @@ def hear(
     if mode == "off" or (mode == "auto" and not music_likely(plain.samples)):
         return plain
     if separator is None:
-        note = f"There seems to be music or noise behind the voice; put {FILE} into {FOLDER} to have it removed."
-        log.warning(note)
-        return replace(plain, notes=(*plain.notes, note))
+        music = "There seems to be music or noise behind the voice; put {file} into {folder} to have it removed."
+        return replace(plain, notices=(*plain.notices, noticed(log, "music", music, file=FILE, folder=FOLDER)))
     if not isinstance(separator, Separator):
         separator = load_separator(separator)
-    return replace(plain, samples=isolated(separator, waveform, rate, watch))
+    voice, notices = isolated(separator, waveform, rate, watch), plain.notices
+    if voice.abs().max() < SILENCE <= plain.samples.abs().max():
+        nobody = "Nothing was left when the voice was separated from the rest: nobody seems to speak in this recording."
+        notices = (*notices, noticed(log, "no_voice", nobody))
+    return replace(plain, samples=voice, notices=notices)
 
 
 def music_likely(samples: Tensor) -> bool:

@@ -24,7 +24,9 @@ from ..config import FPS, SAMPLE_RATE
 from ..files.fingerprint import of_module
 from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights
 from ..libraries import brief, library
+from ..notices import Notice
 from .audio import Recording, Sound, Watch, levels, unwatched, video_frames
+from .origin import ENGLISH, origin
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ class Speech:
     key: str  # a digest that stays the same across runs
     sound: Sound | None = field(default=None, compare=False, repr=False)  # for the video
     fps: int = FPS
+    origin: str = ""  # of the encoder, if known: see `origin`
+    notices: tuple[Notice, ...] = ()  # about the recording
 
     def features(self, start: int = 0, stop: int | None = None) -> Tensor:
         """(rows, layers, channels)"""
@@ -151,6 +155,7 @@ class Encoder:
     device: torch.device | str = "cpu"
     ready: Callable[[nn.Module], nn.Module] = unchanged  # called before each use, to load the network
     watch: Watch = unwatched  # progress of each use
+    origin: str = ""  # which of the published ones it is, if known: see `origin`
 
     @property
     def convolutions(self) -> list[tuple[int, int]]:
@@ -179,15 +184,16 @@ def load_encoder(
         raise WeightsError(f"{name} is a {facts['model_type']} model; expected {FOLDER}.")
     state = _encoder_weights(folder)
     model = _build(facts, state, name)
+    told = _told_to_normalize(folder)
     if normalize is None:
-        normalize = _told_to_normalize(folder)
+        normalize = told
     if normalize is None:
         normalize = _kind_normalizes(name, facts)
         log.warning(
             f"{name} has no preprocessor_config.json; the sound is {'' if normalize else 'not '}normalised, as for "
             f"{'wav2vec2-base-960h' if normalize else 'chinese-wav2vec2-base'}."
         )
-    return Encoder(model.to(device), name, normalize, device)
+    return Encoder(model.to(device), name, normalize, device, origin=origin(state, facts, told))
 
 
 def wrap_encoder(
@@ -207,9 +213,10 @@ def wrap_encoder(
             f"{name} is a {type(model).__name__}, which has no {', '.join(lacking)}; JoyHallo needs a wav2vec2 "
             "encoder. Load chinese-wav2vec2-base."
         )
+    told: str = getattr(thing, "origin", "")
     if normalize is None:
-        normalize = bool(getattr(model, "do_normalize", False)) or _kind_normalizes(name, {})
-    return Encoder(model, name, normalize, device or getattr(thing, "load_device", "cpu"), ready, watch)
+        normalize = bool(getattr(model, "do_normalize", False)) or told == ENGLISH or _kind_normalizes(name, {})
+    return Encoder(model, name, normalize, device or getattr(thing, "load_device", "cpu"), ready, watch, told)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -330,6 +337,8 @@ def encode(encoder: Encoder, recording: Recording, multiple: int = FILLED, sound
         levels=levels(recording.samples, passes.rows),
         key=_key(encoder, recording, multiple),
         sound=sound,
+        origin=encoder.origin,
+        notices=recording.notices,
     )
 
 

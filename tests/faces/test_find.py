@@ -70,6 +70,17 @@ def test_faces_come_from_left_to_right(detector):
     assert [round(face.box.center[0], -2) for face in found] == [100, 300, 500]
 
 
+def test_a_face_that_the_detector_is_unsure_of_is_seen_but_not_found(detector):
+    picture = dots((160, 240, 160), (480, 240, 160))
+    pale = np.array([17, 238, 17], np.uint8)
+    picture[:, 320:][(picture[:, 320:] == (0, 255, 0)).all(-1)] = pale
+    (found,) = detector.faces(picture)
+    sure, unsure = detector.seen(picture)
+    assert sure.box == found.box
+    assert abs(unsure.box.center[0] - 480) < 20
+    assert unsure.score < faces.SURE <= sure.score
+
+
 def test_a_face_that_fills_the_picture_is_found_with_a_border(detector, monkeypatch):
     picture, look = dots(), detector._look
     picture[200:280, 280:360] = (0, 255, 0)
@@ -188,6 +199,28 @@ def test_both_look_at_the_same_person(detector):
 def test_the_mesh_of_someone_else_is_not_taken(detector):
     with pytest.raises(FaceError, match="not its outline"):
         prepare(dots((200, 240, 160)), Finders(detector, DrawnMeshes(drawn_mesh(500, 100, 100))))
+
+
+class Upright(DrawnMeshes):
+    """Finds faces only in a picture whose white edge is on top, as no landmarker finds those on their side."""
+
+    def meshes(self, picture, window=None, most=10):
+        return super().meshes(picture, window) if (picture[0] == 255).all() else []
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_is_refused_with_the_way_to_turn_it(quarters):
+    picture = dots(width=480, height=480)
+    picture[0] = 255
+    finders, wishes = Finders(None, Upright(drawn_mesh(240, 240, 150))), Wishes(identity="neutral")
+    prepare(picture, finders, wishes)
+    turned = np.ascontiguousarray(np.rot90(picture, quarters))
+    with pytest.raises(FaceError, match=r"ImageRotate by \d+ degrees") as refused:
+        prepare(turned, finders, wishes)
+    degrees = int(str(refused.value).rsplit(" by ")[-1].split()[0])
+    assert np.array_equal(np.rot90(turned, -degrees // 90), picture)  # ComfyUI's node turns clockwise
+    with pytest.raises(FaceError, match="No face was found"):
+        prepare(np.zeros_like(picture), finders, wishes)
 
 
 THREE = [faces.Face(Box(x, 100, x + width, 220)) for x, width in ((50, 100), (200, 110), (400, 100))]

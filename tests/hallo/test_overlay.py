@@ -105,7 +105,7 @@ def test_several_faces_are_numbered_and_the_chosen_one_stands_out():
 
 def test_a_face_without_a_mesh_is_boxed():
     class Seeing:
-        def faces(self, picture):
+        def seen(self, picture):
             from joyhallo.faces.find import Face
 
             return [Face(Box(420, 320, 580, 480), identity=np.ones(512, np.float32))]

@@ -219,7 +219,7 @@ class Loaded:
         self.made = []
         known = Face(Box(245, 165, 395, 315), identity=np.ones(512, np.float32))
         makers = {
-            "InsightFace": lambda folder: type("Detector", (), {"faces": lambda _, picture: [known]})(),
+            "InsightFace": lambda folder: type("Detector", (), {"seen": lambda _, picture: [known]})(),
             "FaceMesh": lambda task: DrawnMeshes(drawn_mesh(320, 240, 150)),
         }
         for name, make in makers.items():

@@ -48,7 +48,7 @@ class KnownFaces:
     def __init__(self, faces):
         self.known = faces
 
-    def faces(self, picture):
+    def seen(self, picture):
         return sorted(self.known, key=lambda face: face.box.center)
 
 

@@ -21,7 +21,7 @@ def whole(case):
     facts, size = case.facts, (case.facts["px"],) * 2
     wishes = Wishes(mesh=case["landmarks"].numpy(), identity=case["face_emb"])
     framing = Framing("whole", size, facts.get("face_expand_ratio", 1.2))
-    anyone = Limits(smallest=0, visible=0, turned=math.inf)  # the recorded landmarks are random points
+    anyone = Limits(smallest=0, visible=0, turned=math.inf, tilted=math.inf)  # the recorded landmarks are random points
     portrait = prepare_portrait(case["image"].numpy(), None, wishes, framing, anyone).portrait
 
     encoder = seeded_encoder(facts["wav2vec_config"], case.salt, normalize=facts.get("audio_do_normalize", False))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from speakers import voice
 
+from joyhallo.notices import Notice
 from joyhallo.sound.audio import Recording
 from joyhallo.sound.loudness import levelled, loudness
 
@@ -41,11 +42,11 @@ def test_pauses_do_not_count():
 
 
 def test_levelling():
-    speech = Recording(torch.from_numpy(voice(16_000, 80_000)), ("a note",))
+    speech = Recording(torch.from_numpy(voice(16_000, 80_000)), (Notice("a", "note"),))
     for change in (0.05, 1.0, 3.0):
-        found = levelled(Recording(speech.samples * change, speech.notes), -23)
+        found = levelled(Recording(speech.samples * change, speech.notices), -23)
         assert loudness(found.samples) == pytest.approx(-23, abs=0.1)
-        assert found.notes == speech.notes
+        assert found.notices == speech.notices
 
 
 def test_levelling_never_clips_nor_lifts_silence():

@@ -135,11 +135,20 @@ def test_modes():
     assert torch.equal(hear(noisy, 16_000, "off", marker).samples, noisy[0])
     assert not hear(clean, 16_000, "on", marker).samples.any()
     assert not hear(noisy, 16_000, "auto", marker).samples.any()
-    assert "Kim_Vocal_2.onnx" in hear(noisy, 16_000, "auto").notes[-1]
+    (found,) = hear(noisy, 16_000, "auto").notices
+    assert found.values["file"] == "Kim_Vocal_2.onnx"
     with pytest.raises(AudioError, match=r"load Kim_Vocal_2\.onnx"):
         hear(clean, 16_000, "on")
     with pytest.raises(AudioError, match="off, on, auto"):
         hear(clean, 16_000, "perhaps", marker)
+
+
+def test_a_recording_without_a_voice_is_noticed():
+    keep, drop = Separator("keep", lambda spectrum: spectrum), Separator("drop", lambda spectrum: 0 * spectrum)
+    noisy = torch.randn(1, 80_000) * 0.1
+    assert [found.key for found in hear(noisy, 16_000, "on", drop).notices] == ["no_voice"]
+    assert not hear(noisy, 16_000, "on", keep).notices
+    assert [found.key for found in hear(0 * noisy, 16_000, "on", drop).notices] == ["silent"]
 
 
 def check_the_rule(samples: torch.Tensor) -> None:

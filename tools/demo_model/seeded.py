@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -58,10 +59,10 @@ def net_weights(config: NetConfig = NET) -> dict[str, Tensor]:
     return seeded(lambda: Net(config))
 
 
-def encoder_weights() -> dict[str, Tensor]:
+def encoder_weights(config: Mapping[str, Any] = ENCODER) -> dict[str, Tensor]:
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    return seeded(lambda: Wav2Vec2Model(Wav2Vec2Config.from_dict(ENCODER)))
+    return seeded(lambda: Wav2Vec2Model(Wav2Vec2Config.from_dict(dict(config))))
 
 
 def autoencoder_weights() -> dict[str, Tensor]:
@@ -99,12 +100,16 @@ def write_autoencoder(path: Path) -> None:
     save(autoencoder_weights(), path)
 
 
-def write_encoder(folder: Path) -> None:
-    """Write a speech encoder's folder in transformers' layout."""
+def write_encoder(folder: Path, besides: Mapping[str, Tensor] | None = None, **facts: Any) -> None:
+    """Write a speech encoder's folder in transformers' layout.
+
+    besides: weights of the other parts of a whole model; facts: of config.json
+    """
     folder.mkdir(parents=True)
-    save(encoder_weights(), folder / "model.safetensors", {"format": "pt"})
-    for name, facts in (("config.json", ENCODER), ("preprocessor_config.json", PREPROCESSOR)):
-        (folder / name).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    config = {**ENCODER, **facts}
+    save({**encoder_weights(config), **(besides or {})}, folder / "model.safetensors", {"format": "pt"})
+    for name, told in (("config.json", config), ("preprocessor_config.json", PREPROCESSOR)):
+        (folder / name).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def save(weights: Mapping[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:

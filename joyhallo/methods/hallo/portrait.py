@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from torch import Tensor
 from ...faces.boxes import Box, Picture, Size, covered
 from ...faces.crops import Crop, crop_face, crop_whole, cut, in_crop
 from ...faces.find import (
+    SURE,
     TASK,
     Choice,
     Face,
@@ -29,15 +29,18 @@ from ...faces.find import (
     check_face,
     choose,
     face_of,
+    lying,
     outline_box,
+    tilt,
 )
 from ...faces.picture import as_mask, as_picture
 from ...faces.regions import FACE_EXPAND, LIP_EXPAND, Mask, drawn, face_rectangle, lip_rectangle, resized
 from ...libraries import LibraryError
+from ...notices import Notice
+from . import doubts
+from .config import REGIONS
 from .masks import BASE, SoftMasks, locator, pixels, pyramid, soft_masks
 from .sampling import Portrait
-
-log = logging.getLogger(__name__)
 
 IDENTITY_WIDTH = 512
 ALIKE = 0.02  # tolerance for aspect ratios of masks
@@ -77,6 +80,7 @@ class Found:
     face: Face
     number: int  # among all faces, from left to right
     boxes: Sequence[Box]  # of all
+    unsure: int = 0  # how many more there may be
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Prepared:
     identity: Tensor
     face_region: Mask  # the window's hard mask
     regions: SoftMasks
+    notices: tuple[Notice, ...] = ()
 
     @property
     def face(self) -> Face | None:
@@ -112,7 +117,10 @@ class Prepared:
         """A copy for frames of another size, with edited regions: masks of any size that cover the window."""
         given = {"pose": pose, "expression": expression, "lip": lip}
         edited = {name: self._edited(name, mask) for name, mask in given.items() if mask is not None}
-        return replace(self, crop=self.crop.at(size), regions=self.regions.replaced(**edited))
+        regions = self.regions.replaced(**edited)
+        others = (notice for notice in self.notices if notice.values.get("region") not in edited)
+        notices = (*others, *doubts.of_regions(regions, edited))
+        return replace(self, crop=self.crop.at(size), regions=regions, notices=notices)
 
     def _edited(self, name: str, mask: Any) -> Mask:
         found, (width, height) = as_mask(mask), self.crop.seen
@@ -121,8 +129,6 @@ class Prepared:
                 f"The edited {name} mask is {found.shape[1]}x{found.shape[0]} pixels, and its aspect ratio does not "
                 f"match the crop of {width}x{height}; edit this portrait's own {name} mask."
             )
-        if not found.any():
-            log.warning("The edited %s mask is empty: nothing there will follow the speech.", name)
         return found
 
 
@@ -154,7 +160,17 @@ def prepare(
         check_face(face, _size(picture), limits or Limits())
     crop = _crop(_size(picture), face, given.face, framing)
     face_region, regions = _masks(face, given, wishes, crop, framing)
-    return Prepared(picture, crop, found, _identity(face, wishes), face_region, regions)
+    notices = (*_doubts(found, wishes), *doubts.of_regions(regions, REGIONS))
+    return Prepared(picture, crop, found, _identity(face, wishes), face_region, regions, notices)
+
+
+def _doubts(found: Found | None, wishes: Wishes) -> Iterator[Notice]:
+    if found is None:
+        return
+    yield from doubts.of_face(found.face)
+    yield from doubts.of_unsure(found.unsure)
+    if isinstance(wishes.choice, str) and wishes.choice == "auto" and wishes.face_mask is None:
+        yield from doubts.of_others(len(found.boxes), found.number)
 
 
 def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, face_mask: Mask | None) -> Found | None:
@@ -167,14 +183,31 @@ def find_face(picture: Picture, finders: Finders | FaceModels, wishes: Wishes, f
         where = laid.face.box
     found, mesh = laid, None if laid is None else laid.face.mesh
     if wishes.identity is None:
-        found = _one_of(_detector(finders).faces(picture), where, size)
+        seen = _upright(_detector(finders).seen, picture)
+        sure = [face for face in seen if face.score >= SURE]
+        found = replace(_one_of(sure, where, size), unsure=len(seen) - len(sure))
     elif wishes.needs_mesh:
-        found = _one_of(map(face_of, _landmarker(finders).anywhere(picture)), where, size)
+        finder = _landmarker(finders)
+        found = _one_of(_upright(lambda seen: list(map(face_of, finder.anywhere(seen))), picture), where, size)
     if found is None:
         return None
     if wishes.needs_mesh:
         mesh = _landmarker(finders).mesh(picture, found.face.box)
-    return replace(laid or found, face=replace(found.face, mesh=mesh))
+    return replace(laid or found, face=replace(found.face, mesh=mesh), unsure=found.unsure)
+
+
+def _upright(look: Callable[[Picture], list[Face]], picture: Picture) -> list[Face]:
+    """All faces, or an error if there are some only when the picture is turned."""
+    found = look(picture)
+    if not any(face.score >= SURE for face in found):
+        for quarters, angle in ((1, 90), (3, -90), (2, 180)):
+            if any(map(_stands, look(np.ascontiguousarray(np.rot90(picture, quarters))))):
+                raise lying(angle)
+    return found
+
+
+def _stands(face: Face) -> bool:
+    return face.score >= SURE and (face.marks is None or abs(tilt(face.marks)) <= Limits.tilted)
 
 
 def _one_of(faces: Iterable[Face], where: Choice, size: Size) -> Found:
