@@ -6,7 +6,12 @@ import importlib
 import sys
 from typing import Any
 
-PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "google": "protobuf"}  # by module
+PACKAGES = {  # by module
+    "c2pa": "c2pa-python",
+    "cv2": "opencv-python-headless",
+    "skimage": "scikit-image",
+    "google": "protobuf",
+}
 REQUIREMENTS = {"insightface": "insightface>=1.0.1", "mediapipe": "mediapipe>=0.10.30,<0.10.32"}
 
 

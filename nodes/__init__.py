@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import model_folders, replacement
+from . import examples, fetching, model_folders, replacement
 from .audio_encode import ChineseWav2Vec2Encode
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
 from .motion import JoyHalloMotion
+from .preview import page
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
@@ -35,4 +36,7 @@ class JoyHallo(ComfyExtension):
 
 
 async def comfy_entrypoint() -> JoyHallo:
+    if (server := page()) is not None:  # here, as older versions of ComfyUI do not call on_load
+        examples.register(server)
+        fetching.register(server)
     return JoyHallo()

@@ -5,6 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..joyhallo.faces.find import FaceModels
+from ..joyhallo.faces.known import KnownFaces
 from . import model_folders
 from .autoencoder import load_vae
 from .comfy_adapter import AUTO, WEIGHTS, load_model
@@ -39,7 +40,8 @@ class LoadJoyHalloModels(io.ComfyNode):
                     options=model_folders.face_models(),
                     tooltip="The models that find and recognise the face: the folder with InsightFace's models, for "
                     "non-commercial research only, and MediaPipe's face landmarker. none: MediaPipe alone; then "
-                    "set identity to neutral in Face & Mask Prep.",
+                    "set identity to neutral in Face & Mask Prep, as with demo, which knows only the faces of the "
+                    "example pictures.",
                 ),
                 io.Combo.Input(
                     "vae",
@@ -91,6 +93,12 @@ class LoadJoyHalloModels(io.ComfyNode):
         return io.NodeOutput(
             load_model(files.checkpoint, checkpoint, weight_dtype),
             load_speech_encoder(files.audio_encoder, audio_encoder),
-            FaceModels(files.face_models, files.face_task),
+            _faces(files, face_models),
             load_vae(files.vae),
         )
+
+
+def _faces(files: model_folders.Files, chosen: str) -> FaceModels:
+    if chosen == model_folders.DEMO and files.face_models is not None:
+        return KnownFaces(files.face_models)
+    return FaceModels(files.face_models, files.face_task)

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
@@ -56,7 +56,7 @@ DAMAGED = FileKind("a file that cannot be read", ())
 class Files:
     checkpoint: Path
     audio_encoder: Path  # a folder of transformers, or a single file for ComfyUI's own loader
-    face_models: Path | None  # the folder of the detector and the recogniser
+    face_models: Path | None  # the folder of the detector and the recogniser, or the file of faces known beforehand
     face_task: Path | None  # MediaPipe's; None if it is missing
     vae: Path
 
@@ -98,17 +98,38 @@ def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, downlo
 
     With `download`, published files that are missing are fetched first; see `joyhallo.files.download.fetch`.
     """
-    chosen = {CHECKPOINT: checkpoint, ENCODER: audio_encoder, FACES: face_models, VAE: vae}
-    if face_models == NONE:
-        del chosen[FACES]
-    missing = {kind: name for kind, name in chosen.items() if _path(kind, name) is None}
+    chosen = choices(checkpoint, audio_encoder, face_models, vae)
+    missing = absent(chosen)
     if download and all(name in kind.published for kind, name in missing.items()):
-        _download(chosen)
-        missing = {kind: name for kind, name in chosen.items() if _path(kind, name) is None}
-    paths = {kind: path for kind, name in chosen.items() if (path := _path(kind, name)) is not None}
+        if files := wanted(chosen):
+            fetch(files, _progress())
+        missing = absent(chosen)
     if missing:
         raise FileNotFoundError(_complaint(missing))
+    paths = {kind: path for kind, name in chosen.items() if (path := _path(kind, name)) is not None}
     return Files(paths[CHECKPOINT], paths[ENCODER], paths.get(FACES), face_task(), paths[VAE])
+
+
+def choices(checkpoint: str, audio_encoder: str, face_models: str, vae: str) -> dict[Kind, str]:
+    return {CHECKPOINT: checkpoint, ENCODER: audio_encoder, FACES: face_models, VAE: vae}
+
+
+def absent(chosen: Mapping[Kind, str]) -> dict[Kind, str]:
+    """Those of which files are missing, except those that none is wanted of."""
+    return {kind: name for kind, name in chosen.items() if _path(kind, name) is None and (kind, name) != (FACES, NONE)}
+
+
+def wanted(chosen: Mapping[Kind, str]) -> dict[Path, Published]:
+    """The published files that the choices lack, and optional ones that help, by the paths they should have."""
+    files: dict[Path, Published] = {}
+    for kind, name in chosen.items():
+        if name in kind.published:
+            files |= _lacking(kind, name)
+    if chosen[FACES] != DEMO and face_task() is None:
+        files |= _lacking(FACES, LANDMARKER)
+    if chosen[ENCODER] != DEMO and separator() is None:
+        files |= _lacking(ENCODER, SEPARATOR)
+    return files
 
 
 def separator() -> Path | None:
@@ -149,6 +170,8 @@ def _encoder(path: Path) -> Path | None:
 
 
 def _faces(path: Path) -> Path | None:
+    if path.parent == DEMO_MODEL:
+        return _file(path)
     for folder in (path, path / "models"):
         if all(_file(folder / name) for name in (DETECTOR, RECOGNISER)):
             return folder
@@ -166,7 +189,7 @@ ENCODER = Kind(
     "wav2vec2",
     "chinese-wav2vec2-base",
 )
-FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces)
+FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces, "faces.safetensors")
 VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-mse")
 
 
@@ -174,9 +197,9 @@ def _choices(kind: Kind, ours: Iterable[str], others: Iterable[str] = ()) -> lis
     """Choices in order: matching files, downloadable files, then files in ComfyUI's folders that may match."""
     there = [name for name in kind.published if _path(kind, name)]
     same = [name for name in others if re.search(kind.same, name)]
-    last = NONE if kind is FACES else DEMO if _path(kind, DEMO) else None
-    listed = [*there, *sorted(ours), *same, *kind.published, *sorted(others), last]
-    return list(dict.fromkeys(name for name in listed if name))
+    last = [NONE] * (kind is FACES) + [DEMO] * (_path(kind, DEMO) is not None)
+    listed = [*there, *sorted(ours), *same, *kind.published, *sorted(others), *last]
+    return list(dict.fromkeys(listed))
 
 
 # ---- folders
@@ -284,20 +307,6 @@ def _model_type_at(path: str, changed: int, size: int) -> str:
 # ---- missing files
 
 
-def _download(chosen: dict[Kind, str]) -> None:
-    """Fetch the published files that the choices lack, and optional ones that help."""
-    files: dict[Path, Published] = {}
-    for kind, name in chosen.items():
-        if name in kind.published:
-            files |= _lacking(kind, name)
-    if FACES in chosen and face_task() is None:
-        files |= _lacking(FACES, LANDMARKER)
-    if chosen[ENCODER] != DEMO and separator() is None:
-        files |= _lacking(ENCODER, SEPARATOR)
-    if files:
-        fetch(files, _progress())
-
-
 def _lacking(kind: Kind, name: str) -> dict[Path, Published]:
     """Missing published files by the paths they should have, beside existing files of the same folder."""
     whole = next((place for place in kind.places if kind.fits(place / name)), None)
@@ -344,6 +353,8 @@ def _progress() -> Callable[[int, int], None]:
 def _complaint(missing: dict[Kind, str]) -> str:
     lines = [f"{len(missing)} of the chosen models {'is' if len(missing) == 1 else 'are'} missing:"]
     lines += [f"- {kind.word} {_source(kind, name)}" for kind, name in missing.items()]
+    if missing.get(FACES) in FACES.published and face_task() is None:
+        lines.append(f"- and with these, to find the outline of face and lips, {_source(FACES, LANDMARKER)}")
     lines.append("Searched in:")
     looked = {place: None for kind in missing for place in kind.places}
     lines += [f"- {place}" for place in looked]
@@ -363,7 +374,7 @@ def _complaint(missing: dict[Kind, str]) -> str:
 def _source(kind: Kind, name: str) -> str:
     if name == DEMO and kind.demo:
         return f"{DEMO}: this pack's folder {DEMO_MODEL} lacks {kind.demo}; install the pack again"
-    if name not in kind.published:
+    if name not in PUBLISHED:
         return f"{name!r:.200}, which is in none of the folders"
     files = _lacking(kind, name).values()
     needed = [file for file in files if file.needed]

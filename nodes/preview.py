@@ -80,8 +80,7 @@ class Preview:
     def tell(self, text: str, logged: bool = True) -> None:
         if logged:
             log.info(text)
-        if self.node:
-            page().send_progress_text(text, self.node)
+        tell(text, self.node)
 
     def _shown(self, progress: Progress) -> tuple:
         if self.previewer is not None and progress.estimate is not None:
@@ -115,8 +114,14 @@ def shown(picture: Picture) -> ui.SavedResult:
     return ui.SavedResult(file, "", io.FolderType.temp)
 
 
+def tell(text: str, node: str | None) -> None:
+    """Below a node, if there is one."""
+    if node:
+        page().send_progress_text(text, node)
+
+
 def page() -> Any:
-    """Where there is a node to show something on, there is a server."""
+    """ComfyUI's server, which talks to the page; None where nodes are used without one."""
     from server import PromptServer
 
-    return PromptServer.instance
+    return getattr(PromptServer, "instance", None)

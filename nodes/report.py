@@ -20,6 +20,7 @@ from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.sampling import Settings
 from ..joyhallo.methods.hallo.steadiness import Steadiness
 from .comfy_adapter import JoyHalloModel
+from .labels import Wishes
 
 LIBRARIES = ("transformers", "insightface", "mediapipe", "onnxruntime", "av")
 SHORT = 12  # digits of a digest that tell weights apart
@@ -39,6 +40,7 @@ def used(take: Any, preset: str) -> str:
         "Frames": f"{_sized(face.crop.size)}, {'put into the whole picture' if take.whole else 'as they are'}"
         f"{'' if take.background is None else ' of another video'}",
         "Steadiness": _steadiness(take.steadiness),
+        "Labels": _labels(take),
     }
     return "\n".join(f"{name}: {words}" for name, words in lines.items())
 
@@ -107,6 +109,11 @@ def _steadiness(steadiness: Steadiness) -> str:
         f"anchored every {steadiness.anchor_every:g} s": steadiness.anchor_every,
     }
     return ", ".join(words for words, wished in wishes.items() if wished) or "none"
+
+
+def _labels(take: Any) -> str:
+    ours = "made by AI, with these nodes" if Wishes.now().write else "none of these nodes, as Settings say"
+    return ours if take.background is None else f"{ours}; of the background: {take.marks}"
 
 
 def _named(dtype: torch.dtype) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from torch import Tensor
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.files.journal import Journal, tidy
 from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
+from ..joyhallo.film.marks import Labels, Marks
 from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.chunks import Chunk
 from ..joyhallo.sound.audio import Sound
+from .labels import Wishes, marked
 from .preview import Preview, lasting, temporary_folder
 from .video import WorkingCopy
 
@@ -52,6 +54,7 @@ class Job:
     device: torch.device
     memory: Memory
     journal: Journal | None = None
+    marks: Marks = field(default_factory=Marks)  # of what it is made from
 
     def needs(self) -> list[Need]:
         """What will lie on disks."""
@@ -103,8 +106,9 @@ def make(job: Job, preview: Preview) -> Made:
     begun, plan = time.monotonic(), job.plan()
     preview.tell(plan)
     path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
-    write(path, _pictures(job, preview), job.rate, job.sound, COPY)
-    made = Made(WorkingCopy(path, job.length), plan, time.monotonic() - begun, float(job.length / job.rate))
+    labels = Labels(marked(job.marks, True, Wishes.now(), path.stem).tags())
+    write(path, _pictures(job, preview), job.rate, job.sound, COPY, labels=labels)
+    made = Made(WorkingCopy(path, job.length, job.marks), plan, time.monotonic() - begun, float(job.length / job.rate))
     preview.tell(made.pace())
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -15,8 +16,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..joyhallo.film.write import FORMATS, QUALITIES, VideoError, check, write
-from .sockets import schema
-from .video import Footage, SavedVideo, as_sound
+from .labels import VISIBLE, Wishes
+from .preview import tell
+from .sockets import chosen, schema
+from .video import Footage, SavedVideo, as_sound, labelling
+
+log = logging.getLogger(__name__)
 
 ABSENT = object()
 
@@ -88,6 +93,16 @@ class SaveTalkingVideo(io.ComfyNode):
                     "LT. mkv: the frames with 16, 12, 10 or 8 bits a colour; 8 is what a screen shows, 16 is for "
                     "grading.",
                 ),
+                io.Combo.Input(
+                    "label",
+                    options=list(VISIBLE),
+                    default="off",
+                    optional=True,
+                    tooltip="Words in the upper left corner, as large as Chinese rules ask: on the first 2 s or all "
+                    "the time. Whatever you choose, the metadata of the file says that the sampler's videos, and "
+                    "frames, are made by AI (Settings, JoyHallo, has a switch for it). Other videos keep the labels "
+                    "that they have; they get this one only if you choose words here.",
+                ),
             ],
             outputs=[
                 io.Video.Output(
@@ -96,6 +111,7 @@ class SaveTalkingVideo(io.ComfyNode):
                     tooltip="The saved file, for Save Video or Get Video Components, say.",
                 )
             ],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -103,6 +119,11 @@ class SaveTalkingVideo(io.ComfyNode):
     def validate_inputs(cls, frames: object = ABSENT, video: object = ABSENT) -> bool | str:
         """Check inputs before anything runs; connected ones arrive as None."""
         return _one_of(frames is not ABSENT, video is not ABSENT) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        """A workflow that is run again under other Settings saves another file."""
+        return str(Wishes.now())
 
     @classmethod
     def check_lazy_status(
@@ -122,6 +143,7 @@ class SaveTalkingVideo(io.ComfyNode):
         frames: Tensor | None = None,
         video: Any = None,
         audio: Any = None,
+        label: str = "off",
     ) -> io.NodeOutput:
         if problem := _one_of(frames is not None, video is not None):
             raise VideoError(problem)
@@ -131,8 +153,12 @@ class SaveTalkingVideo(io.ComfyNode):
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), *footage.size
         )
+        labels = labelling(video, format, chosen(VISIBLE, label, "label"))
         names = (Path(folder, f"{name}_{number:05}_.{format}") for number in count(counter))
-        path = write(names, _watched(footage), footage.rate, sound, format, quality, cls._workflow())
+        path = write(names, _watched(footage), footage.rate, sound, format, quality, cls._workflow(), labels.labels)
+        if told := labels.told():
+            log.info(told)
+            tell(told, cls.hidden.unique_id)
         shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
         return io.NodeOutput(SavedVideo(str(path)), ui=shown)
 

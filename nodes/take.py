@@ -17,6 +17,7 @@ from ..joyhallo.faces.boxes import Box
 from ..joyhallo.faces.crops import paste
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.files.journal import Journal, key_of
+from ..joyhallo.film.marks import Marks
 from ..joyhallo.film.read import Reel
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.portrait import Prepared
@@ -27,7 +28,7 @@ from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel
 from .preview import Preview
 from .run import Job, Made, Memory, journal_folder, make
-from .video import reel_of, size_of
+from .video import marks_of, reel_of, size_of
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
 
@@ -77,9 +78,14 @@ class Take:
                 remedy="choose a smaller size",
             ),
             journal=self.journal,
+            marks=self.marks,
         )
 
     # ---- beforehand
+
+    @cached_property
+    def marks(self) -> Marks:
+        return Marks() if self.background is None else marks_of(self.background)
 
     def _memory(self, settings: Settings) -> int:
         size, dtype = self.face.crop.size[0], self.model.precision.compute

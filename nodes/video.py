@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,9 +20,12 @@ from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
 from ..joyhallo.files.space import check_memory
+from ..joyhallo.film.label import Label
+from ..joyhallo.film.marks import Marks, read_marks
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
 from ..joyhallo.film.write import HANDOVER, frame_rate, write
 from ..joyhallo.sound.audio import Sound
+from .labels import Labelling
 from .preview import temporary_folder
 
 # What an mp4 of ours fulfils of the wishes of ComfyUI's nodes; of any other wish only None, which is none
@@ -155,8 +159,10 @@ class LosslessVideo(InputImpl.VideoFromFile):
     ) -> None:
         """As an mp4 that plays everywhere; any other wish is ComfyUI's to fulfil, from a file that it reads well."""
         if not _is_ordinary(path, {"format": format, "codec": codec, **others}):
+            labels = _as_values(labelling(self, "mp4").labels.tags)
             with self._in_a_file("mov", HANDOVER) as file:
-                SavedVideo(str(file)).save_to(path, format=format, codec=codec, metadata=metadata, **others)
+                kept = {**(metadata or {}), **labels}
+                SavedVideo(str(file)).save_to(path, format=format, codec=codec, metadata=kept, **others)
         elif isinstance(path, str | PathLike):
             self._write(Path(path), "mp4", metadata)
         else:
@@ -172,7 +178,8 @@ class LosslessVideo(InputImpl.VideoFromFile):
 
     def _write(self, path: Path, format: str, metadata: Any) -> None:
         footage = self.footage()
-        write(path, footage.batches, footage.rate, footage.sound(), format, "high", metadata)
+        labels = labelling(self, format).labels
+        write(path, footage.batches, footage.rate, footage.sound(), format, "high", metadata, labels)
 
     def as_trimmed(self, start_time: float = 0, duration: float = 0, strict_duration: bool = True) -> Any:
         """For newer versions of ComfyUI, which say what is too short: a part of it that is as safe to save."""
@@ -189,8 +196,10 @@ class LosslessVideo(InputImpl.VideoFromFile):
 class WorkingCopy(LosslessVideo):
     """A video in ComfyUI's temporary folder that stays there as long as somebody needs it."""
 
-    def __init__(self, path: Path, count: int):
+    def __init__(self, path: Path, count: int, marks: Marks | None = None):
+        """marks: of what it was made from"""
         super().__init__(path, 0, count)
+        self.marks = marks or Marks()
         finalize(self, _remove, path)
 
 
@@ -229,6 +238,42 @@ def _heard_between(sound: Sound | None, begin: Fraction, end: Fraction) -> Sound
         return None
     waveform, rate = sound
     return waveform[:, round(begin * rate) : round(end * rate)], rate
+
+
+def marks_of(video: Any) -> Marks:
+    """What a video says of being made by AI, our own label aside."""
+    if (own := _own(video)) is not None:
+        return own.marks
+    return read_marks(video.get_stream_source()) if isinstance(video, InputImpl.VideoFromFile) else Marks()
+
+
+def labelling(video: Any, format: str, visible: Label | None = None) -> Labelling:
+    """For what is saved: a video, or frames (None).
+
+    Made by AI are our own videos, frames, since there is no telling where they come from, and whatever gets a visible
+    label that says so.
+    """
+    own = _own(video)
+    made = own is not None or video is None or visible is not None
+    return Labelling(marks_of(video), made, format, "" if own is None else own.path.stem, visible)
+
+
+def _own(video: Any) -> WorkingCopy | None:
+    """The whole film that a video of ours shows, or shows a part of."""
+    while isinstance(video, Excerpt):
+        video = video.whole
+    return video if isinstance(video, WorkingCopy) else None
+
+
+def _as_values(tags: Mapping[str, str]) -> dict[str, Any]:
+    """For ComfyUI, which turns metadata into JSON, as the label's record already is."""
+    values = {}
+    for name, text in tags.items():
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
 
 
 def _remove(path: Path) -> None:

@@ -24,7 +24,7 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        prepare(base)
+        install_pack(base)
         print("Starting ComfyUI ...", flush=True)
         with Server(base) as server:
             run, saving = film(server, show)
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def prepare(base: Path) -> None:
-    """Put the pack and the workflow's files where ComfyUI looks for them."""
+    """Put the pack, and its pictures and speech under their own names, where ComfyUI looks for them."""
     install_pack(base)
     (base / "input").mkdir()
     for asset in ASSETS:

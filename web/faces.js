@@ -1,7 +1,6 @@
 // On FaceMaskPrep: the faces it found; a click on one chooses it.
 
-import { app } from "../../scripts/app.js"
-import { chain } from "./graph.js"
+import { chain, set } from "./graph.js"
 import { make, PicturePanel } from "./panel.js"
 import { say } from "./words.js"
 
@@ -79,20 +78,4 @@ export class Faces extends PicturePanel {
     if (next === null) return say("which")
     return this.buttons.length > 1 ? say("another") : ""
   }
-}
-
-/** Sets the value as if chosen in the widget itself, so that undo and other listeners notice. */
-function set(node, widget, value) {
-  const canvas = app.canvas
-  canvas?.emitBeforeChange?.()
-  try {
-    if (typeof widget.setValue === "function") widget.setValue(value, { node, canvas })
-    else {
-      widget.value = value
-      widget.callback?.(value, canvas, node)
-    }
-  } finally {
-    canvas?.emitAfterChange?.()
-  }
-  canvas?.setDirty?.(true, true)
 }

@@ -1,4 +1,4 @@
-// Finding nodes in a graph and its subgraphs.
+// Finding nodes in a graph and its subgraphs, and setting their widgets.
 
 import { app } from "../../scripts/app.js"
 
@@ -25,4 +25,20 @@ export function nodeAt(id) {
 export function everyNode() {
   const graphs = [root(), ...(root()?.subgraphs?.values?.() ?? [])]
   return graphs.flatMap((graph) => graph?.nodes ?? [])
+}
+
+/** Sets the value as if chosen in the widget itself, so that undo and other listeners notice. */
+export function set(node, widget, value) {
+  const canvas = app.canvas
+  canvas?.emitBeforeChange?.()
+  try {
+    if (typeof widget.setValue === "function") widget.setValue(value, { node, canvas })
+    else {
+      widget.value = value
+      widget.callback?.(value, canvas, node)
+    }
+  } finally {
+    canvas?.emitAfterChange?.()
+  }
+  canvas?.setDirty?.(true, true)
 }

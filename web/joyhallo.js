@@ -5,6 +5,7 @@ import { app } from "../../scripts/app.js"
 import { Drift } from "./drift.js"
 import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
+import { Missing } from "./missing.js"
 import { recall, remember } from "./memory.js"
 
 // By class of node: the part of its output that is shown, and how.
@@ -12,6 +13,7 @@ const SHOWN = {
   FaceMaskPrep: { key: "joyhallo_faces", Panel: Faces },
   JoyHalloSampler: { key: "joyhallo_drift", Panel: Drift },
 }
+const LOADER = "LoadJoyHalloModels"
 const panels = new WeakMap() // by node
 
 app.registerExtension({
@@ -21,14 +23,18 @@ app.registerExtension({
     // Sent when a choice must be made before the node can go on: it ends in an error, so no output follows.
     api.addEventListener?.("joyhallo.faces", ({ detail }) => show(nodeAt(detail?.node), "joyhallo_faces", detail))
     api.addEventListener?.("progress_text", ({ detail }) => panels.get(nodeAt(detail?.nodeId))?.tell?.(detail.text))
+    api.addEventListener?.("joyhallo.fetch", ({ detail }) => loaders((panel) => panel.tell(detail)))
+    api.addEventListener?.("execution_error", () => loaders((panel) => panel.ask()))
   },
 
   nodeCreated(node) {
     // Some versions go by the inputs, and show a broken picture where frames alone are connected.
     if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
     if (node.comfyClass === "JoyHalloSampler") keepSeed(node)
+    if (typeof node.addDOMWidget !== "function") return
+    if (node.comfyClass === LOADER) panels.set(node, new Missing(node))
     const { key, Panel } = SHOWN[node.comfyClass] ?? {}
-    if (!Panel || typeof node.addDOMWidget !== "function") return
+    if (!Panel) return
     panels.set(node, new Panel(node))
     chain(node, "onExecuted", (output) => show(node, key, output?.[key]?.[0]))
   },
@@ -39,6 +45,7 @@ app.registerExtension({
       const { key } = SHOWN[node.comfyClass] ?? {}
       if (key) show(node, key, recall(node, key))
     }
+    loaders((panel) => panel.ask())
   },
 })
 
@@ -46,6 +53,10 @@ app.registerExtension({
 function keepSeed(node) {
   const control = node.widgets?.find(({ name }) => name === "control_after_generate")
   if (control) control.value = "fixed"
+}
+
+function loaders(act) {
+  for (const node of everyNode()) if (node.comfyClass === LOADER && panels.has(node)) act(panels.get(node))
 }
 
 function show(node, key, result) {

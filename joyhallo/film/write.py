@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from ..files.space import DISK_FULL
 from ..libraries import brief, library
 from ..sound.audio import BLOCK, AudioError, Sound, as_channels, checked_rate, resampled
+from .marks import Labels
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +193,7 @@ def write(
     format: str = "mp4",
     quality: str = "high",
     metadata: Mapping[str, Any] | None = None,
+    labels: Labels | None = None,
 ) -> Path:
     """Encode frames as they come, and return the path of the file.
 
@@ -200,7 +202,9 @@ def write(
     batches: tensors (n, height, width, channels) in 0..1. Values beyond are clipped, transparent areas become white.
     sound: cut at the end of the picture, or filled up with silence.
     metadata: kept as JSON, under its names.
+    labels: that say how the film was made.
     """
+    labels = labels or Labels()
     facts, grade = _chosen(format, quality)
     rate, track = check(fps, sound), None if sound is None else SoundTrack(sound, facts)
     paths = map(Path, [names] if isinstance(names, str | PathLike) else names)
@@ -208,11 +212,14 @@ def write(
     if isinstance(names, str | PathLike) and path.exists():
         raise _taken(path)
     with _temporary(path.parent) as temporary:
-        with File(temporary, facts, grade, rate, track, metadata or {}) as file:
+        tags = {**{key: as_json(value) for key, value in (metadata or {}).items()}, **labels.tags}
+        with File(temporary, facts, grade, rate, track, tags) as file:
             for batch in batches:
                 for piece in pieces(batch, file.count):
-                    file.add(piece)
+                    file.add(piece if labels.visible is None else labels.visible.on(piece, file.count, rate))
             file.finish()
+        if labels.sign is not None:
+            labels.sign(temporary)
         return _placed(temporary, path, paths)
 
 
@@ -391,7 +398,7 @@ class File:
         grade: Grade,
         rate: Fraction,
         track: SoundTrack | None,
-        metadata: Mapping[str, Any],
+        tags: Mapping[str, str],
     ):
         self.path, self.facts, self.grade, self.rate, self.track = path, facts, grade, rate, track
         self.count = 0  # frames so far
@@ -402,8 +409,7 @@ class File:
             self._file = self._av.open(str(path), "w", format=facts.container, options=dict(facts.options))
             self._video = self._file.add_stream(facts.video, rate=rate, options=dict(grade.encoder))
             self._audio = None if track is None else self._sound_stream(track)
-        for key, value in metadata.items():
-            self._file.metadata[key] = as_json(value)
+        self._file.metadata.update(tags)
 
     def _sound_stream(self, track: SoundTrack) -> Any:
         stream = self._file.add_stream(self.facts.audio, rate=track.rate)

@@ -29,10 +29,8 @@ def couple(**values: Any) -> Workflow:
     """Two faces, as large as each other, without masks that would tell which is meant."""
     workflow = demo(**values)
     picture, face = node(workflow, "LoadImage"), node(workflow, "FaceMaskPrep")
-    picture["widgets_values"][0] = "couple.png"
+    picture["widgets_values"][0] = "joyhallo_couple.png"
     face["widgets_values"][1] = "face"  # framing
-    for kind in ("LoadImageMask", "LoadImageMask"):
-        remove(workflow, node(workflow, kind))
     finder = {
         **{"id": 99, "type": FINDER, "pos": [500, 900], "size": [360, 60], "mode": 0, "flags": {}, "order": 3},
         "inputs": [{"name": "image", "type": "IMAGE", "link": None}],
@@ -52,15 +50,6 @@ def node(workflow: Workflow, kind: str) -> dict[str, Any]:
 def change(workflow: Workflow, kind: str, values: dict[Any, Any]) -> None:
     for place, value in values.items():
         node(workflow, kind)["widgets_values"][place] = value
-
-
-def remove(workflow: Workflow, gone: dict[str, Any]) -> None:
-    workflow["nodes"].remove(gone)
-    numbers = {each[0] for each in workflow["links"] if gone["id"] in (each[1], each[3])}
-    workflow["links"] = [each for each in workflow["links"] if each[0] not in numbers]
-    for other in workflow["nodes"]:
-        for put in other.get("inputs", []):
-            put["link"] = None if put["link"] in numbers else put["link"]
 
 
 def link(workflow: Workflow, source: dict[str, Any], output: int, target: dict[str, Any], name: str) -> None:

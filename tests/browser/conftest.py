@@ -14,8 +14,8 @@ from film import shorten
 from looks import View
 
 from tools.comfyui.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
-from tools.comfyui.server import Server, get_comfyui
-from tools.demo import prepare
+from tools.comfyui.server import Server, get_comfyui, install_pack
+from tools.demo_model.bundle import FOLDER
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 
@@ -33,13 +33,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """ComfyUI's folders; `short.wav` is a recording of four chunks, `couple.png` a picture of two people."""
+    """ComfyUI's folders, in `input` nothing but a recording of four chunks, `short.wav`."""
     if os.environ.get(WITHOUT):
         pytest.skip(f"{WITHOUT} is set, so nothing is tried in ComfyUI")
     get_comfyui()
     base = tmp_path_factory.mktemp("comfyui")
-    prepare(base)
-    shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=1.6)
+    install_pack(base)
+    (base / "input").mkdir()
+    shorten(FOLDER / "speech.wav", base / "input" / "short.wav", seconds=1.6)
     install_finder(base, drawn_mesh(256, 288, 230), drawn_mesh(768, 288, 230))
     return base
 

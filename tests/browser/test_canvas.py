@@ -43,7 +43,7 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     page.queue()
     page.tab.wait_for_function(TEXT, arg=r"^About .* left\.$", timeout=60_000)
     assert page.wait() == "success"
-    plot = page.tab.locator("a.joyhallo-link img:visible")
+    plot = page.tab.locator("button.joyhallo-plot img:visible")
     plot.wait_for()
     assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") == 768
     below = page.tab.locator(".joyhallo-panel:has(a.joyhallo-link) .joyhallo-line").first.text_content()

@@ -115,7 +115,7 @@ def test_the_report_says_what_it_was_made_with(make, loaded, steady):
     _, report, _ = make(
         seed=77, preset="draft", steps=0, lip_weight=lip_weight, steadiness=steady(hold_colours=True, fade=4)
     )
-    lines = dict(line.split(": ", 1) for line in report.splitlines()[:10])
+    lines = dict(line.split(": ", 1) for line in report.splitlines()[:11])
     shown = hashlib.sha256((FOLDER / "net.safetensors").read_bytes()).hexdigest()
     assert lines["Checkpoint's SHA-256"] == shown
     assert lines["Checkpoint"].startswith("demo, a JoyHallo network, weights ")

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .server import cache, unpack
+from .server import PACK, cache, unpack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Route
@@ -185,10 +185,22 @@ class Page:
             name, text = workflow.name, workflow.read_text(encoding="utf-8")
         else:
             name, text = "workflow.json", json.dumps(workflow)
-        # The mark is gone once the new graph has replaced the old one, even if both are alike.
+        with self._replaced():
+            self.tab.evaluate(DROP, {"name": name, "text": text})
+
+    def template(self, name: str) -> None:
+        """Open one of the pack's templates from their list."""
+        with self._replaced():
+            self.command("Comfy.BrowseTemplates")
+            self.dialog().get_by_text(PACK).first.click()
+            self.dialog().get_by_text(name).first.click()
+
+    @contextmanager
+    def _replaced(self) -> Iterator[None]:
+        """Wait until another graph is there, even if it is like the one before."""
         self.tab.evaluate(f"() => {{ {ROOT}.extra.before = true }}")
-        self.tab.evaluate(DROP, {"name": name, "text": text})
-        self.tab.wait_for_function(f"() => !{ROOT}.extra?.before && {ROOT}.nodes.length", timeout=20_000)
+        yield
+        self.tab.wait_for_function(f"() => !{ROOT}.extra?.before && {ROOT}.nodes.length", timeout=60_000)
 
     def command(self, name: str) -> None:
         self.tab.evaluate("name => app.extensionManager.command.execute(name)", name)

@@ -9,6 +9,7 @@ from .server import Prompt
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 NOTES = ("Note", "MarkdownNote")
+NEVER, BYPASS = 2, 4  # modes of a node that does not run, and of one that hands its input on
 INPUTS, OUTPUTS = -10, -20  # numbers of what stands for a subgraph's own sockets inside of it
 
 Link = list[Any]  # a node and the number of its output
@@ -68,7 +69,7 @@ class Level:
         for node in self.nodes.values():
             if node["type"] in self.inner:
                 yield from self._inside(node).nodes_within()
-            elif node["type"] not in NOTES:
+            elif node["type"] not in NOTES and node.get("mode") not in (NEVER, BYPASS):
                 yield self, node
 
     def fed(self, put: dict[str, Any]) -> Any:
@@ -84,6 +85,9 @@ class Level:
         if node["type"] in self.inner:
             inside = self._inside(node)
             return inside._carried(inside.given_out[slot])
+        if node.get("mode") == BYPASS:
+            kind = node["outputs"][slot]["type"]
+            return self.fed(next(put for put in node["inputs"] if put["type"] == kind))
         return [self.prefix + str(origin), slot]
 
     def _inside(self, node: dict[str, Any]) -> Level:

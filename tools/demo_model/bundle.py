@@ -8,9 +8,11 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 
+from joyhallo.faces.known import write_faces
 from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, open_checkpoint
 from joyhallo.training.checkpoints import write_model
 
@@ -57,3 +59,4 @@ def write_pictures(folder: Path) -> None:
     portrait.mask(portrait.lip_box()).save(folder / "lip_mask.png", optimize=True)
     portrait.couple().save(folder / "couple.png", optimize=True)
     portrait.couple_masks().save(folder / "couple_masks.png", optimize=True)
+    write_faces(folder / "faces.safetensors", [(np.asarray(picture), meshes) for picture, meshes in portrait.known()])

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from joyhallo.drawn.drawing import SIDE, Look, Pose, Sitter
-from joyhallo.faces.boxes import Box, joint
+from joyhallo.faces.boxes import Box, Points, joint
 from joyhallo.faces.regions import drawn, face_rectangle, lip_rectangle
 
 WALL = (224, 232, 234)
@@ -87,6 +87,12 @@ def couple_masks() -> Image.Image:
     lips = [drawn(lip_box(look), (SIDE, SIDE)) for look in COUPLE]
     rows = [(left, nobody), (nobody, right), lips]
     return Image.fromarray(np.stack([np.concatenate(row, 1) for row in rows], 2))
+
+
+def known() -> list[tuple[Image.Image, list[Points]]]:
+    """The pictures with the meshes of their faces."""
+    left, right = (sitter(look).mesh() for look in COUPLE)
+    return [(portrait(), [left]), (couple(), [left, right + np.array([SIDE, 0])])]
 
 
 def face_box(look: Look = USUAL) -> Box:

@@ -33,14 +33,16 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         "wav2vec/wav2vec2-base-960h", HALLO, "wav2vec/wav2vec2-base-960h/", "model.safetensors", "pytorch_model.bin"
     ),
     "face_analysis": (
-        _from_hallo("face_analysis/models/scrfd_10g_bnkps.onnx", licence=NON_COMMERCIAL),
-        _from_hallo("face_analysis/models/glintr100.onnx", licence=NON_COMMERCIAL),
+        _from_hallo("face_analysis/models/scrfd_10g_bnkps.onnx", size=17_000_000, licence=NON_COMMERCIAL),
+        _from_hallo("face_analysis/models/glintr100.onnx", size=261_000_000, licence=NON_COMMERCIAL),
     ),
     "sd-vae-ft-mse/diffusion_pytorch_model.safetensors": (
         _from_hallo("sd-vae-ft-mse/diffusion_pytorch_model.safetensors", size=335_000_000),
     ),
     "face_analysis/models/face_landmarker_v2_with_blendshapes.task": (
-        _from_hallo("face_analysis/models/face_landmarker_v2_with_blendshapes.task"),
+        _from_hallo("face_analysis/models/face_landmarker_v2_with_blendshapes.task", size=3_800_000),
     ),
-    "audio_separator/Kim_Vocal_2.onnx": (_from_hallo("audio_separator/Kim_Vocal_2.onnx", size=67_000_000),),
+    "audio_separator/Kim_Vocal_2.onnx": (
+        _from_hallo("audio_separator/Kim_Vocal_2.onnx", size=67_000_000, needed=False),
+    ),
 }

@@ -1,0 +1,123 @@
+"""For the panel on Load JoyHallo Models: which files are missing, and fetching them when a button says so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ..joyhallo.files.download import fetch
+from . import model_folders
+
+EVENT = "joyhallo.fetch"
+PAUSE = 0.25  # seconds between two reports of progress
+CHOICES = ("checkpoint", "audio_encoder", "face_models", "vae")
+
+
+class Cancelled(Exception):
+    pass
+
+
+@dataclass
+class Status:
+    state: Literal["idle", "running", "done", "cancelled", "failed"] = "idle"
+    done: int = 0  # bytes
+    total: int = 0
+    message: str = ""
+
+
+@dataclass
+class Fetching:
+    """At most one download at a time; `tell` gets every change."""
+
+    tell: Callable[[Status], None]
+    status: Status = field(default_factory=Status)
+    _worker: threading.Thread | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _told: float = 0.0
+
+    def start(self, choices: Mapping[str, str]) -> bool:
+        """False if another download is running."""
+        if self._worker is not None and self._worker.is_alive():
+            return False
+        self._stop.clear()
+        self.status = Status("running")
+        self._worker = threading.Thread(target=self._work, args=(dict(choices),), name="JoyHallo download", daemon=True)
+        self._worker.start()
+        return True
+
+    def cancel(self) -> None:
+        self._stop.set()
+
+    def _work(self, choices: dict[str, str]) -> None:
+        try:
+            fetch(model_folders.wanted(model_folders.choices(**choices)), self._progress)
+            self._end("done")
+        except Cancelled:
+            self._end("cancelled")
+        except Exception as error:  # told on the node: nobody else waits for this thread
+            self._end("failed", str(error))
+
+    def _progress(self, done: int, total: int) -> None:
+        if self._stop.is_set():
+            raise Cancelled
+        self.status = Status("running", done, total)
+        if time.monotonic() - self._told >= PAUSE:
+            self._told = time.monotonic()
+            self.tell(self.status)
+
+    def _end(self, state: Literal["done", "cancelled", "failed"], message: str = "") -> None:
+        self.status = Status(state, self.status.done, self.status.total, message)
+        self.tell(self.status)
+
+
+def missing(choices: Mapping[str, str]) -> dict[str, Any]:
+    """What the page shows: the files that would be fetched, and choices that nobody can fetch."""
+    chosen = model_folders.choices(**choices)
+    absent = model_folders.absent(chosen)
+    return {
+        "files": [
+            {
+                "name": file.place,
+                "size": file.size,
+                "licence": file.licence,
+                "page": file.page,
+                "folder": str(path.parents[file.place.count("/")]),
+                "needed": file.needed,
+            }
+            for path, file in model_folders.wanted(chosen).items()
+        ],
+        "unknown": [name for kind, name in absent.items() if name not in kind.published],
+    }
+
+
+def register(server: Any) -> None:
+    """The routes that web/missing.js asks."""
+    from aiohttp import web  # ComfyUI's own
+
+    fetching = Fetching(lambda status: server.send_sync(EVENT, asdict(status), None))
+
+    def chosen(given: Any) -> dict[str, str]:
+        if not isinstance(given, Mapping):
+            raise web.HTTPBadRequest(text=f"Expected an object with {', '.join(CHOICES)}.")
+        return {name: str(given.get(name, "")) for name in CHOICES}
+
+    @server.routes.get("/joyhallo/models")
+    async def models(request: web.Request) -> web.Response:
+        return web.json_response({**missing(chosen(request.query)), "fetching": asdict(fetching.status)})
+
+    @server.routes.post("/joyhallo/models/fetch")
+    async def begin(request: web.Request) -> web.Response:
+        try:
+            given = await request.json()
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"This is no JSON: {error}") from error
+        begun = fetching.start(chosen(given))
+        return web.json_response(asdict(fetching.status), status=200 if begun else 409)
+
+    @server.routes.post("/joyhallo/models/cancel")
+    async def cancel(request: web.Request) -> web.Response:
+        fetching.cancel()
+        return web.json_response(asdict(fetching.status))

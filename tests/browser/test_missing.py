@@ -1,0 +1,85 @@
+"""The panel on Load JoyHallo Models: what is missing, fetching it, stopping that, and the small model instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub import Hub, serving
+from looks import only
+
+from joyhallo.methods.hallo.published import PUBLISHED
+from tools.comfyui.browser import Page, settings
+from tools.comfyui.server import Server, install_pack
+
+MODELS = ("joyhallo/net.pth", "chinese-wav2vec2-base", "face_analysis")
+VALUES = "() => app.graph.serialize().nodes.map(node => [node.id, node.widgets_values])"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    files = [f"{file.repository}/{file.path}" for files in PUBLISHED.values() for file in files]
+    with serving(Hub({name: name.encode() for name in files})) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def own_base(tmp_path_factory) -> Path:
+    base = tmp_path_factory.mktemp("fresh")
+    install_pack(base)
+    return base
+
+
+@pytest.fixture(scope="module")
+def quick_start(browser, own_base, hub) -> Iterator[Page]:
+    settings(own_base)
+    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(own_base / "hub")}
+    with Server(own_base, environment=reached) as server, browser.open(server.url) as page:
+        page.template("quick_start")
+        yield page
+
+
+@pytest.fixture
+def panel(quick_start):
+    return quick_start.tab.locator(".joyhallo-rows:visible")
+
+
+def test_everything_missing_is_listed(panel, own_base, hub):
+    panel.get_by_text("7 model files are missing").wait_for()
+    assert hub.requests == []  # nobody is asked before the button is pressed
+    rows = panel.locator("li").all_inner_texts()
+    names = [Path(file.place).name for name in MODELS for file in PUBLISHED[name]]
+    assert all(any(name in row for row in rows) for name in (*names, "face_landmarker_v2_with_blendshapes.task"))
+    assert sum("non-commercial research only" in row for row in rows) == 2
+    assert any(re.search("net.pth.*4.8 GB", row, re.DOTALL) for row in rows)
+    assert str(own_base / "models" / "joyhallo") in panel.inner_text()
+
+
+def test_the_small_model_and_back(quick_start, panel):
+    before = quick_start.tab.evaluate(VALUES)
+    panel.get_by_role("button", name="Try it with the small model").click()
+    panel.get_by_text("drawn people only").wait_for()
+    loader = only(quick_start.nodes("LoadJoyHalloModels"))
+    assert [quick_start.widget(loader, name) for name in ("checkpoint", "face_models")] == ["demo", "demo"]
+    panel.get_by_role("button", name="Use the full model").click()
+    panel.get_by_text("model files are missing").wait_for()
+    assert quick_start.tab.evaluate(VALUES) == before
+
+
+def test_a_refusal_is_told_and_fetching_goes_on_after_a_stop(quick_start, panel, hub, own_base):
+    refused = "jdh-algo/JoyHallo-v1/net.pth"
+    hub.refused[refused] = 403
+    panel.get_by_role("button", name="Fetch them").click()
+    panel.get_by_text("denies access").wait_for()
+    hub.refused.clear()
+    hub.cuts += [1] * 60  # a connection that breaks off again and again, a second apart
+    panel.get_by_role("button", name="Try again").click()
+    panel.get_by_role("button", name="Cancel").click()
+    panel.get_by_text("Cancelled").wait_for()
+    hub.cuts.clear()
+    panel.get_by_role("button", name="Try again").click()
+    panel.wait_for(state="detached")
+    assert (own_base / "models" / "joyhallo" / "joyhallo" / "net.pth").read_bytes() == refused.encode()
+    assert quick_start.errors == []

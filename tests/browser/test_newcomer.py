@@ -1,0 +1,76 @@
+"""A newcomer: nothing in `input`, no weights, no reading. Opens a template, presses Run, and sees someone speak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only
+
+from joyhallo.evaluation.curves import correlation
+from joyhallo.evaluation.drawn.mouths import Gauge
+from joyhallo.evaluation.drawn.talks import FAINTEST
+from joyhallo.film.read import Film
+from joyhallo.sound.audio import levels, prepare, read
+from tools.demo_model.bundle import FOLDER
+from tools.pictures.portrait import COUPLE, sitter
+
+# Every template, and every view several times.
+OPENED = {
+    "demo": (PINNED, PINNED_NODES2, NEWEST, CHINESE),
+    "quick_start": (CHINESE,),
+    "hallo": (PINNED,),
+    "edit_masks": (PINNED_NODES2,),
+    "long_video": (NEWEST,),
+    "paste_back": (CHINESE,),
+    "two_speakers": (PINNED,),
+    "upscale_and_background": (NEWEST,),
+}
+SMALL = {"en": "Try it with the small model", "zh": "先用小模型试试"}
+SCREENS = ((1366, 768), (1600, 1000))
+
+# Whether an element's rectangle is where one can see and click: nothing of the page lies upon its middle.
+IN_VIEW = """name => {
+  const video = [...document.querySelectorAll('video')].find(v => v.checkVisibility() && v.currentSrc.includes(name))
+  if (!video || video.readyState < 2) return null
+  const {left, top, right, bottom} = video.getBoundingClientRect()
+  return {inside: left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight, width: right - left}
+}"""
+
+
+def pairs():
+    return [(view, name) for name, chosen in OPENED.items() for view in chosen]
+
+
+@pytest.mark.parametrize(("view", "name"), pairs(), indirect=["view"], ids=[f"{name}-{view}" for view, name in pairs()])
+def test_a_template_speaks_when_run_is_pressed(page, view, name, base):
+    page.tab.set_viewport_size(dict(zip(("width", "height"), SCREENS[view.seed % 2], strict=True)))
+    page.template(name)
+    assert page.missing() == []
+    if name != "demo":
+        page.tab.get_by_role("button", name=SMALL[view.language]).locator("visible=true").click()
+    assert page.run() == "success", page.seen("execution_error")
+    saving = only(page.nodes("SaveTalkingVideo"))
+    told = [one for one in page.seen("executed") if one["prompt_id"] == page.prompt_id and one["node"] == str(saving)]
+    file = only(only(told)["output"]["images"])["filename"]
+    shown = page.tab.wait_for_function(IN_VIEW, arg=file, timeout=60_000).json_value()
+    assert shown["inside"], shown
+    assert shown["width"] > 120
+    assert page.errors == []
+    (saved,) = (base / "output").rglob(file)
+    check_speaks(saved)
+
+
+def check_speaks(saved: Path) -> None:
+    """Mouths open with the sound that was given, and not with a later or an earlier part of it."""
+    frames = np.concatenate([(batch * 255).round().byte().numpy() for batch in Film(saved).frames()])
+    heard = levels(prepare(*read(FOLDER / "speech.wav")).samples, len(frames)).clamp(min=FAINTEST).numpy()
+    size = frames.shape[1]
+    people = np.split(frames, frames.shape[2] // size, axis=2)
+    mouths = [Gauge.of(sitter(look, size)).opening(one) for look, one in zip(COUPLE, people, strict=False)]
+    opening = np.max(mouths, axis=0)  # whoever speaks
+    assert np.ptp(opening) > 0.3
+    follows, *others = (correlation(np.roll(opening, by), heard) for by in (0, -6, 6))
+    assert follows > 0.5
+    assert max(others) < follows - 0.4

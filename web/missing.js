@@ -1,0 +1,178 @@
+// On LoadJoyHalloModels: the chosen files that are missing, a button that fetches them, and the small model instead.
+
+import { api } from "../../scripts/api.js"
+import { app } from "../../scripts/app.js"
+import { chain, everyNode, set } from "./graph.js"
+import { make, TextPanel } from "./panel.js"
+import { amount, say } from "./words.js"
+
+const CHOICES = ["checkpoint", "audio_encoder", "face_models", "vae"]
+const SMALL = "demo"
+
+// What suits the small model. What was set before is kept in the loader, and comes back with the full one.
+const SUITS_SMALL = {
+  LoadJoyHalloModels: { checkpoint: SMALL, audio_encoder: SMALL, face_models: SMALL, vae: SMALL, download: false },
+  FaceMaskPrep: { identity: "neutral" },
+  JoyHalloSampler: { preset: "exact", steps: 2, cfg: 1, lip_weight: 1.5, size: 128 },
+}
+const SUITS_FULL = {
+  LoadJoyHalloModels: {
+    checkpoint: "joyhallo/net.pth",
+    audio_encoder: "chinese-wav2vec2-base",
+    face_models: "face_analysis",
+    vae: "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
+  },
+  FaceMaskPrep: { identity: "from the picture" },
+  JoyHalloSampler: { preset: "balanced", steps: 0, cfg: 3.5, lip_weight: 1, size: 512 },
+}
+const KEPT = "joyhallo_before" // in the loader's properties: [node, widget, value]
+const EXAMPLE = "joyhallo_portrait.png" // of those that the small model knows
+const EXAMPLES = [EXAMPLE, "joyhallo_couple.png"]
+
+export class Missing extends TextPanel {
+  constructor(node) {
+    super(node, "joyhallo_missing")
+    this.found = { files: [], unknown: [], fetching: { state: "idle" } }
+    for (const name of CHOICES) chain(this.widget(name) ?? {}, "callback", () => this.ask())
+    this.ask()
+  }
+
+  widget(name) {
+    return this.node.widgets?.find((widget) => widget.name === name)
+  }
+
+  choices() {
+    return Object.fromEntries(CHOICES.map((name) => [name, `${this.widget(name)?.value ?? ""}`]))
+  }
+
+  /** Asks the server soon: a workflow that is opened sets one widget after the other. */
+  ask() {
+    clearTimeout(this.asking)
+    this.asking = setTimeout(() => this.learn(), 100)
+  }
+
+  async learn() {
+    const choices = this.choices()
+    try {
+      const answer = await api.fetchApi(`/joyhallo/models?${new URLSearchParams(choices)}`)
+      if (!answer.ok) return
+      this.found = await answer.json()
+      this.show()
+    } catch {
+      // The server is gone, and the page says so itself.
+    }
+  }
+
+  /** fetching: {state, done, total, message} */
+  tell(fetching) {
+    this.found.fetching = fetching
+    if (fetching.state === "done") this.ask()
+    this.show()
+  }
+
+  show() {
+    const { state } = this.found.fetching
+    const needed = this.found.files.filter((file) => file.needed)
+    if (this.widget("checkpoint")?.value === SMALL) return this.fill(...this.small())
+    if (state === "running") return this.fill(...this.progress())
+    if (!needed.length) return this.fill()
+    this.fill(...this.list(needed), ...this.trouble(), this.buttons())
+  }
+
+  list(needed) {
+    const { files } = this.found
+    const rows = files.map(({ name, size, licence, page, needed }) => {
+      const row = make("li", "joyhallo-file", { title: `${name}\n${page}` })
+      const words = [size ? amount(size) : "", needed ? "" : say("optional"), licence ? say("research") : ""]
+      row.append(make("span", "joyhallo-name", { textContent: name.split("/").slice(-2).join("/") }))
+      row.append(make("span", "joyhallo-note", { textContent: words.filter(Boolean).join(" · ") }))
+      return row
+    })
+    const list = make("ul", "joyhallo-files")
+    list.append(...rows)
+    const total = files.reduce((sum, { size }) => sum + (size ?? 0), 0)
+    const title = make("p", "joyhallo-title", { textContent: say("missing", needed.length) })
+    const place = say("goes", amount(total), new URL(files[0].page).host, files[0].folder)
+    return [title, list, make("p", "joyhallo-note", { textContent: place })]
+  }
+
+  trouble() {
+    const { state, message } = this.found.fetching
+    const words = state === "failed" ? message : state === "cancelled" ? say("cancelled") : ""
+    return words ? [make("p", "joyhallo-trouble", { textContent: words, role: "alert" })] : []
+  }
+
+  buttons() {
+    const row = make("div", "joyhallo-buttons")
+    row.append(
+      this.button(say(this.found.fetching.state === "idle" ? "fetch" : "again"), () => this.fetch()),
+      this.button(say("small"), () => this.use(SUITS_SMALL)),
+    )
+    return row
+  }
+
+  progress() {
+    const { done, total } = this.found.fetching
+    const bar = make("progress", "joyhallo-progress", { max: total || 1, value: done })
+    const words = total ? say("fetched", amount(done), amount(total)) : say("fetching")
+    const row = make("div", "joyhallo-buttons")
+    row.append(this.button(say("cancel"), () => this.send("cancel")))
+    return [make("p", "joyhallo-title", { textContent: words, role: "status" }), bar, row]
+  }
+
+  small() {
+    const row = make("div", "joyhallo-buttons")
+    row.append(this.button(say("full"), () => this.use(SUITS_FULL)))
+    return [make("p", "joyhallo-note", { textContent: say("drawings") }), row]
+  }
+
+  button(textContent, act) {
+    const button = make("button", "joyhallo-button", { type: "button", textContent })
+    button.addEventListener("click", act)
+    button.addEventListener("pointerdown", (event) => event.stopPropagation()) // or the canvas drags the node
+    return button
+  }
+
+  fetch() {
+    this.tell({ state: "running", done: 0, total: 0, message: "" })
+    return this.send("fetch")
+  }
+
+  async send(what) {
+    const asked = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(this.choices()) }
+    try {
+      const answer = await api.fetchApi(`/joyhallo/models/${what}`, asked)
+      this.tell(await answer.json())
+    } catch (error) {
+      this.tell({ state: "failed", done: 0, total: 0, message: `${error}` })
+    }
+  }
+
+  /** Sets the widgets of the whole workflow. */
+  use(suits) {
+    const before = this.node.properties?.[KEPT] ?? []
+    const changes = everyNode().flatMap((node) => changed(node, suits))
+    const kept = changes.map(([node, widget]) => [node.id, widget.name, widget.value])
+    for (const [node, widget, value] of changes) set(node, widget, value)
+    if (suits === SUITS_FULL) {
+      for (const [id, name, value] of before) {
+        const node = everyNode().find((node) => node.id === id)
+        const widget = node?.widgets?.find((widget) => widget.name === name)
+        if (widget) set(node, widget, value)
+      }
+    }
+    this.node.properties[KEPT] = suits === SUITS_SMALL ? kept : undefined
+    this.ask()
+  }
+}
+
+/** [node, widget, value] for each widget that has to change. */
+function changed(node, suits) {
+  const values = { ...suits[node.comfyClass] }
+  if (suits === SUITS_SMALL && node.comfyClass === "LoadImage") {
+    const picture = node.widgets?.find(({ name }) => name === "image")
+    if (!EXAMPLES.includes(picture?.value)) values.image = EXAMPLE
+  }
+  const widgets = (node.widgets ?? []).filter(({ name, value }) => name in values && value !== values[name])
+  return widgets.map((widget) => [node, widget, values[widget.name]])
+}
