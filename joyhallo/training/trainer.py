@@ -31,7 +31,7 @@ from .recipe import Recipe, RecipeError, rate
 from .report import Report
 from .samples import Batch, Numbers, Samples, collate, fitting
 from .stage import Stage, encoded
-from .start import begin, select
+from .start import begin, check_files, select
 from .validation import Studio
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Run:
 
 
 def prepare(recipe: Recipe) -> Run:
+    check_files(recipe)
     accelerator = _accelerator(recipe)
     codec = load_codec(recipe.codec.path, device=accelerator.device) if recipe.codec.path else None
     net, config = begin(recipe, _about(codec))

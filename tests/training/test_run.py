@@ -556,6 +556,20 @@ def test_hallo_s_weights_become_joyhallo_s(ground, tmp_path):
     assert all("audio" in key for key in changed)
 
 
+def test_missing_files_are_named_together_with_where_they_are_published_and_the_option(ground, tmp_path, caplog):
+    """Before anything is loaded; a folder without the VAE's weights is as good as none."""
+    (tmp_path / "vae").mkdir()
+    told = ["--set", f"data.folder={ground / 'data'}", "--set", f"codec.path={tmp_path / 'vae'}", "--set", "device=cpu"]
+    weights = ["--set", f"start.weights={tmp_path / 'net.pth'}"]
+    for stage, remedy in (("stage1", "Put it there"), ("stage2", "Run stage1 first")):
+        caplog.clear()
+        assert main([stage, *told, *weights]) == 1
+        for said in (tmp_path / "net.pth", "--set start.weights=", "jdh-algo/JoyHallo-v1", remedy):
+            assert str(said) in caplog.text
+        for said in (tmp_path / "vae", "--set codec.path=", "fudan-generative-ai/hallo", "sd-vae-ft-mse"):
+            assert str(said) in caplog.text
+
+
 # ---- the recipe
 
 
