@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..data.dataset import Clip, open_dataset
+from ..data.dataset import Clip, none_held_out, open_dataset
 from ..diffusion.codec import AutoencoderCodec, CodecConfig, PatchCodec, load_codec
 from ..files.space import amount
 from ..libraries import library
@@ -125,6 +125,8 @@ def _clips(recipe: Recipe, config: ModelConfig, tell: bool) -> tuple[list[Clip],
         for problem in problems:
             log.warning("not used: %s (%s): %s", problem.id, problem.source, problem.reason)
         log.info("%d clips to train with, %d to validate with, %d not used", len(clips), len(others), len(problems))
+        if recipe.validation.every and clips and not others:
+            log.warning("%s", none_held_out(clip.record.speaker for clip in clips))
     if not clips:
         raise RecipeError(f"{recipe.data.folder} has no clip that suits this recipe; see the reasons above.")
     return clips, others
@@ -300,8 +302,19 @@ def train(recipe: Recipe, *, fresh: bool = False) -> bool:
         report.close()
     if studio is not None and finished:
         studio.finish()
+        log.info("%s", _ready(recipe))
     run.accelerator.end_training()
     return finished
+
+
+def _ready(recipe: Recipe) -> str:
+    model = recipe.folder / checkpoints.MODEL
+    if recipe.stage == "pictures":
+        return f"Finished: {model}. It cannot speak yet: train the second stage with --set start.weights={model}."
+    return (
+        f"Finished: {model}. Copy it to ComfyUI/models/joyhallo/{recipe.name}/{checkpoints.MODEL} and choose "
+        f"{recipe.name}/{checkpoints.MODEL} as checkpoint in Load JoyHallo Models."
+    )
 
 
 def _loop(run: Run, report: Report | None, studio: Studio | None, asked: list[int]) -> bool:
@@ -320,7 +333,7 @@ def _loop(run: Run, report: Report | None, studio: Studio | None, asked: list[in
             save(run)
         if studio is not None and (due or stopping or validating):
             write_model(run)
-        if studio is not None and validating:
+        if studio is not None and validating and run.others:
             studio.show(run.step)
     return run.step >= recipe.steps
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,27 @@ def test_a_face_that_is_not_recognised_names_the_option_that_does_without(tmp_pa
     neutral = replace(SMALL, identity="neutral")
     (record,) = prepared(tmp_path / "videos", tmp_path / "set", models, neutral).values()
     assert record.status == "ok"
+
+
+def test_with_few_videos_the_summary_says_that_none_is_held_out_and_which_share_holds_one_out(tmp_path, capsys):
+    """The command with that share does as the sentence says, and prepares nothing twice."""
+    for name in ("anna", "bert", "carla"):
+        film(tmp_path / "videos" / f"{name}.mp4")
+    options = ["--size", "64", "--speech-encoder", "filmed:ear", "--finders", "filmed:green", "--workers", "0"]
+    arguments = [str(tmp_path / "videos"), "-o", str(tmp_path / "set"), *options]
+    assert command.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "0 for validation" in said
+    assert "there will be no validation videos" in said
+    written = marks(tmp_path / "set")
+    share = re.search(r"--validation ([\d.]+);", said)[1]
+    assert command.main([*arguments, "--validation", share]) == 0
+    said = capsys.readouterr().out
+    assert "1 for validation" in said
+    assert "held out" not in said
+    assert marks(tmp_path / "set") == written
+    assert len(open_dataset(tmp_path / "set").clips) == 2
+    assert len(open_dataset(tmp_path / "set", "validation").clips) == 1
 
 
 def test_names_of_clips_are_plain_and_no_two_are_alike():
