@@ -148,7 +148,7 @@ NONE_HELD_OUT = "No clip is held out for validation, so there will be no validat
 def none_held_out(speakers: Iterable[str]) -> str:
     """Say so, and which option changes it."""
     if (share := share_for_one(speakers)) is None:
-        return f"{NONE_HELD_OUT} With a second speaker one could be held out; one video alone is needed for training."
+        return f"{NONE_HELD_OUT} There is only one speaker, who is needed for training."
     return (
         f"{NONE_HELD_OUT} To hold out one speaker, prepare again with --validation {share:.16g}; finished clips are "
         "not prepared twice."

@@ -186,7 +186,12 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--codec", metavar="PATH", help="autoencoder or patches: what it makes of frames is kept")
     models.add_argument("--separator", metavar="FILE", help="Kim_Vocal_2.onnx")
     ways = parser.add_argument_group("how")
-    ways.add_argument("--identity", choices=("recognised", "colours", "neutral"), default=default.identity)
+    ways.add_argument(
+        "--identity",
+        choices=("recognised", "colours", "neutral"),
+        default=default.identity,
+        help="neutral needs no --face-models (default: %(default)s)",
+    )
     ways.add_argument("--vocals", choices=vocals.MODES, default=default.vocals, help="whether to part voice from music")
     ways.add_argument("--expand", type=float, default=default.expand, help="of the face's outline to its rectangle")
     ways.add_argument("--lip-expand", type=float, default=default.lip_expand)

@@ -1,11 +1,14 @@
 """What a step is said to take, against PyTorch's own count of memory, and against a step that is made."""
 
+import re
 from dataclasses import replace
+from functools import cache
 
 import clips
 import pytest
 import small
 import torch
+from shared import REPOSITORY
 from torch import nn
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,13 +16,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.training import cost as counting
+from joyhallo.training.__main__ import RECIPES
 from joyhallo.training.cost import Counting, cost, main
 from joyhallo.training.layers import TrainingOps
-from joyhallo.training.recipe import build
+from joyhallo.training.recipe import build, read_recipe
 from joyhallo.training.stage import Stage
 
 pytestmark = pytest.mark.slow
 
+SECOND = read_recipe(RECIPES / "stage2.toml", ["data.batch=1"])
 SIZES = {
     name: list(value) if isinstance(value, tuple) else value
     for name, value in vars(small.SMALL).items()
@@ -84,6 +89,23 @@ def test_what_a_recipe_changes_changes_the_cost():
     light = recipe()
     light = replace(light, optimizer=replace(light.optimizer, kind="adamw8bit"))
     assert cost(light, clips.SIZE).kept < plain.kept
+
+
+@pytest.mark.parametrize("language", ["", ".zh-CN"])
+def test_the_page_has_the_figures_that_are_counted(language):
+    """The row of the second stage with a batch of 1, at full size: half a minute."""
+    page = (REPOSITORY / "docs" / f"training{language}.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| stage2\W+`data.batch=1`.*", page, re.MULTILINE)
+    memory, work, hours = re.search(r"([\d.]+) GB \| ([\d.]+) TFLOP \| ([\d.]+)", row).groups()
+    lines = " ".join(counting.account(SECOND, _second(), counting.SPEED))
+    assert f"each device: {memory} GB" in lines
+    assert f"each step: {float(work):.3g}" in lines
+    assert f"steps, {hours} hours" in lines
+
+
+@cache
+def _second() -> counting.Cost:
+    return cost(SECOND)
 
 
 def test_the_command_needs_neither_data_nor_weights(caplog):
