@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,8 +123,36 @@ class Record:
 
 def split_of(speaker: str, share: float) -> Split:
     """The split of a speaker, from the name alone: it is the same whichever others there are."""
-    place = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
-    return "validation" if place < share else "train"
+    return "validation" if _place(speaker) < share else "train"
+
+
+def share_for_one(speakers: Iterable[str]) -> float | None:
+    """The roundest share that holds out one of these speakers and no other; None if there is only one.
+
+    As the name alone decides, a small share may hold out nobody of a few.
+    """
+    first, *others = sorted({_place(speaker) for speaker in speakers}) or [0.0]
+    if not others:
+        return None
+    shares = ((math.floor(first * 10**digits) + 1) / 10**digits for digits in range(1, 17))
+    return next((share for share in shares if share <= others[0]), others[0])
+
+
+def _place(speaker: str) -> float:
+    return int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") / 2**64
+
+
+NONE_HELD_OUT = "No clip is held out for validation, so there will be no validation videos."
+
+
+def none_held_out(speakers: Iterable[str]) -> str:
+    """Say so, and which option changes it."""
+    if (share := share_for_one(speakers)) is None:
+        return f"{NONE_HELD_OUT} There is only one speaker, who is needed for training."
+    return (
+        f"{NONE_HELD_OUT} To hold out one speaker, prepare again with --validation {share:.16g}; finished clips are "
+        "not prepared twice."
+    )
 
 
 # ---- writing

@@ -18,8 +18,19 @@ from ..faces.find import DETECTOR, RECOGNISER, FaceModels
 from ..files.fingerprint import of_tensors, sha256
 from ..files.weights import open_weights
 from ..libraries import LibraryError, brief
+from ..methods.hallo.published import PUBLISHED
 from ..sound import vocals
 from ..sound.wav2vec2 import Encoder, load_encoder
+
+# The option of the command for each model, and what is published for it.
+OPTIONS = {
+    "encoder": ("--speech-encoder", "chinese-wav2vec2-base"),
+    "face_models": ("--face-models", "face_analysis"),
+    "landmarker": ("--landmarker", "face_analysis/models/face_landmarker_v2_with_blendshapes.task"),
+    "finders": ("--finders", None),
+    "codec": ("--codec", "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"),
+    "separator": ("--separator", "audio_separator/Kim_Vocal_2.onnx"),
+}
 
 
 class Codec(Protocol):
@@ -88,7 +99,11 @@ def _digest(name: str, place: str) -> str:
         return place
     path = Path(place)
     if not path.exists():
-        raise LibraryError(f"{place}, given for {name.replace('_', ' ')}, does not exist.")
+        option, choice = OPTIONS[name]
+        said = f"{place}, given as {option}, does not exist."
+        if choice:
+            said += f" Expected {choice}, published at {PUBLISHED[choice][0].page}; give its path."
+        raise LibraryError(said)
     if path.is_file():
         return (_of_patches(path) if name == "codec" else None) or sha256(path)
     files = sorted(path.rglob("*"))

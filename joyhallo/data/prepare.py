@@ -24,6 +24,7 @@ from ..sound import vocals
 from .dataset import (
     MANIFEST,
     Record,
+    none_held_out,
     read_record,
     write_facts,
     write_manifest,
@@ -185,12 +186,22 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--codec", metavar="PATH", help="autoencoder or patches: what it makes of frames is kept")
     models.add_argument("--separator", metavar="FILE", help="Kim_Vocal_2.onnx")
     ways = parser.add_argument_group("how")
-    ways.add_argument("--identity", choices=("recognised", "colours", "neutral"), default=default.identity)
+    ways.add_argument(
+        "--identity",
+        choices=("recognised", "colours", "neutral"),
+        default=default.identity,
+        help="neutral needs no --face-models (default: %(default)s)",
+    )
     ways.add_argument("--vocals", choices=vocals.MODES, default=default.vocals, help="whether to part voice from music")
     ways.add_argument("--expand", type=float, default=default.expand, help="of the face's outline to its rectangle")
     ways.add_argument("--lip-expand", type=float, default=default.lip_expand)
     ways.add_argument("--every", type=int, default=default.every, help="look at each so many frames for the face")
-    ways.add_argument("--validation", type=float, default=default.validation, help="share of speakers held out")
+    ways.add_argument(
+        "--validation",
+        type=float,
+        default=default.validation,
+        help="share of speakers held out; the name alone decides (default: %(default)s)",
+    )
     shares = parser.add_argument_group("who")
     shares.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     shares.add_argument("--num-shards", type=int, default=1, help="machines that share the videos and the output")
@@ -210,7 +221,7 @@ def _damage(record: Record) -> str:
 
 
 def table(records: Iterable[Record]) -> str:
-    """A line for each unusable clip, and totals."""
+    """A line for each unusable clip, totals, and whether any clip is held out."""
     records = list(records)
     lines = [f"{record.status:8} {record.source}: {record.reason}" for record in records if record.status != "ok"]
     counts = Counter(record.status for record in records)
@@ -221,6 +232,8 @@ def table(records: Iterable[Record]) -> str:
         f"{len(records)} {clips}: {counts['ok']} ok ({frames} frames, {minutes:.1f} minutes, {held} for validation), "
         f"{counts['skipped']} skipped, {counts['failed']} failed"
     )
+    if good and not held:
+        lines.append(none_held_out(record.speaker for record in good))
     return "\n".join(lines)
 
 

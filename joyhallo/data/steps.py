@@ -383,7 +383,7 @@ def _identity(clip: _UnderWay, record: Record) -> Told:
         looked = [_whose(clip, picture, places[at]) for at, picture in seen if at in places]
         found = [identity for identity in looked if identity is not None]
     if not found:
-        raise Unfit("its face was not recognised in any frame")
+        raise Unfit("its face was not recognised in any frame; --identity neutral does without")
     identity = torch.stack(found).median(0).values
     if kind == "recognised":  # of many, in the middle; as long as one is
         norm = torch.stack([each.norm() for each in found]).median()
@@ -397,7 +397,7 @@ def _whose(clip: _UnderWay, picture: Picture, box: Box) -> Tensor | None:
         return likeness.by_colours(picture, box)
     detector = loaded.finders(clip.models).detector
     if detector is None:
-        raise ValueError("no face can be recognised: give --face-models, or --identity colours")
+        raise ValueError("no face can be recognised: give --face-models, or --identity neutral, which does without")
     face = max(detector.faces(picture), key=lambda face: face.box.overlap(box), default=None)
     if face is None or face.identity is None or face.box.overlap(box) < OVERLAP:
         return None

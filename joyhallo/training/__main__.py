@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        recipe = read_recipe(_found(chosen.recipe), chosen.changes)
+        recipe = read_recipe(found(chosen.recipe), chosen.changes)
         if chosen.dry_run:
             for line in dry_run(recipe):
                 log.info("%s", line)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _found(name: str) -> Path:
+def found(name: str) -> Path:
     carried = RECIPES / f"{name}.toml"
     return carried if "." not in name and "/" not in name and carried.is_file() else Path(name)
 

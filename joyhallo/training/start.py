@@ -1,4 +1,4 @@
-"""The initial networks of a run (`begin`), and the selection of trained parameters (`select`)."""
+"""The files that a run starts from (`check_files`), its initial networks (`begin`) and what is trained (`select`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,42 @@ from ..methods.hallo.checkpoint import open_checkpoint
 from ..methods.hallo.config import ModelConfig, NetConfig
 from ..methods.hallo.networks.motion_module import Positions, waves
 from ..methods.hallo.networks.net import Net
+from ..methods.hallo.published import PUBLISHED
 from .layers import TrainingOps
 from .recipe import Recipe, RecipeError
 
 NOTE = "Trained with joyhallo.training."
+NETWORK, VAE = "joyhallo/net.pth", "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"  # as published
 HALLO_ALONE = re.compile(r"\.attn2_[12]\.")  # Hallo's hearings for expression and lips: JoyHallo has one for all
+
+
+def check_files(recipe: Recipe) -> None:
+    """Raise, naming all missing files of a recipe at once, before anything is loaded."""
+    weights, codec = Path(recipe.start.weights), Path(recipe.codec.path)
+    missing = []
+    if recipe.start.weights and not weights.is_file():
+        missing.append(_no_weights(weights, recipe))
+    if recipe.codec.path and not (any(codec.glob("diffusion_pytorch_model.*")) if codec.is_dir() else codec.is_file()):
+        missing.append(
+            f"There is no VAE at {codec} (codec.path); expected diffusion_pytorch_model.safetensors in a folder "
+            f"sd-vae-ft-mse, published at {PUBLISHED[VAE][0].page}. Put it there, or say where it is with "
+            "--set codec.path=FOLDER; it must be the one that the dataset was prepared with."
+        )
+    if missing:
+        raise RecipeError("\n".join(missing))
+
+
+def _no_weights(path: Path, recipe: Recipe) -> str:
+    page = PUBLISHED[NETWORK][0].page
+    if recipe.stage == "pictures":
+        expected, remedy = f"JoyHallo's net.pth, published at {page}", "Put it there"
+    else:
+        expected = f"the model.safetensors that stage1 writes, or JoyHallo's net.pth, published at {page}"
+        remedy = "Run stage1 first"
+    return (
+        f"There is no file {path} to start from (start.weights); expected {expected}. {remedy}, or say where it is "
+        "with --set start.weights=FILE."
+    )
 
 
 def sizes(table: Mapping[str, Any]) -> NetConfig:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..data.dataset import Clip, open_dataset
+from ..data.dataset import Clip, none_held_out, open_dataset
 from ..diffusion.codec import AutoencoderCodec, CodecConfig, PatchCodec, load_codec
 from ..files.space import amount
 from ..libraries import library
@@ -31,7 +31,7 @@ from .recipe import Recipe, RecipeError, rate
 from .report import Report
 from .samples import Batch, Numbers, Samples, collate, fitting
 from .stage import Stage, encoded
-from .start import begin, select
+from .start import begin, check_files, select
 from .validation import Studio
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Run:
 
 
 def prepare(recipe: Recipe) -> Run:
+    check_files(recipe)
     accelerator = _accelerator(recipe)
     codec = load_codec(recipe.codec.path, device=accelerator.device) if recipe.codec.path else None
     net, config = begin(recipe, _about(codec))
@@ -124,6 +125,8 @@ def _clips(recipe: Recipe, config: ModelConfig, tell: bool) -> tuple[list[Clip],
         for problem in problems:
             log.warning("not used: %s (%s): %s", problem.id, problem.source, problem.reason)
         log.info("%d clips to train with, %d to validate with, %d not used", len(clips), len(others), len(problems))
+        if recipe.validation.every and clips and not others:
+            log.warning("%s", none_held_out(clip.record.speaker for clip in clips))
     if not clips:
         raise RecipeError(f"{recipe.data.folder} has no clip that suits this recipe; see the reasons above.")
     return clips, others
@@ -299,8 +302,19 @@ def train(recipe: Recipe, *, fresh: bool = False) -> bool:
         report.close()
     if studio is not None and finished:
         studio.finish()
+        log.info("%s", _ready(recipe))
     run.accelerator.end_training()
     return finished
+
+
+def _ready(recipe: Recipe) -> str:
+    model = recipe.folder / checkpoints.MODEL
+    if recipe.stage == "pictures":
+        return f"Finished: {model}. It cannot speak yet: train the second stage with --set start.weights={model}."
+    return (
+        f"Finished: {model}. Copy it to ComfyUI/models/joyhallo/{recipe.name}/{checkpoints.MODEL} and choose "
+        f"{recipe.name}/{checkpoints.MODEL} as checkpoint in Load JoyHallo Models."
+    )
 
 
 def _loop(run: Run, report: Report | None, studio: Studio | None, asked: list[int]) -> bool:
@@ -319,7 +333,7 @@ def _loop(run: Run, report: Report | None, studio: Studio | None, asked: list[in
             save(run)
         if studio is not None and (due or stopping or validating):
             write_model(run)
-        if studio is not None and validating:
+        if studio is not None and validating and run.others:
             studio.show(run.step)
     return run.step >= recipe.steps
 

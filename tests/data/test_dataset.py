@@ -215,3 +215,15 @@ def test_the_split_goes_by_the_name_and_has_its_share():
     assert 160 < found.count("validation") < 240
     assert found == [dataset.split_of(f"speaker {number}", 0.2) for number in range(1000)]
     assert {dataset.split_of(f"{number}", 0) for number in range(100)} == {"train"}
+
+
+def test_the_share_that_is_named_holds_out_one_speaker_of_any_few():
+    for count in (2, 3, 5):
+        for first in range(0, 200, 5):
+            names = [f"{number}.mp4" for number in range(first, first + count)]
+            share = dataset.share_for_one(names)
+            assert [dataset.split_of(name, share) for name in names].count("validation") == 1
+            assert f"--validation {share:.16g};" in dataset.none_held_out(names)
+            assert float(f"{share:.16g}") == share
+    assert dataset.share_for_one(["anna", "anna"]) is None
+    assert "--validation" not in dataset.none_held_out(["anna", "anna"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_faces import astronaut
-from filmed import film, green_box
+from filmed import LANDMARKER, film, green_box
 from plain_speech import plain_answer
 from shared import REPOSITORY
 
@@ -28,7 +29,7 @@ from joyhallo.data.steps import Preparation
 from joyhallo.diffusion.codec import load_codec
 from joyhallo.faces import track as tracking
 from joyhallo.faces.boxes import Box
-from joyhallo.faces.find import outline_box
+from joyhallo.faces.find import Face, Finders, outline_box
 from joyhallo.film.read import Film
 from joyhallo.methods.hallo import likeness
 from tools.demo_model.seeded import write_autoencoder
@@ -122,7 +123,8 @@ def test_the_exit_code_is_0_where_nothing_failed_and_2_where_nothing_was_begun(t
     assert command.main([str(tmp_path / "videos"), *options, "--codec", "nothing.safetensors"]) == 2
     said = capsys.readouterr().err
     assert "nowhere does not exist" in said
-    assert "nothing.safetensors, given for codec, does not exist" in said
+    assert "nothing.safetensors, given as --codec, does not exist" in said
+    assert "/fudan-generative-ai/hallo; give its path" in said
 
 
 def test_without_face_models_the_table_names_the_option(tmp_path):
@@ -130,6 +132,50 @@ def test_without_face_models_the_table_names_the_option(tmp_path):
     (record,) = prepared(tmp_path / "videos", tmp_path / "set", Models(encoder="filmed:ear")).values()
     assert record.status == "failed"
     assert "give --landmarker" in record.reason
+
+
+class Strangers:
+    """Finds every face and recognises none."""
+
+    def faces(self, picture):
+        box = green_box(picture)
+        return [] if box is None else [Face(box)]
+
+
+def strangers():
+    return Finders(Strangers(), LANDMARKER)
+
+
+def test_a_face_that_is_not_recognised_names_the_option_that_does_without(tmp_path):
+    film(tmp_path / "videos/one.mp4")
+    models = Models(encoder="filmed:ear", finders=f"{__name__}:strangers")
+    (record,) = prepared(tmp_path / "videos", tmp_path / "set", models).values()
+    assert record.status == "skipped"
+    assert "--identity neutral" in record.reason
+    neutral = replace(SMALL, identity="neutral")
+    (record,) = prepared(tmp_path / "videos", tmp_path / "set", models, neutral).values()
+    assert record.status == "ok"
+
+
+def test_with_few_videos_the_summary_says_that_none_is_held_out_and_which_share_holds_one_out(tmp_path, capsys):
+    """The command with that share does as the sentence says, and prepares nothing twice."""
+    for name in ("anna", "bert", "carla"):
+        film(tmp_path / "videos" / f"{name}.mp4")
+    options = ["--size", "64", "--speech-encoder", "filmed:ear", "--finders", "filmed:green", "--workers", "0"]
+    arguments = [str(tmp_path / "videos"), "-o", str(tmp_path / "set"), *options]
+    assert command.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "0 for validation" in said
+    assert "there will be no validation videos" in said
+    written = marks(tmp_path / "set")
+    share = re.search(r"--validation ([\d.]+);", said)[1]
+    assert command.main([*arguments, "--validation", share]) == 0
+    said = capsys.readouterr().out
+    assert "1 for validation" in said
+    assert "held out" not in said
+    assert marks(tmp_path / "set") == written
+    assert len(open_dataset(tmp_path / "set").clips) == 2
+    assert len(open_dataset(tmp_path / "set", "validation").clips) == 1
 
 
 def test_names_of_clips_are_plain_and_no_two_are_alike():

@@ -174,6 +174,26 @@ def test_validation_videos_come_from_a_process_of_their_own(second):
     assert [line["step"] for line in read(second / "metrics.jsonl") if "validation_loss" in line] == [4]
 
 
+def test_without_clips_to_validate_with_a_run_says_so_and_at_its_end_where_the_model_goes(ground, tmp_path, caplog):
+    data = shutil.copytree(ground / "data", tmp_path / "data")
+    write_manifest(data, [replace(record, split="train") for record in read_manifest(data)])
+    told = {"data": {"folder": str(data)}, "output": str(tmp_path / "runs"), "steps": 1, "validation": {"every": 1}}
+    with caplog.at_level("INFO"):
+        assert train(recipe(ground, "none", **told))
+    assert "there will be no validation videos" in caplog.text
+    assert "--validation 0." in caplog.text
+    assert not (tmp_path / "runs/none/validation").exists()
+    last = caplog.messages[-1]
+    assert str(tmp_path / "runs/none/model.safetensors") in last
+    assert "ComfyUI/models/joyhallo" in last
+
+
+def test_a_first_stage_ends_with_the_option_that_begins_the_second(ground, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        assert train(pictures(ground, "one", output=str(tmp_path), steps=1))
+    assert f"--set start.weights={tmp_path / 'one' / checkpoints.MODEL}" in caplog.messages[-1]
+
+
 def test_a_video_that_cannot_be_made(ground, tmp_path, caplog):
     wrong = tmp_path / "model.safetensors"
     wrong.write_bytes(b"nothing")
@@ -554,6 +574,20 @@ def test_hallo_s_weights_become_joyhallo_s(ground, tmp_path):
     changed = {key for key, tensor in anew.state_dict().items() if not torch.equal(tensor, theirs[key])}
     assert changed
     assert all("audio" in key for key in changed)
+
+
+def test_missing_files_are_named_together_with_where_they_are_published_and_the_option(ground, tmp_path, caplog):
+    """Before anything is loaded; a folder without the VAE's weights is as good as none."""
+    (tmp_path / "vae").mkdir()
+    told = ["--set", f"data.folder={ground / 'data'}", "--set", f"codec.path={tmp_path / 'vae'}", "--set", "device=cpu"]
+    weights = ["--set", f"start.weights={tmp_path / 'net.pth'}"]
+    for stage, remedy in (("stage1", "Put it there"), ("stage2", "Run stage1 first")):
+        caplog.clear()
+        assert main([stage, *told, *weights]) == 1
+        for said in (tmp_path / "net.pth", "--set start.weights=", "jdh-algo/JoyHallo-v1", remedy):
+            assert str(said) in caplog.text
+        for said in (tmp_path / "vae", "--set codec.path=", "fudan-generative-ai/hallo", "sd-vae-ft-mse"):
+            assert str(said) in caplog.text
 
 
 # ---- the recipe
