@@ -14,11 +14,13 @@ check: $(VENV)/ready
 	$(RUN) -m pytest tests --ignore=tests/hallo $(FAST); others=$$?; \
 	wait $$types && wait $$hallo && exit $$others
 
-# Two at a time: those in ComfyUI mostly wait for one core, and so do the others.
+# Two at a time, of about the same length: those in ComfyUI mostly wait for one core, and so do the others.
+APART := tests/training tests/evaluation tests/tools
 test: $(VENV)/ready
-	$(RUN) -m pytest tests --ignore=tests/comfyui & others=$$!; \
+	$(RUN) -m pytest tests --ignore=tests/comfyui $(APART:%=--ignore=%) & others=$$!; \
 	$(RUN) -m pytest tests/comfyui; inside=$$?; \
-	wait $$others && exit $$inside
+	$(RUN) -m pytest $(APART); apart=$$?; \
+	wait $$others && [ $$inside = 0 ] && exit $$apart
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

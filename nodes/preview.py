@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Iterable
@@ -131,6 +132,4 @@ def tell(text: str, node: str | None) -> None:
 
 def page() -> Any:
     """ComfyUI's server, which talks to the page; None where nodes are used without one."""
-    from server import PromptServer
-
-    return getattr(PromptServer, "instance", None)
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

@@ -1,9 +1,13 @@
 // The pack's own pictures and speech are copied into `input` when a workflow that names them is opened, so that they
 // are seen before Run is pressed. Whoever runs it without the page gets them as well: see nodes/examples.py.
+// A template that is opened for the first time shows the video's node, whatever the page's size.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
+import { everyNode, root } from "./graph.js"
 
+const AS_MADE = { scale: 0.63, offset: [125, 250] } // the view that templates are saved with
+const EDGE = 20 // pixels
 const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
 
 app.registerExtension({
@@ -20,4 +24,22 @@ app.registerExtension({
       // The server is gone, and the page says so itself.
     }
   },
+
+  // Nodes 2.0 spread nodes when they first draw them.
+  afterConfigureGraph() {
+    if (JSON.stringify(root()?.extra?.ds) !== JSON.stringify(AS_MADE)) return
+    setTimeout(() => requestAnimationFrame(showVideo), 200)
+  },
 })
+
+function showVideo() {
+  const { ds, canvas } = app.canvas
+  const [left, right] = [ds.offset[0], Math.max(...everyNode().filter(isSaving).map(({ pos, size }) => pos[0] + size[0]))]
+  const fitting = (canvas.clientWidth - EDGE) / (right + left)
+  if (!(fitting < ds.scale)) return
+  ds.offset[1] *= ds.scale / fitting // as far below the page's own buttons as before
+  ds.scale = fitting
+  app.canvas.setDirty(true, true)
+}
+
+const isSaving = ({ comfyClass }) => comfyClass === "SaveTalkingVideo"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from canvases import couple, demo
-from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only, views
+from looks import CHINESE, NEWEST, PINNED, only, views
 
 from tools.comfyui.server import ROOT
 
@@ -34,7 +34,7 @@ SAVED = "id => app.graph.serialize().nodes.find(node => node.id == id).widgets_v
 # ---- from a file to a video
 
 
-@views(PINNED, PINNED_NODES2, NEWEST, CHINESE)
+@views(PINNED, CHINESE)  # test_newcomer.py has all four
 def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     page.drop(demo(JoyHalloSampler={0: view.seed}))
     assert page.missing() == []

@@ -193,7 +193,7 @@ class Page:
         with self._replaced():
             self.command("Comfy.BrowseTemplates")
             self.dialog().get_by_text(PACK).first.click()
-            self.dialog().get_by_text(name).first.click()
+            self.dialog().get_by_text(name, exact=True).first.click()
 
     @contextmanager
     def _replaced(self) -> Iterator[None]:
