@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def _provided(name: str) -> bool:
         os.replace(part, place)  # whole, or not at all
     except OSError as error:
         log.warning("The example %s cannot be written to %s: %s", name, place.parent, error)
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         return False
     return True
 

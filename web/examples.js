@@ -6,8 +6,9 @@ import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { everyNode, root } from "./graph.js"
 
-const AS_MADE = { scale: 0.63, offset: [125, 250] } // the view that templates are saved with
-const EDGE = 20 // pixels
+const AS_MADE = { scale: 0.68, offset: [110, 230] } // the view that templates are saved with
+const EDGE = 10 // pixels
+const READABLE = 0.6 // below this scale some pages draw no widgets
 const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
 
 app.registerExtension({
@@ -35,7 +36,7 @@ app.registerExtension({
 function showVideo() {
   const { ds, canvas } = app.canvas
   const [left, right] = [ds.offset[0], Math.max(...everyNode().filter(isSaving).map(({ pos, size }) => pos[0] + size[0]))]
-  const fitting = (canvas.clientWidth - EDGE) / (right + left)
+  const fitting = Math.max(READABLE, (canvas.clientWidth - EDGE) / (right + left))
   if (!(fitting < ds.scale)) return
   ds.offset[1] *= ds.scale / fitting // as far below the page's own buttons as before
   ds.scale = fitting
