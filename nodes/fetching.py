@@ -55,10 +55,11 @@ class Fetching:
         try:
             fetch(model_folders.wanted(model_folders.choices(**choices)), self._progress)
             self._end("done")
-        except Cancelled:
-            self._end("cancelled")
         except Exception as error:  # told on the node: nobody else waits for this thread
-            self._end("failed", str(error))
+            if self._stop.is_set():  # or the connection broke before the stop was noticed
+                self._end("cancelled")
+            else:
+                self._end("failed", str(error))
 
     def _progress(self, done: int, total: int) -> None:
         if self._stop.is_set():

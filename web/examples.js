@@ -9,6 +9,7 @@ import { everyNode, root } from "./graph.js"
 const AS_MADE = { scale: 0.68, offset: [110, 230] } // the view that templates are saved with
 const EDGE = 10 // pixels
 const READABLE = 0.6 // below this scale some pages draw no widgets
+const SETTLED = 500 // milliseconds
 const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
 
 app.registerExtension({
@@ -26,20 +27,20 @@ app.registerExtension({
     }
   },
 
-  // Nodes 2.0 spread nodes when they first draw them.
+  // Later, as Nodes 2.0 spread nodes when they first draw them, and some pages zoom out to show all nodes.
   afterConfigureGraph() {
     if (JSON.stringify(root()?.extra?.ds) !== JSON.stringify(AS_MADE)) return
-    setTimeout(() => requestAnimationFrame(showVideo), 200)
+    setTimeout(() => requestAnimationFrame(showVideo), SETTLED)
   },
 })
 
 function showVideo() {
   const { ds, canvas } = app.canvas
-  const [left, right] = [ds.offset[0], Math.max(...everyNode().filter(isSaving).map(({ pos, size }) => pos[0] + size[0]))]
-  const fitting = Math.max(READABLE, (canvas.clientWidth - EDGE) / (right + left))
-  if (!(fitting < ds.scale)) return
-  ds.offset[1] *= ds.scale / fitting // as far below the page's own buttons as before
-  ds.scale = fitting
+  const { scale, offset: [left, top] } = AS_MADE
+  const right = Math.max(...everyNode().filter(isSaving).map(({ pos, size }) => pos[0] + size[0]))
+  ds.scale = Math.min(scale, Math.max(READABLE, (canvas.clientWidth - EDGE - left * scale) / right))
+  ds.offset[0] = (left * scale) / ds.scale // as far beside and below the page's own buttons at any scale
+  ds.offset[1] = (top * scale) / ds.scale
   app.canvas.setDirty(true, true)
 }
 

@@ -70,11 +70,15 @@ export class Missing extends TextPanel {
     this.show()
   }
 
+  /** Only when something changed. */
   show() {
+    const shown = JSON.stringify([this.found, this.widget("checkpoint")?.value])
+    if (shown === this.shown) return
+    this.shown = shown
     const { state } = this.found.fetching
     const needed = this.found.files.filter((file) => file.needed)
     if (this.widget("checkpoint")?.value === SMALL) return this.fill(...this.small())
-    if (state === "running") return this.fill(...this.progress())
+    if (state === "running") return this.progress()
     if (!needed.length) return this.fill()
     this.fill(...this.list(needed), ...this.trouble(), this.buttons())
   }
@@ -111,13 +115,20 @@ export class Missing extends TextPanel {
     return row
   }
 
+  /** The same elements all the time: a button that is replaced while it is pressed does nothing. */
   progress() {
+    this.running ??= this.bar()
     const { done, total } = this.found.fetching
-    const bar = make("progress", "joyhallo-progress", { max: total || 1, value: done })
-    const words = total ? say("fetched", amount(done), amount(total)) : say("fetching")
+    const [title, bar] = this.running
+    title.textContent = total ? say("fetched", amount(done), amount(total)) : say("fetching")
+    Object.assign(bar, { max: total || 1, value: done })
+    if (title.parentElement !== this.rows) this.fill(...this.running)
+  }
+
+  bar() {
     const row = make("div", "joyhallo-buttons")
     row.append(this.button(say("cancel"), () => this.send("cancel")))
-    return [make("p", "joyhallo-title", { textContent: words, role: "status" }), bar, row]
+    return [make("p", "joyhallo-title", { role: "status" }), make("progress", "joyhallo-progress"), row]
   }
 
   small() {
@@ -141,8 +152,8 @@ export class Missing extends TextPanel {
   async send(what) {
     const asked = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(this.choices()) }
     try {
-      const answer = await api.fetchApi(`/joyhallo/models/${what}`, asked)
-      this.tell(await answer.json())
+      await api.fetchApi(`/joyhallo/models/${what}`, asked)
+      await this.learn() // events may have come before this answer, so it is no news
     } catch (error) {
       this.tell({ state: "failed", done: 0, total: 0, message: `${error}` })
     }

@@ -46,7 +46,8 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     plot = page.tab.locator("button.joyhallo-plot img:visible")
     plot.wait_for()
     assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") == 768
-    below = page.tab.locator(".joyhallo-panel:has(a.joyhallo-link) .joyhallo-line").first.text_content()
+    plot.click()
+    below = page.tab.locator(".joyhallo-panel:has(button.joyhallo-plot) .joyhallo-line").first.text_content()
     assert bool(re.fullmatch("自上而下：颜色.*接缝", below)) == (view.language == "zh")
     saving = only(page.nodes("SaveTalkingVideo"))
     page.look_at(saving, 0.8)

@@ -15,7 +15,10 @@ from tools.comfyui.browser import Page, settings
 from tools.comfyui.server import Server, install_pack
 
 MODELS = ("joyhallo/net.pth", "chinese-wav2vec2-base", "face_analysis")
-VALUES = "() => app.graph.serialize().nodes.map(node => [node.id, node.widgets_values])"
+OURS = "LoadJoyHalloModels|FaceMaskPrep|JoyHalloSampler|LoadImage"
+VALUES = f"""() => Object.fromEntries(
+  app.graph.serialize().nodes.filter(node => /{OURS}/.test(node.type)).map(node => [node.id, node.widgets_values])
+)"""
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ def test_the_pictures_are_those_that_are_made_anew(tmp_path):
     bundle.write_pictures(tmp_path)
     for name in (*PICTURES, *COUPLE):
         assert np.array_equal(Image.open(bundle.FOLDER / name), Image.open(tmp_path / name)), name
+    assert (tmp_path / "faces.safetensors").stat().st_size == (bundle.FOLDER / "faces.safetensors").stat().st_size
 
 
 def test_a_trained_model_becomes_the_bundled_one(tmp_path):

@@ -30,6 +30,8 @@ DOCS = ROOT / "web" / "docs"
 README = ROOT / "docs"  # what the READMEs show
 SCREEN = (1600, 1500)
 SCALE = 1.25
+GRAPH = (1400, 900)
+SETTLED = 2000  # milliseconds, until notices of the page are gone
 PLAIN = {"Comfy.NodeBadge.NodeSourceBadgeMode": "None"}
 SHOWN = {"LoadJoyHalloModels": {"checkpoint": "joyhallo/net.pth"}, "JoyHalloTurns": {"turns": "1: 0-3.2, 2: 3.2-"}}
 MOTION = {"pose": "0: 1, 2: 0.4", "lip": "0: 1, 1.4: 1 -> 0.6"}
@@ -65,6 +67,10 @@ COUPLE = """expand => {
   return face.id
 }"""
 
+PLAYABLE = (
+    "() => [...document.querySelectorAll('video')].some(video => video.checkVisibility() && video.readyState > 1)"
+)
+
 LOADED = """before => [...document.querySelectorAll('.joyhallo-picture')].some(
   picture => picture.complete && picture.getAttribute('src') !== before
 )"""
@@ -83,6 +89,7 @@ def main() -> None:
                 for node in words(language):
                     _save(_picture(page, node), DOCS / node / f"{language}.webp")
                 _save_moving(_choosing(page), README / f"choose.{language}.webp")
+                _save(graph(page), README / f"graph.{language}.webp")
     _save(_plot(), DOCS / "JoyHalloMotion" / "plot.webp")
 
 
@@ -100,6 +107,17 @@ def _picture(page: Page, node: str) -> Image.Image:
         number = page.tab.evaluate(ALONE, [node, SHOWN.get(node, {})])
     page.look_at(number, SCALE)
     return _shot(page, number)
+
+
+def graph(page: Page) -> Image.Image:
+    """The template demo, after it was run."""
+    page.tab.set_viewport_size({"width": GRAPH[0], "height": GRAPH[1]})
+    page.template("demo")
+    page.command("Comfy.Canvas.ToggleMinimap")
+    assert page.run() == "success"
+    page.tab.wait_for_function(PLAYABLE, timeout=60_000)
+    page.tab.wait_for_timeout(SETTLED)
+    return Image.open(io.BytesIO(page.tab.screenshot())).convert("RGB")
 
 
 def _choosing(page: Page) -> list[tuple[Image.Image, int]]:
