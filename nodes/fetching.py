@@ -86,7 +86,7 @@ def missing(choices: Mapping[str, str]) -> dict[str, Any]:
                 "licence": file.licence,
                 "page": file.page,
                 "folder": str(path.parents[file.place.count("/")]),
-                "needed": file.needed,
+                "needed": file.needed and file.place != model_folders.SEPARATOR,
             }
             for path, file in model_folders.wanted(chosen).items()
         ],

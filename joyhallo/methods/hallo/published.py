@@ -42,7 +42,5 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     "face_analysis/models/face_landmarker_v2_with_blendshapes.task": (
         _from_hallo("face_analysis/models/face_landmarker_v2_with_blendshapes.task", size=3_800_000),
     ),
-    "audio_separator/Kim_Vocal_2.onnx": (
-        _from_hallo("audio_separator/Kim_Vocal_2.onnx", size=67_000_000, needed=False),
-    ),
+    "audio_separator/Kim_Vocal_2.onnx": (_from_hallo("audio_separator/Kim_Vocal_2.onnx", size=67_000_000),),
 }
