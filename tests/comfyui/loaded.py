@@ -26,8 +26,8 @@ def filmed(run: ModuleType) -> Iterator[list[torch.Tensor]]:
     """A run's frames as they are before they go into a file, which keeps 8 bits of them."""
     frames, write = [], run.write
 
-    def watched(path, batches, *rest):
-        return write(path, (frames.append(batch) or batch for batch in batches), *rest)
+    def watched(path, batches, *rest, **more):
+        return write(path, (frames.append(batch) or batch for batch in batches), *rest, **more)
 
     with mock.patch.object(run, "write", watched):
         yield frames

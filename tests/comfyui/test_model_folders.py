@@ -446,9 +446,13 @@ def test_one_message_lists_all_that_is_missing(start, tmp_path, models):
         "- checkpoint joyhallo/net.pth (about 4.8 GB), from https://huggingface.co/jdh-algo/JoyHallo-v1",
         "- audio encoder chinese-wav2vec2-base/pytorch_model.bin (about 377 MB), from "
         "https://huggingface.co/TencentGameMate/chinese-wav2vec2-base",
-        "- face models face_analysis/models/scrfd_10g_bnkps.onnx, face_analysis/models/glintr100.onnx, from "
-        "https://huggingface.co/fudan-generative-ai/hallo; InsightFace's models are for non-commercial research only",
+        "- face models face_analysis/models/scrfd_10g_bnkps.onnx, face_analysis/models/glintr100.onnx (about 278 MB), "
+        "from https://huggingface.co/fudan-generative-ai/hallo; InsightFace's models are for non-commercial research "
+        "only",
         "- VAE 'mine.safetensors', which is in none of the folders",
+        "- and with these, to find the outline of face and lips, "
+        "face_analysis/models/face_landmarker_v2_with_blendshapes.task (about 3.8 MB), from "
+        "https://huggingface.co/fudan-generative-ai/hallo",
         "Searched in:",
         *(
             f"- {place}"
