@@ -178,7 +178,7 @@ class LosslessVideo(InputImpl.VideoFromFile):
 
     def _write(self, path: Path, format: str, metadata: Any) -> None:
         footage = self.footage()
-        labels = labelling(self, format).labels
+        labels = None if format == HANDOVER else labelling(self, format).labels  # ComfyUI writes its own file from it
         write(path, footage.batches, footage.rate, footage.sound(), format, "high", metadata, labels)
 
     def as_trimmed(self, start_time: float = 0, duration: float = 0, strict_duration: bool = True) -> Any:

@@ -221,6 +221,15 @@ def test_the_sampler_s_own_file_is_labelled_for_nodes_that_copy_it(make, own_set
     assert line(report) == "Labels: made by AI, with these nodes"
 
 
+def test_what_comfyui_writes_by_itself_is_labelled_and_not_called_unsigned(make, own_settings, tmp_path, caplog):
+    """It cannot be signed, as it is encoded once more after we had it."""
+    chain, key = certificate(tmp_path)
+    settle(own_settings, Certificate=str(chain), Key=str(key))
+    make()[0].save_to(str(tmp_path / "saved.mov"))
+    assert record(tmp_path / "saved.mov")["Label"] == "1"
+    assert "not signed" not in caplog.text
+
+
 def test_labels_of_a_background_are_kept_and_reported(make, own_settings, tmp_path):
     from comfy_api.latest import InputImpl
 
