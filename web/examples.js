@@ -12,27 +12,35 @@ const READABLE = 0.6 // below this scale some pages draw no widgets
 const SETTLED = 500 // milliseconds
 const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
 
+let provided // once for each page
+let fresh = false // whether a template is opened that nobody has moved or saved
+
 app.registerExtension({
   name: "JoyHallo.Examples",
 
   async beforeConfigureGraph(graph) {
+    // Undo configures the same graph again, whose view is the user's.
+    fresh = graph?.id !== root()?.id && JSON.stringify(graph?.extra?.ds) === JSON.stringify(AS_MADE)
     const graphs = [graph, ...(graph?.definitions?.subgraphs ?? [])]
     const values = graphs.flatMap((one) => one?.nodes ?? []).flatMap((node) => node.widgets_values ?? [])
-    if (!values.some((value) => OURS.test(value))) return
-    try {
-      await api.fetchApi("/joyhallo/examples", { method: "POST" })
-      await app.reloadNodeDefs?.() // newer pages call missing what is not listed
-    } catch {
-      // The server is gone, and the page says so itself.
-    }
+    if (values.some((value) => OURS.test(value))) await (provided ??= provide())
   },
 
   // Later, as Nodes 2.0 spread nodes when they first draw them, and some pages zoom out to show all nodes.
   afterConfigureGraph() {
-    if (JSON.stringify(root()?.extra?.ds) !== JSON.stringify(AS_MADE)) return
-    setTimeout(() => requestAnimationFrame(showVideo), SETTLED)
+    if (fresh) setTimeout(() => requestAnimationFrame(showVideo), SETTLED)
+    fresh = false
   },
 })
+
+async function provide() {
+  try {
+    await api.fetchApi("/joyhallo/examples", { method: "POST" })
+    await app.reloadNodeDefs?.() // newer pages call missing what is not listed
+  } catch {
+    provided = undefined // the server is gone, and the page says so itself
+  }
+}
 
 function showVideo() {
   const { ds, canvas } = app.canvas
