@@ -74,24 +74,19 @@ class Fetching:
         self.tell(self.status)
 
 
-def missing(choices: Mapping[str, str]) -> dict[str, Any]:
-    """What the page shows: the files that would be fetched, and choices that nobody can fetch."""
-    chosen = model_folders.choices(**choices)
-    absent = model_folders.absent(chosen)
-    return {
-        "files": [
-            {
-                "name": file.place,
-                "size": file.size,
-                "licence": file.licence,
-                "page": file.page,
-                "folder": str(path.parents[file.place.count("/")]),
-                "needed": file.needed and file.place != model_folders.SEPARATOR,
-            }
-            for path, file in model_folders.wanted(chosen).items()
-        ],
-        "unknown": [name for kind, name in absent.items() if name not in kind.published],
-    }
+def missing(choices: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The files that would be fetched, as the page shows them."""
+    return [
+        {
+            "name": file.place,
+            "size": file.size,
+            "licence": file.licence,
+            "page": file.page,
+            "folder": str(path.parents[file.place.count("/")]),
+            "needed": file.needed and file.place != model_folders.SEPARATOR,
+        }
+        for path, file in model_folders.wanted(model_folders.choices(**choices)).items()
+    ]
 
 
 def register(server: Any) -> None:
@@ -107,7 +102,7 @@ def register(server: Any) -> None:
 
     @server.routes.get("/joyhallo/models")
     async def models(request: web.Request) -> web.Response:
-        return web.json_response({**missing(chosen(request.query)), "fetching": asdict(fetching.status)})
+        return web.json_response({"files": missing(chosen(request.query)), "fetching": asdict(fetching.status)})
 
     @server.routes.post("/joyhallo/models/fetch")
     async def begin(request: web.Request) -> web.Response:

@@ -374,7 +374,7 @@ def _complaint(missing: dict[Kind, str]) -> str:
 def _source(kind: Kind, name: str) -> str:
     if name == DEMO and kind.demo:
         return f"{DEMO}: this pack's folder {DEMO_MODEL} lacks {kind.demo}; install the pack again"
-    if not isinstance(name, str) or name not in PUBLISHED:
+    if name not in (*kind.published, LANDMARKER):
         return f"{name!r:.200}, which is in none of the folders"
     files = _lacking(kind, name).values()
     needed = [file for file in files if file.needed]

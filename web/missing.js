@@ -32,7 +32,7 @@ const EXAMPLES = [EXAMPLE, "joyhallo_couple.png"]
 export class Missing extends TextPanel {
   constructor(node) {
     super(node, "joyhallo_missing")
-    this.found = { files: [], unknown: [], fetching: { state: "idle" } }
+    this.found = { files: [], fetching: { state: "idle" } }
     for (const name of CHOICES) chain(this.widget(name) ?? {}, "callback", () => this.ask())
     this.ask()
   }
@@ -96,7 +96,7 @@ export class Missing extends TextPanel {
     list.append(...rows)
     const total = files.reduce((sum, { size }) => sum + (size ?? 0), 0)
     const title = make("p", "joyhallo-title", { textContent: say("missing", needed.length) })
-    const place = say("goes", amount(total), new URL(files[0].page).host, files[0].folder)
+    const place = say("goes", amount(total), files[0].page.replace(/^\w+:\/\//, "").split("/")[0], files[0].folder)
     return [title, list, make("p", "joyhallo-note", { textContent: place })]
   }
 
