@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from looks import CHINESE, PINNED, views
@@ -21,8 +20,6 @@ def test_labels_are_set_where_comfyui_has_its_settings(page, view, base):
     dialog.get_by_text("JoyHallo", exact=True).first.click()
     for words in WORDS[view.language]:
         dialog.get_by_text(words).first.wait_for(timeout=20_000)
-    if picture := os.environ.get("JOYHALLO_SCREENSHOT"):
-        page.tab.screenshot(path=f"{picture}-{view}.png")
     dialog.get_by_role("switch").first.click()
     producer = dialog.get_by_role("textbox").nth(-3)
     producer.fill("Somebody")
