@@ -14,7 +14,7 @@ from film import Film
 
 from tools.comfyui.server import Client, Server
 
-STEPS = 3
+STEPS, SAME = 3, 11
 SPEECH, SHORT = "speech.wav", "short.wav"  # of five chunks, and of one
 
 
@@ -44,22 +44,23 @@ def journals(server) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def undisturbed(server) -> np.ndarray:
+    """Frames of the clip with the seed SAME, made in one go, without a journal."""
+    graph, client = film(seed=SAME, resume=False), Client(server.url)
+    run = client.run(graph)
+    assert run.status == "success", run.message
+    return pixels(server, run, graph.saved.node)
+
+
 @pytest.fixture
-def undisturbed(server, client):
-    """Frames of the clip made in one go, without a journal."""
-
-    def undisturbed(**sampler):
-        graph = film(**{**sampler, "resume": False})
-        run = client.run(graph)
-        assert run.status == "success", run.message
-        return pixels(server, run, graph.saved.node)
-
-    return undisturbed
+def nothing_kept(client) -> None:
+    """In the memory of ComfyUI, which has made the undisturbed clip."""
+    client.free()
 
 
-def test_after_a_cancel_it_goes_on(server, client, journals, undisturbed):
-    graph = film(seed=11)
-    expected = undisturbed(seed=11)
+def test_after_a_cancel_it_goes_on(server, client, undisturbed, journals, nothing_kept):
+    graph = film(seed=SAME)
     assert not journals.exists()
 
     def cancel(kind, data, run):
@@ -72,37 +73,32 @@ def test_after_a_cancel_it_goes_on(server, client, journals, undisturbed):
     again = client.run(graph)
     assert again.status == "success", again.message
     assert steps_of(again, graph)[0] == 2 * STEPS + 1
-    assert np.array_equal(pixels(server, again, graph.saved.node), expected)
+    assert np.array_equal(pixels(server, again, graph.saved.node), undisturbed)
     assert re.search(r"69 frames in 5 chunks, 2 of them finished earlier; up to .* on disk", server.text())
 
 
 def test_killed_it_goes_on_in_another_process(comfyui, base, undisturbed, tmp_path):
-    """The process is killed, not asked to end; twice."""
-    expected, graph = undisturbed(seed=12), film(seed=12)
+    """The process is killed, not asked to end. tests/files/test_journal.py kills again and again."""
+    graph = film(seed=SAME)
     for folder in ("input", "models", "custom_nodes"):
         (tmp_path / folder).symlink_to(base / folder, target_is_directory=True)
-    begun = []
-    for step in (STEPS + 2, 2 * STEPS + 2):
-        with Server(tmp_path, tree=comfyui) as victim:
+    with Server(tmp_path, tree=comfyui) as victim:
 
-            def kill(kind, data, run, victim=victim, step=step):
-                if kind == "progress" and data["node"] == graph.sampler.node:
-                    begun.append(data["value"])
-                    if data["value"] >= step:
-                        victim.process.kill()
+        def kill(kind, data, run):
+            if kind == "progress" and data["node"] == graph.sampler.node and data["value"] >= 2 * STEPS + 2:
+                victim.process.kill()
 
-            with contextlib.suppress(Exception):  # whatever breaks first when the other side is gone
-                Client(victim.url).run(graph, kill, timeout=60)
+        with contextlib.suppress(Exception):  # whatever breaks first when the other side is gone
+            Client(victim.url).run(graph, kill, timeout=60)
     (journal,) = (tmp_path / "user" / "__joyhallo" / "journal").iterdir()
-    assert begun[0] == 1
-    assert begun.count(1) == 1
     with journal.open("ab") as file:
         file.write(b"torn")  # what a power cut may leave
     with Server(tmp_path, tree=comfyui) as server:
         run = Client(server.url).run(graph)
         assert run.status == "success", run.message
+        assert steps_of(run, graph)[0] == 2 * STEPS + 1
         assert steps_of(run, graph)[-1] == 5 * STEPS
-        assert np.array_equal(pixels(server, run, graph.saved.node), expected)
+        assert np.array_equal(pixels(server, run, graph.saved.node), undisturbed)
 
 
 def test_what_is_whole_is_only_decoded(server, client, journals):
@@ -135,8 +131,8 @@ def test_what_the_latents_do_not_depend_on_shares_the_journal(client, journals):
     assert len(list(journals.iterdir())) == 1
 
 
-def test_a_damaged_chunk_is_made_again(server, client, journals, undisturbed):
-    expected, graph = undisturbed(seed=17), film(seed=17)
+def test_a_damaged_chunk_is_made_again(server, client, undisturbed, journals, nothing_kept):
+    graph = film(seed=SAME)
     client.run(graph)
     client.free()
     (journal,) = journals.iterdir()
@@ -145,7 +141,7 @@ def test_a_damaged_chunk_is_made_again(server, client, journals, undisturbed):
     journal.write_bytes(content)
     run = client.run(graph)
     assert len(steps_of(run, graph)) == STEPS
-    assert np.array_equal(pixels(server, run, graph.saved.node), expected)
+    assert np.array_equal(pixels(server, run, graph.saved.node), undisturbed)
 
 
 def test_begin_anew_keeps_and_uses_nothing(client, journals):
