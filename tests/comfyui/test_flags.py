@@ -147,7 +147,6 @@ def test_without_smart_memory_networks_are_loaded_for_each_run(sessions):
     ("flag", "said", "rounded"),
     [
         ("fp8_e5m2_unet", "float8_e5m2, computed in float32", torch.float8_e5m2),
-        ("bf16_unet", "bfloat16, computed in float32", torch.bfloat16),
         ("fp64_unet", "float64", torch.float64),
     ],
 )
@@ -163,6 +162,15 @@ def test_the_rarer_precisions(pack, monkeypatch, flag, said, rounded):
     loaded = Loaded(pack)
     assert str(loaded.model.precision) == said
     torch.testing.assert_close(loaded.frames().float(), exact.frames(), rtol=0, atol=1e-4)
+
+
+def test_bfloat16_is_taken_as_told(pack, monkeypatch):
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "bf16_unet", True)
+    loaded = Loaded(pack)
+    assert str(loaded.model.precision) == "bfloat16, computed in float32"
+    assert loaded.frames().isfinite().all()
 
 
 def test_networks_moved_out_and_in_between_two_steps(pack, monkeypatch):
