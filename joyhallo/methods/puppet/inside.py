@@ -1,0 +1,130 @@
+"""What is seen between parted lips: teeth, tongue and the dark, in the picture's own light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...faces.boxes import Points
+from .face import Features
+from .mouth import Lines
+
+# In half widths of the lips, some 25 mm.
+TEETH = (0.0, 0.335, 0.585, 0.80, 0.94)  # borders of the upper teeth, from the middle: those behind are seen sideways
+LOWER_TEETH = (0.0, 0.2, 0.41, 0.63, 0.8)
+INCISORS = 0.15  # by which the upper teeth reach below the line where the lips meet
+CHEEK = (-0.6, -0.4, -0.2, 0.0)  # heights beside the mouth where the light is read
+NOTCH = 0.022  # by which they are rounded at their borders
+
+
+@dataclass(frozen=True)
+class Palette:
+    dark: Tensor  # (3) each
+    deep: Tensor
+    tongue: Tensor
+    teeth: Tensor
+    slope: float  # how much brighter the light is on the right, for a half width
+
+    @classmethod
+    def of(cls, picture: Tensor, face: Features, lines: Lines) -> Palette:
+        """picture (3, height, width) in 0..1"""
+
+        def at(points: Points) -> Tensor:
+            return face.colours(picture, face.mouth, points)
+
+        lip = at(0.9 * np.concatenate([face.outer_upper, face.outer_lower])).median(dim=1).values
+        left, right = (at(np.array([[sign * u, v] for u in (1.3, 1.5) for v in CHEEK])) for sign in (-1, 1))
+        cheeks = torch.cat([left, right], dim=1)
+        slope = float((right.mean() - left.mean()) / (cheeks.mean() * 2.8 + 1e-3))
+        return cls(
+            lip * torch.tensor([0.22, 0.15, 0.15]).to(lip),
+            lip * torch.tensor([0.45, 0.26, 0.27]).to(lip),
+            lip * torch.tensor([0.80, 0.60, 0.60]).to(lip),
+            _own(at, face) if lines.parted else _white(cheeks),
+            max(-0.3, min(0.3, slope)),
+        )
+
+
+def _own(at: Callable[[Points], Tensor], face: Features) -> Tensor:
+    """The teeth that the picture shows: the brighter part of what lies between its lips."""
+    shown = [np.stack([face.inner_upper[:, 0], u * face.inner_upper[:, 1] + (1 - u) * face.inner_lower[:, 1]], axis=1)
+             for u in (0.35, 0.5, 0.65)]  # fmt: skip
+    found = at(np.concatenate([line[np.abs(line[:, 0]) < 0.6] for line in shown]))
+    return found[:, found.mean(0) >= found.mean(0).quantile(0.6)].mean(1)
+
+
+def _white(cheeks: Tensor) -> Tensor:
+    """Teeth in the light that falls on the cheeks: nearly without their colour."""
+    grey = cheeks.mean(0)
+    bright = float(grey.quantile(0.8).clamp(0.2, 0.85))
+    tint = (cheeks.median(dim=1).values / grey.median().clamp(min=0.05)).clamp(0.5, 1.6) - 1
+    colourful = float((cheeks.median(dim=1).values.max() - cheeks.median(dim=1).values.min()).clamp(0, 0.2)) / 0.2
+    warm = 1 + colourful * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
+    return ((bright * 1.12 + 0.06) * (1 + 0.12 * tint) * warm).clamp(0, 0.97)
+
+
+def inside(
+    lines: Lines, palette: Palette, u: Tensor, v: Tensor, depth: Tensor, drop: Tensor, rounding: Tensor
+) -> Tensor:
+    """(n, 3, h, w): the colours inside of the mouth.
+
+    u, v (n, h, w): places, in half widths. depth (n, 2, h, w): below the upper and above the lower lip. drop (n): of
+    the jaw. The upper teeth stay with the skull, the lower ones follow the jaw.
+    """
+    under, over = depth.unbind(1)
+    gap = (under + over).clamp(min=1e-3)
+    drop, rounding = drop[:, None, None], rounding[:, None, None]
+    side = u.abs()
+    middle = lines.meeting[len(lines.meeting) // 2]
+
+    def colour(of: Tensor) -> Tensor:
+        return of[None, :, None, None]
+
+    # The throat is darkest at the top; towards the lower lip the mouth's floor catches light.
+    floor = _smooth(under / gap)
+    seen = torch.lerp(colour(palette.dark), colour(palette.deep), (0.75 * floor)[:, None])
+
+    mound = 1 - (side / 0.62) ** 2
+    tongue_top = middle + 0.62 * drop - 0.16 * mound.clamp(min=0) * (drop / 0.5).clamp(max=1) + 0.06
+    on_tongue = _soft(v - tongue_top, 0.07) * _soft(mound, 0.25) * ((drop - 0.10) / 0.18).clamp(0, 1)
+    lit = (0.62 + 0.5 * ((v - tongue_top) / 0.3).clamp(0, 1)) * (1 - 0.10 * torch.exp(-((u / 0.05) ** 2)))
+    seen = torch.lerp(seen, colour(palette.tongue) * lit[:, None], on_tongue[:, None])
+
+    lower_top = middle + drop - 0.10 + 0.10 * side**2
+    seen = _row(
+        seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=0.78 * (1 - 0.4 * rounding), up=True
+    )
+    reaching = INCISORS if not lines.parted else float(lines.lower[len(lines.lower) // 2] - middle)
+    upper_edge = middle + reaching - 0.10 * side**2 - 0.06 * rounding
+    return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=1 - 0.35 * rounding, up=False)
+
+
+def _row(
+    seen: Tensor, palette: Palette, u: Tensor, within: Tensor, below_lip: Tensor, borders: tuple[float, ...],
+    reach: float, level: Tensor, up: bool,
+) -> Tensor:  # fmt: skip
+    """A row of teeth over what is seen. within: how far a place lies on the teeth's side of their edge."""
+    side = u.abs()
+    near = torch.stack([(side - border).abs() for border in borders]).amin(0)
+    edge = within - NOTCH * torch.exp(-((near / 0.035) ** 2))
+    there = _soft(edge, 0.018) * _soft(reach - side, 0.10)
+    form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
+    form = form * (1 - 0.16 * torch.exp(-((near / 0.016) ** 2)))  # between two teeth
+    form = form * (1 + palette.slope * u)
+    shade = 0.64 + 0.36 * _smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
+    translucent = 1 - 0.10 * torch.exp(-((edge / 0.03) ** 2))
+    lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
+    return torch.lerp(seen, lit, there[:, None])
+
+
+def _soft(distance: Tensor, width: float) -> Tensor:
+    return _smooth(distance / (2 * width) + 0.5)
+
+
+def _smooth(share: Tensor) -> Tensor:
+    share = share.clamp(0, 1)
+    return share * share * (3 - 2 * share)

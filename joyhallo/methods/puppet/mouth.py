@@ -1,0 +1,225 @@
+"""How lips, jaw and cheeks move: for each place of the mouth's own coordinates, where in the picture it comes from.
+
+Above the line where the lips meet everything hangs from the skull, below it everything follows the jaw; between the two
+layers the mouth opens. All maps go from the frame back to the picture, and are smooth, so that a coarse grid will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...faces.boxes import Points
+from .face import Features
+
+REACH = 2.8  # half widths of the lips to either side: the field is still beyond
+ABOVE = 0.75  # half widths over the nose's lower end
+COLUMNS, ROWS = 161, 161
+WIDEST = 0.80  # half widths by which the lips part in the middle
+PARTED = 0.14  # lips further apart than this show teeth in the picture itself
+NECK = 1.1  # half widths below the chin over which its movement fades
+
+WIDER, NARROWER, TALLER = 0.10, 0.27, 0.05  # of the mouth's width, when spread, rounded and open
+RAISED = 0.17  # share of the opening by which the upper lip rises
+CORNER = 0.10  # share of the opening by which the corners fall
+JAW = 0.80  # the chin's movement, of the lower lip's
+CHEEK = 0.05  # half widths by which cheeks rise when spread
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The mouth in each frame, (n) each: see hearing.Articulation."""
+
+    opening: Tensor  # 0..1, more exaggerates
+    spread: Tensor  # -1..1
+    rounding: Tensor  # 0..1
+    press: Tensor
+    teeth: Tensor
+
+    def __len__(self) -> int:
+        return len(self.opening)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Heights of the lips' lines at equally spaced places from -REACH to REACH, of the picture as it is."""
+
+    upper: Tensor  # (COLUMNS) the inner edges
+    lower: Tensor
+    meeting: Tensor  # where the lips meet when they are shut
+    top: Tensor  # the outer borders
+    bottom: Tensor
+    parted: float  # how far the picture's own mouth is open
+
+    @classmethod
+    def of(cls, face: Features) -> Lines:
+        places = np.linspace(-REACH, REACH, COLUMNS)
+        upper, lower, top, bottom = (
+            _at(places, line) for line in (face.inner_upper, face.inner_lower, face.outer_upper, face.outer_lower)
+        )
+        parted = float((lower - upper)[np.abs(places) < 0.5].mean())
+        if parted < PARTED:  # the mesh shows closed mouths up to 0.08 open
+            upper = lower = meeting = (upper + lower) / 2
+            parted = 0.0
+        else:
+            meeting = 0.35 * upper + 0.65 * lower
+        top, bottom = np.minimum(top, upper), np.maximum(bottom, lower)
+        return cls(*(torch.from_numpy(line).float() for line in (upper, lower, meeting, top, bottom)), parted)
+
+
+def _at(places: NDArray[np.float64], line: Points) -> NDArray[np.float64]:
+    """A line's height at other places, smoothed; zero, the corners' height, beyond its ends."""
+    bell = np.hanning(9)
+    heights = np.interp(places, line[:, 0], line[:, 1], left=0.0, right=0.0)
+    return np.convolve(np.pad(heights, 4, "edge"), bell / bell.sum(), "valid")
+
+
+@dataclass(frozen=True)
+class Field:
+    """On a grid over the mouth: how far the picture under each place has moved, and how deep it lies in the mouth."""
+
+    upper: Tensor  # (n, 2, ROWS, COLUMNS) the movement of what hangs from the skull, in half widths
+    lower: Tensor  # the same, of what follows the jaw
+    depth: Tensor  # (n, 2, ROWS, COLUMNS) below the upper lip's edge, and above the lower lip's: the mouth is open
+    #               where both are positive
+    drop: Tensor  # (n) by which the lower teeth follow the jaw
+    rounding: Tensor  # (n)
+
+    def sampled(self, uv: Tensor, bounds: tuple[float, float, float, float]) -> tuple[Tensor, Tensor, Tensor]:
+        """upper, lower and depth at places (n, 2, h, w)"""
+        found = sampled(torch.cat([self.upper, self.lower, self.depth], dim=1), uv, bounds)
+        return found[:, :2], found[:, 2:4], found[:, 4:]
+
+
+def sampled(field: Tensor, uv: Tensor, bounds: tuple[float, float, float, float]) -> Tensor:
+    """A field (n, channels, rows, columns) over left, right, top, bottom, at places (n, 2, h, w)"""
+    left, right, top, bottom = bounds
+    u, v = uv.unbind(1)
+    grid = torch.stack([(u - left) * (2 / (right - left)) - 1, (v - top) * (2 / (bottom - top)) - 1], dim=-1)
+    return F.grid_sample(field, grid, padding_mode="border", align_corners=True)
+
+
+class Mouth:
+    def __init__(self, face: Features, device: torch.device | None = None):
+        self.lines = Lines.of(face)
+        self.nose, self.chin, self.side = face.nose, face.chin, face.side
+        self.bounds = (-REACH, REACH, self.nose - ABOVE, self.chin + NECK + 0.25)  # left right top bottom
+        self.u = torch.linspace(self.bounds[0], self.bounds[1], COLUMNS, device=device)
+        self.v = torch.linspace(self.bounds[2], self.bounds[3], ROWS, device=device)
+        self.table = torch.stack(
+            [self.lines.upper, self.lines.lower, self.lines.meeting, self.lines.top, self.lines.bottom]
+        ).to(self.u)
+
+    def field(self, shapes: Shapes) -> Field:
+        u, v = self.u[None, :], self.v[None, :, None]
+        wide, rounding, press, teeth = (
+            value[:, None] for value in (shapes.spread.clamp(min=0), shapes.rounding, shapes.press, shapes.teeth)
+        )
+        opening = shapes.opening[:, None]
+        width = 1 + WIDER * wide - NARROWER * rounding - TALLER * opening.clamp(max=1)
+        fade = torch.exp(-((self.u / 1.9) ** 4))
+        source = u / (1 + (width - 1) * fade)  # (n, columns): the column of the picture
+        upper, lower, meeting, top, bottom = self._lines_at(source)
+        gap = self._gap(source, opening, wide, rounding)
+        inside = _bump(source.abs(), 1.02)  # 1 in the mouth's middle, 0 at its corners
+        fall = CORNER * WIDEST * opening * torch.exp(-((source / 1.7) ** 4))
+        bite = teeth * inside
+        edge_up = meeting + fall - RAISED * gap - 0.05 * bite
+        edge_down = meeting + fall + (1 - RAISED - CORNER) * gap - 0.02 * bite
+        edge_down = torch.maximum(edge_down, edge_up)
+        lip_up, lip_down = upper - top, bottom - lower  # how thick they are
+
+        # Downward movement at the knots of each layer: the lips' inner edges, their outer borders, and the chin.
+        rim_up = edge_up - upper
+        rolled = 0.30 * press + 0.10 * bite - 0.16 * rounding - 0.05 * opening * (rounding - 0.3)
+        border_up = 0.6 * rim_up + inside * lip_up * rolled
+        rim_down = edge_down - lower
+        tucked = 0.30 * press + 0.45 * bite - 0.14 * rounding
+        border_down = 0.94 * rim_down - inside * lip_down * tucked
+        dropped = (1 - RAISED) * WIDEST * opening[..., 0]  # (n): of the jaw
+        jaw = JAW * dropped[:, None] * torch.exp(-((u / (0.85 * self.side)) ** 4)) - 0.03 * press * _bump(u.abs(), 1.2)
+
+        above = _through(
+            v,
+            (self.nose - 0.05, 0 * rim_up),
+            (top + border_up, border_up),
+            (edge_up, rim_up),
+        )
+        chin = self.chin + jaw
+        beside = torch.lerp(torch.full_like(source, 1.35), bottom + 0.5, _bump(source.abs(), 1.6))
+        beside = torch.minimum(beside, chin - 0.2)
+        below = _through(
+            v, (edge_down, rim_down), (bottom + border_down, border_down), (beside + jaw, jaw), (chin, jaw)
+        )
+        below = below * (1 - _smooth((v - chin[:, None]) / NECK))
+        rise = self._cheeks(wide)
+        across = (u - source)[:, None] * torch.exp(-((self.v / 1.15) ** 4))[:, None]
+        across = across + 0.02 * (shapes.opening[:, None, None] * torch.sign(u) * self._cheek_places())
+        still = self._still()
+        return Field(
+            torch.stack([across, above - rise], dim=1) * still,
+            torch.stack([across, below - rise], dim=1) * still,
+            torch.stack([v - edge_up[:, None], edge_down[:, None] - v], dim=1),
+            dropped,
+            shapes.rounding,
+        )
+
+    def own_teeth(self) -> Tensor:
+        """(1, 1, rows, columns): where the picture shows what lies between its lips"""
+        upper, lower = self.table[0], self.table[1]
+        within = torch.minimum(self.v[:, None] - upper, lower - self.v[:, None])
+        return _smooth((within - 0.015) / 0.05)[None, None]
+
+    def _lines_at(self, places: Tensor) -> Tensor:
+        """(5, n, columns): the picture's lines at these places."""
+        at = ((places + REACH) / (2 * REACH) * (COLUMNS - 1)).clamp(0, COLUMNS - 1.001)
+        before = at.long()
+        return torch.lerp(self.table[:, before], self.table[:, before + 1], at - before)
+
+    def _gap(self, u: Tensor, opening: Tensor, wide: Tensor, rounding: Tensor) -> Tensor:
+        """How far the lips are apart: an arch, which is round for round vowels and long for open ones."""
+        reach = 0.80 + 0.17 * (1.6 * opening).clamp(max=1) - 0.12 * rounding
+        power = 0.62 + 0.2 * wide + 0.1 * rounding
+        arch = (1 - (u / reach) ** 2).clamp(min=0) ** power
+        return WIDEST * opening * arch
+
+    def _cheek_places(self) -> Tensor:
+        """(rows, columns): 1 on both cheeks, beside and above the corners."""
+        across = torch.exp(-(((self.u.abs() - 0.72 * self.side) / 0.55) ** 2))
+        return across[None] * torch.exp(-(((self.v + 0.35) / 0.75) ** 2))[:, None]
+
+    def _cheeks(self, wide: Tensor) -> Tensor:
+        return CHEEK * wide[..., None] * self._cheek_places()
+
+    def _still(self) -> Tensor:
+        """(rows, columns): 0 along the grid's rim."""
+        left, right, top, bottom = self.bounds
+        across = _smooth((self.u - left) / 0.4) * _smooth((right - self.u) / 0.4)
+        return (_smooth((self.v - top) / 0.25) * _smooth((bottom - self.v) / 0.25))[:, None] * across[None]
+
+
+def _smooth(share: Tensor) -> Tensor:
+    share = share.clamp(0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _bump(distance: Tensor, reach: float) -> Tensor:
+    return (1 - (distance / reach) ** 2).clamp(min=0)
+
+
+def _through(v: Tensor, *knots: tuple[Tensor | float, Tensor]) -> Tensor:
+    """(n, rows, columns): from one height's movement (n, columns) to the next one's; level beyond the ends."""
+    first, movement = knots[0]
+    value = movement[:, None].expand(-1, v.shape[1], -1)
+    for at, movement in knots[1:]:
+        start = first[:, None] if isinstance(first, Tensor) else first
+        end = at[:, None] if isinstance(at, Tensor) else at
+        share = ((v - start) / (torch.as_tensor(end) - start).clamp(min=0.02)).clamp(0, 1)
+        value = torch.lerp(value, movement[:, None].expand_as(value), share)
+        first = at
+    return value

@@ -1,0 +1,88 @@
+"""`perform`: a puppet speaks what was heard, in chunks of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from .hearing import Articulation
+from .head import Moves
+from .life import blinks, head_moves
+from .mouth import Shapes
+from .render import Pose, Puppet
+
+AT_ONCE = 1_500_000  # pixels of the moving window that are made together
+MOST_AT_ONCE = 16  # frames
+
+
+@dataclass(frozen=True)
+class Direction:
+    """How strongly everything moves: one number each, or one for each frame (n). 1 is as heard, 0 is still."""
+
+    strength: float | Tensor = 1.0  # of the mouth
+    expressiveness: float | Tensor = 1.0  # brows and nods on stressed words
+    blinks: float | Tensor = 1.0  # how often
+    sway: float | Tensor = 1.0  # of the head, and breath
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A chunk: the window of the picture that moves."""
+
+    index: int
+    start: int
+    frames: Tensor  # (n, 3, height, width) of the puppet's window
+
+
+def poses(heard: Articulation, direction: Direction) -> Pose:
+    """The whole film's."""
+    strength, expressiveness, often, sway = (
+        torch.as_tensor(value, dtype=torch.float32).expand(len(heard))
+        for value in (direction.strength, direction.expressiveness, direction.blinks, direction.sway)
+    )
+    mild = strength.clamp(max=1.0)
+    mouth = Shapes(
+        heard.opening * strength,
+        (heard.spread * strength).clamp(-1, 1),
+        heard.rounding * mild,
+        heard.press * mild,
+        heard.teeth * mild,
+    )
+    return Pose(
+        mouth,
+        blinks(heard.loudness, often, direction.seed),
+        head_moves(heard.loudness, sway, expressiveness, direction.seed),
+    )
+
+
+def at_once(puppet: Puppet) -> int:
+    height, width = puppet.window.size
+    return max(1, min(MOST_AT_ONCE, AT_ONCE // (height * width)))
+
+
+def perform(puppet: Puppet, pose: Pose) -> Iterator[Spoken]:
+    size, device = at_once(puppet), puppet.still.device
+    for index, start in enumerate(range(0, len(pose), size)):
+        yield Spoken(index, start, puppet.frames(part(pose, slice(start, start + size), device)))
+
+
+def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
+    def cut(value: Tensor) -> Tensor:
+        return value[frames].to(device)
+
+    def all_of(some: Shapes | Moves) -> dict[str, Tensor]:
+        return {field.name: cut(getattr(some, field.name)) for field in fields(some)}
+
+    return Pose(replace(pose.mouth, **all_of(pose.mouth)), cut(pose.blink), replace(pose.head, **all_of(pose.head)))
+
+
+def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
+    """Whole pictures (n, height, width, 3); picture (height, width, 3). What does not move is the picture's own."""
+    rows, columns = puppet.window.slices
+    made = picture.expand(len(chunk.frames), -1, -1, -1).clone()
+    made[:, rows, columns] = chunk.frames.permute(0, 2, 3, 1).to(made)
+    yield made
