@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from ..faces.boxes import Box, Picture, Points
-from ..faces.regions import LIPS, OUTLINE
+from ..faces.regions import (
+    BROWS,
+    INNER_LOWER,
+    INNER_UPPER,
+    LOWER_LIDS,
+    NOSE_TIP,
+    OUTER_LOWER,
+    OUTER_UPPER,
+    OUTLINE,
+    UNDER_NOSE,
+    UPPER_LIDS,
+)
 
 SIDE = 512
 MIDDLE = SIDE / 2
@@ -232,19 +243,33 @@ class Sitter:
         return scene
 
     def mesh(self, pose: Pose = STILL) -> Points:
-        """(478, 2): outline and lips where MediaPipe's mesh has them, eyes and nose where faces.MESH_MARKS looks."""
+        """(478, 2): outline, lips, lids, brows and nose where MediaPipe's mesh has them, the rest on the nose."""
         points = np.tile([MIDDLE, self._y(NOSE)], (478, 1)).astype(float)
         outline = both_sides([self._at(x, y) for x, y in CHEEK_TO_CHIN])
         points[list(OUTLINE)] = _resampled(outline, len(OUTLINE))
-        mouth = self._lips(pose)
-        points[list(LIPS)] = _resampled([*mouth.upper, *mouth.lower[::-1]], len(LIPS))
-        for indices, x in (((33, 133), -48), ((362, 263), 48)):
-            points[list(indices)] = MIDDLE + x * self.look.apart, self._y(EYES)
-        points[1] = MIDDLE, self._y(NOSE + 12)
+        mouth, ring = self._lips(pose), (*OUTER_UPPER, *OUTER_LOWER[-2:0:-1])
+        points[list(ring)] = _resampled([*mouth.upper, *mouth.lower[::-1]], len(ring))
         points[61], points[291] = mouth.upper[0], mouth.upper[-1]
+        points[list(INNER_UPPER)] = _along(mouth.inner_upper, len(INNER_UPPER))
+        points[list(INNER_LOWER)] = _along(mouth.inner_lower, len(INNER_LOWER))
+        for side, upper, lower, brow in zip((-1, 1), UPPER_LIDS, LOWER_LIDS, BROWS, strict=True):
+            self._place_eye(points, side, upper, lower, brow, pose.lids)
+        points[NOSE_TIP] = MIDDLE, self._y(NOSE + 12)
+        points[UNDER_NOSE] = MIDDLE, self._y(NOSE) + 10 * (self.look.nose - 1) + 14 * self.look.nose
         cos, sin = math.cos(pose.roll), math.sin(pose.roll)
         turned = (points - PIVOT) @ np.array([[cos, sin], [-sin, cos]]) + PIVOT
         return (turned + np.array([pose.x, pose.y]) * SIDE) * (self.size / SIDE)
+
+    def _place_eye(
+        self, points: Points, side: int, upper: Sequence[int], lower: Sequence[int], brow: Sequence[int], lids: float
+    ) -> None:
+        """Lids along the lashes above and the white below, and the brow's lower border; see _eyes."""
+        x, y, size = MIDDLE + 48 * self.look.apart * side, self._y(EYES), self.look.eye
+        across = np.linspace(-1, 1, len(upper))
+        arch = 16 * size * (1 - lids) * np.sqrt(1 - across**2)
+        for line, wide, height in ((upper, 28 * size, -arch - 6 * np.sqrt(1 - across**2)), (lower, 25 * size, arch)):
+            points[list(line)] = np.stack([x + wide * across, y + 4 * lids * (1 - across**2) + height], 1)
+        points[list(brow)] = np.stack([x + 29 * np.linspace(-1, 1, len(brow)), np.full(len(brow), y - 36.0)], 1)
 
     def face(self, pose: Pose = STILL) -> Box:
         points = self.mesh(pose)[list(OUTLINE)]
@@ -393,6 +418,12 @@ class Mouth:
 
 def _bow(side: float, middle: float) -> tuple[float, float, float, float, float]:
     return side, 0.15 * side + 0.85 * middle, middle, 0.15 * side + 0.85 * middle, side
+
+
+def _along(points: Sequence[Point], count: int) -> np.ndarray:
+    """Points along an open curve."""
+    curve = np.asarray(rounded(points, closed=False))
+    return curve[np.linspace(0, len(curve) - 1, count).round().astype(int)]
 
 
 def _resampled(points: Sequence[Point], count: int) -> np.ndarray:

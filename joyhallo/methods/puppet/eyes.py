@@ -61,6 +61,8 @@ def _over(places: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 def _darkest(picture: Tensor, face: Features, eye: Eye) -> Tensor:
     """(3): the colour of the lashes, from the upper lid's line"""
-    found = face.colours(picture, eye.frame, np.concatenate([eye.upper + (0, by) for by in (-0.12, -0.06, 0, 0.06)]))
+    found = face.colours(
+        picture, eye.frame, np.concatenate([eye.upper + np.array([0, by]) for by in (-0.12, -0.06, 0, 0.06)])
+    )
     order = found.mean(0).argsort()
     return found[:, order[: max(1, len(order) // 4)]].mean(1)

@@ -12,19 +12,20 @@ from torch import Tensor
 
 from ...faces.boxes import Points
 from ...faces.find import FaceError
-from ...faces.regions import OUTLINE, Mask
-
-# Points of MediaPipe's face mesh, from the picture's left to its right.
-# fmt: off
-INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
-INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-OUTER_UPPER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
-OUTER_LOWER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
-UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
-LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
-BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # their lower borders
-CHIN, UNDER_NOSE, NOSE_TIP = 152, 2, 1
-# fmt: on
+from ...faces.regions import (
+    BROWS,
+    CHIN,
+    INNER_LOWER,
+    INNER_UPPER,
+    LOWER_LIDS,
+    NOSE_TIP,
+    OUTER_LOWER,
+    OUTER_UPPER,
+    OUTLINE,
+    UNDER_NOSE,
+    UPPER_LIDS,
+    Mask,
+)
 
 SMALLEST_MOUTH = 6.0  # pixels from corner to corner
 NOSE_ABOVE = 0.8  # of the lips' half width, where no mesh tells

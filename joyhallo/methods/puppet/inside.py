@@ -44,7 +44,7 @@ class Palette:
             lip * torch.tensor([0.22, 0.15, 0.15]).to(lip),
             lip * torch.tensor([0.45, 0.26, 0.27]).to(lip),
             lip * torch.tensor([0.80, 0.60, 0.60]).to(lip),
-            _own(at, face) if lines.parted else _white(cheeks),
+            _own(at, face) if lines.parted else _white(cheeks, _eye_white(picture, face)),
             max(-0.3, min(0.3, slope)),
         )
 
@@ -57,14 +57,25 @@ def _own(at: Callable[[Points], Tensor], face: Features) -> Tensor:
     return found[:, found.mean(0) >= found.mean(0).quantile(0.6)].mean(1)
 
 
-def _white(cheeks: Tensor) -> Tensor:
-    """Teeth in the light that falls on the cheeks: nearly without their colour."""
+def _white(cheeks: Tensor, eye_white: float) -> Tensor:
+    """Teeth in the light that falls on cheeks and eyes: nearly without the skin's colour."""
     grey = cheeks.mean(0)
-    bright = float(grey.quantile(0.8).clamp(0.2, 0.85))
-    tint = (cheeks.median(dim=1).values / grey.median().clamp(min=0.05)).clamp(0.5, 1.6) - 1
-    colourful = float((cheeks.median(dim=1).values.max() - cheeks.median(dim=1).values.min()).clamp(0, 0.2)) / 0.2
+    bright = max(1.12 * float(grey.quantile(0.8).clamp(0.2, 0.85)) + 0.06, 0.92 * eye_white)
+    middle = cheeks.median(dim=1).values
+    tint = (middle / grey.median().clamp(min=0.05)).clamp(0.5, 1.6) - 1
+    colourful = float((middle.max() - middle.min()).clamp(0, 0.2)) / 0.2
     warm = 1 + colourful * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
-    return ((bright * 1.12 + 0.06) * (1 + 0.12 * tint) * warm).clamp(0, 0.97)
+    return (bright * (1 + 0.12 * tint) * warm).clamp(0, 0.97)
+
+
+def _eye_white(picture: Tensor, face: Features) -> float:
+    """How bright the whites of the eyes are; 0 without eyes."""
+    shares = np.linspace(0.25, 0.75, 5)[:, None, None]
+    seen = [
+        face.colours(picture, eye.frame, (eye.upper + shares * (eye.lower - eye.upper)).reshape(-1, 2))
+        for eye in face.eyes
+    ]
+    return float(torch.cat(seen, dim=1).mean(0).quantile(0.9)) if seen else 0.0
 
 
 def inside(
@@ -94,13 +105,11 @@ def inside(
     lit = (0.62 + 0.5 * ((v - tongue_top) / 0.3).clamp(0, 1)) * (1 - 0.10 * torch.exp(-((u / 0.05) ** 2)))
     seen = torch.lerp(seen, colour(palette.tongue) * lit[:, None], on_tongue[:, None])
 
-    lower_top = middle + drop - 0.10 + 0.10 * side**2
-    seen = _row(
-        seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=0.78 * (1 - 0.4 * rounding), up=True
-    )
+    lower_top = middle + drop - 0.10 + 0.10 * side**2 + 0.10 * rounding
+    seen = _row(seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=0.80 - 0.2 * rounding, up=True)
     reaching = INCISORS if not lines.parted else float(lines.lower[len(lines.lower) // 2] - middle)
-    upper_edge = middle + reaching - 0.10 * side**2 - 0.06 * rounding
-    return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=1 - 0.35 * rounding, up=False)
+    upper_edge = middle + reaching - 0.10 * side**2 - 0.14 * rounding
+    return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=1 - 0.15 * rounding, up=False)
 
 
 def _row(

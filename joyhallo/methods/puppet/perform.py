@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from .hearing import Articulation
 from .head import Moves
+from .hearing import Articulation
 from .life import blinks, head_moves
 from .mouth import Shapes
 from .render import Pose, Puppet
