@@ -16,6 +16,7 @@ from .render import Pose, Puppet
 
 AT_ONCE = 1_500_000  # pixels of the moving window that are made together
 MOST_AT_ONCE = 16  # frames
+PLACED = 4 << 20  # pixels of whole pictures that are made at a time
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
 def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
     """Whole pictures (n, height, width, 3); picture (height, width, 3). What does not move is the picture's own."""
     rows, columns = puppet.window.slices
-    made = picture.expand(len(chunk.frames), -1, -1, -1).clone()
-    made[:, rows, columns] = chunk.frames.permute(0, 2, 3, 1).to(made)
-    yield made
+    for frames in chunk.frames.split(max(1, PLACED // picture[..., 0].numel())):
+        made = picture.expand(len(frames), -1, -1, -1).clone()
+        made[:, rows, columns] = frames.permute(0, 2, 3, 1).to(made)
+        yield made
