@@ -12,7 +12,7 @@ import torch
 from drawn_faces import astronaut
 from film import Film
 from marked import tags_of
-from mesh import as_task
+from mesh import task
 from PIL import Image
 
 from joyhallo.faces.known import KnownFaces
@@ -41,8 +41,7 @@ def as_comfyui(mesh: np.ndarray, picture: np.ndarray) -> dict:
 
 PORTRAIT = np.array(Image.open(FOLDER / "portrait.png").convert("RGB"))
 MESH = KnownFaces(FOLDER / "faces.safetensors").landmarker.meshes(PORTRAIT)[0]
-OTHER = np.ascontiguousarray(PORTRAIT[:, ::-1])  # that nobody knows
-FOUND = {"image": image(OTHER), "landmarks": as_comfyui(np.array([511, 0]) + MESH * (-1, 1), OTHER)}
+OTHER = 255 - PORTRAIT  # that nobody knows
 
 
 @dataclass
@@ -110,7 +109,7 @@ def test_the_sound_is_the_given_one(usual, speech):
 
 
 def test_stereo_at_another_rate_stays_as_it_is(speak):
-    sound = torch.rand(1, 2, 22_050, generator=torch.Generator().manual_seed(2)) - 0.5
+    sound = torch.randint(-9000, 9000, (1, 2, 22_050), generator=torch.Generator().manual_seed(2)) / 32_768
     found = speak(audio={"waveform": sound, "sample_rate": 44_100})
     assert len(found.frames) == 13
     assert found.sound[1] == 44_100
@@ -145,8 +144,7 @@ def test_each_strength_takes_a_list(speak, usual, name):
 @pytest.mark.parametrize(("width", "height"), [(511, 387), (255, 511), (1023, 767)])
 def test_any_size_is_kept(speak, width, height):
     picture = np.array(Image.fromarray(OTHER).resize((width, height)))
-    mesh = FOUND["landmarks"]["frames"][0][0]["landmarks_xy"] * (width / 512, height / 512)
-    found = speak(image=image(picture), landmarks=as_comfyui(mesh, picture))
+    found = speak(image=image(picture), landmarks=as_comfyui(MESH * (width / 512, height / 512), picture))
     assert found.frames.shape == (FRAMES, height, width, 3)
     changes = moved(found.frames, picture)
     assert changes.max() > 60
@@ -207,8 +205,9 @@ def test_masks_say_where_in_a_drawing(speak, size):
 
 
 def test_mediapipe_finds_the_face_of_a_photograph(pack, speak, monkeypatch, tmp_path):
-    task = as_task(tmp_path)
-    monkeypatch.setattr(pack.nodes.puppet, "face_task", lambda: task)
+    file = tmp_path / "face_landmarker.task"
+    file.write_bytes(task())
+    monkeypatch.setattr(pack.nodes.puppet, "face_task", lambda: file)
     found = speak(image=image(astronaut()))
     assert "found by MediaPipe's face landmarker" in found.report
     changes = moved(found.frames, astronaut())
@@ -220,13 +219,13 @@ def test_mediapipe_finds_the_face_of_a_photograph(pack, speak, monkeypatch, tmp_
 
 def test_of_two_faces_the_largest_speaks_or_the_painted_one(speak):
     picture = np.array(Image.open(FOLDER / "couple.png").convert("RGB"))
-    left, right = speak(image=image(picture)), torch.zeros(1, 512, 1024)
-    assert left.notices == ["largest_speaks"]
-    right[:, 150:400, 640:900] = 1
-    chosen = speak(image=image(picture), face_mask=right)
+    largest, left = speak(image=image(picture)), torch.zeros(1, 512, 1024)
+    assert largest.notices == ["largest_speaks"]
+    left[:, 150:400, 130:390] = 1
+    chosen = speak(image=image(picture), face_mask=left)
     assert chosen.notices == []
-    halves = [np.abs(moved(one.frames, picture)).reshape(512, 2, 512).max((0, 2)) for one in (left, chosen)]
-    assert [half.argmax() for half in halves] == [0, 1]
+    halves = [moved(one.frames, picture).reshape(512, 2, 512).max((0, 2)) for one in (largest, chosen)]
+    assert [half.argmax() for half in halves] == [1, 0]
     assert min(min(half) for half in halves) == 0
 
 
@@ -235,9 +234,8 @@ def test_of_two_faces_the_largest_speaks_or_the_painted_one(speak):
 
 def test_doubts_are_told(speak, speech):
     small = np.array(Image.fromarray(OTHER).resize((128, 128)))
-    mesh = FOUND["landmarks"]["frames"][0][0]["landmarks_xy"] / 4
     silent = {**speech, "waveform": torch.zeros_like(speech["waveform"])}
-    found = speak(image=image(small), landmarks=as_comfyui(mesh, small), audio=silent)
+    found = speak(image=image(small), landmarks=as_comfyui(MESH / 4, small), audio=silent)
     assert found.notices == ["silent", "small_mouth"]
     assert "The mouth is only 21 pixels wide" in found.report.partition("\nWarnings:\n")[2]
     mesh = MESH.copy()
@@ -332,7 +330,7 @@ def test_it_runs_with_progress_and_is_saved_with_labels(server):
     with av.open(str(path)) as video:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
     assert frames.shape == (15, 512, 512, 3)
-    assert 0.1 < (moved(frames) > 4).mean() < 0.9
+    assert 0.02 < (moved(frames) > 4).mean() < 0.9
     assert "aigc" in tags_of(path)
     assert "Face: found by" in run.texts[graph.report.node]
     assert Client(server.url).run(graph).executed == []
@@ -352,15 +350,14 @@ def test_weights_over_time_come_from_motion_over_time(server):
         attack=1,
         release=1,
     )
-    graph = Graph(film)
-    del graph[film.saved.node], graph[film.sampler.node]
     given = {**STILL, "strength": motion[2]}
-    puppet = graph.add("PuppetPortrait", image=film.picture[0], audio=film.sound[0], seed=5, **given)
-    frames = graph.add("GetVideoComponents", video=puppet[0])
-    graph["still"] = {"class_type": "PreviewImage", "inputs": {"images": frames[0]}}
-    run = Client(server.url).run(graph)
+    puppet = film.add("PuppetPortrait", image=film.picture[0], audio=film.sound[0], seed=5, **given)
+    frames = film.add("GetVideoComponents", video=puppet[0])
+    shown = film.add("PreviewImage", images=frames[0]).node
+    del film[film.saved.node]
+    run = Client(server.url).run(film)
     assert run.status == "success", run.message
-    shown = [np.array(Image.open(server.base / "temp" / one["filename"]).convert("RGB")) for one in run.files("still")]
-    changes = np.array([moved(one[None]).max() for one in shown])
+    pictures = [np.array(Image.open(server.base / "temp" / one["filename"]).convert("RGB")) for one in run.files(shown)]
+    changes = np.array([moved(one[None]).max() for one in pictures])
     assert changes[:7].max() <= 1
     assert changes[8:].max() > 60
