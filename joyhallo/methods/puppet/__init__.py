@@ -1,0 +1,1 @@
+"""A photograph that speaks at once: its own pixels are moved by what is heard."""
