@@ -78,7 +78,6 @@ class Head:
         height, width = self._size
         border = torch.stack([x, width - 1 - x, y, height - 1 - y]).amin(0) / (BORDER * self.width)
         edge = _smooth(border)
-        # At the lower border there is mostly the chest, cut off: it may move along.
         whole = whole * edge
         nose = turned @ (face.nose_tip - middle)
         dome = (1 - (distance / 1.3) ** 2).clamp(min=0) ** 1.5
