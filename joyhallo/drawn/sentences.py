@@ -63,6 +63,61 @@ Push the button and wait for the beep.
 We found a map of the bay.
 """
 
+# For ears, which should hear words in any order and know no sentence by heart.
+
+ENGLISH_WORDS = """
+about above across after again air all almost along always amber and animal answer any apple arm around ask autumn
+away baby back bad bag ball band bath beach bear beautiful because bed been before begin below best better between big
+bird black blue board boat body bone book both bottom box boy bread break breath bridge bright bring brother brown
+build bump burn bus busy but buy cake calm camera camp car card care carry castle catch chair change cheap cheese
+child church city class clean clear clever climb clock close cloth cloud coat coffee cold come cook cool corner could
+count country course cover crowd cup cut dance dark daughter day deep different dinner do doctor dog door double down
+dream dress drink drive dry each early earth east easy eat egg eight either empty end enough even evening every
+example eye face fair fall family far farm fast father feather feel few field fifty fight fill film find fine finger
+fire first fish five flat floor flower fly follow food foot for forget fork found four free fresh friday friend from
+front fruit full funny game garden gave get giant girl give glass go gold good grass great green ground group grow
+guess guide half hall hammer hand happy hard have he head hear heart heavy help her here high hill him hope horse hot
+hour house how hundred hurry ice if important inside island it jacket jam jelly jewel job join journey judge juice
+jump june just keep key kind king kitchen kitten knife know lady lake lamp land language large last late laugh law
+leaf learn leave left leg lemon letter light like line lion list little live long look loud love low lunch machine
+make man many map march market may me measure meat meet member men middle mile milk mind minute mirror mix money
+monkey month moon more morning mother mountain mouse mouth move much museum music must my name narrow near neck need
+never new next nice night nine no noise north nose not nothing now number nurse object ocean of off often oil old
+olive on once one onion only open orange orchard other our out over oyster page paint pair palm paper park party past
+path pay peace pear pen people pepper perfect person photo piano picture piece pink place plane plant plate play
+please pleasure plenty pocket point police poor post potato pound power press pretty price problem pull pump purple
+push put quarter queen question quick quiet quite rabbit rain raise read ready red remember rest rice rich ride right
+ring river road rock roof room root rose round rough rule run sad safe salt same sand save say school sea season seat
+second see seed sell send seven shadow shall shape share sharp she sheep ship shirt shoe shop short should show shut
+side sign silver simple sing sister sit six size skin sky sleep slow small smell smile smooth snow so soap soft some
+son song soon sound soup south space speak special spoon spring square stand star start station stay step still stone
+stop storm story straight street strong sugar summer sun supper sure sweet swim table tail take talk tall taste tea
+teach team tell ten than thank that the their them then there these they thick thin thing think third this those
+thought thousand three through throw thumb time tiny to today together tomorrow too tooth top touch toward town toy
+train travel tree true try turn twelve twenty two umbrella uncle under until up us use useful valley value van vase
+very view village violin visit voice vowel wait walk wall want warm was wash watch water wave way we wear weather
+wedding week welcome well west wet what wheel when where which while white who whole why wide wife wild win wind
+window winter wish with wolf woman wonder wood word work world would write wrong yard year yellow yes yesterday yet
+you young your zero zoo
+"""
+
+SYLLABLES = """
+a ai an ang ao e en er ba bai ban bang bao bei ben beng bi bian biao bie bin bing bo bu pa pai pan pang pao pei pen
+peng pi pian piao pie pin ping po pu ma mai man mang mao mei men meng mi mian miao mie min ming mo mu fa fan fang fei
+fen feng fo fou fu da dai dan dang dao de deng di dian diao die ding dong dou du duan dui dun duo ta tai tan tang tao
+te teng ti tian tiao tie ting tong tou tu tuan tui tun tuo na nai nan nang nao nei nen neng ni nian niang niao nie nin
+ning niu nong nu nuan nuo nü la lai lan lang lao le lei leng li lian liang liao lie lin ling liu long lou lu luan lun
+luo lü ga gai gan gang gao ge gei gen geng gong gou gu gua guai guan guang gui gun guo ka kai kan kang kao ke ken keng
+kong kou ku kua kuai kuan kuang kui kun kuo ha hai han hang hao he hei hen heng hong hou hu hua huai huan huang hui
+hun huo ji jia jian jiang jiao jie jin jing jiong jiu ju juan jue jun qi qia qian qiang qiao qie qin qing qiong qiu qu
+quan que qun xi xia xian xiang xiao xie xin xing xiong xiu xu xuan xue xun zha zhai zhan zhang zhao zhe zhen zheng zhi
+zhong zhou zhu zhua zhuan zhuang zhui zhun zhuo cha chai chan chang chao che chen cheng chi chong chou chu chuan
+chuang chui chun sha shai shan shang shao she shei shen sheng shi shou shu shua shuai shuang shui shun shuo ran rang
+rao re ren reng ri rong rou ru ruan rui run ruo za zai zan zang zao ze zen zeng zi zong zou zu zuan zui zun zuo ca cai
+can cang cao ce cen ceng ci cong cou cu cuan cui cun cuo sa sai san sang sao se sen seng si song sou su suan sui sun
+suo ya yan yang yao ye yi yin ying yong you yu yuan yue yun wa wai wan wang wei wen weng wo wu
+"""
+
 
 def words(split: Split) -> list[str]:
     return [word for word in MANDARIN.split() if _is_held_out(word) == (split == "validation")]
@@ -87,3 +142,18 @@ def mandarin_sentence(rng: np.random.Generator, split: Split) -> str:
 
 def english_sentence(rng: np.random.Generator, split: Split) -> str:
     return str(rng.choice(english(split)))
+
+
+def mandarin_syllables(rng: np.random.Generator, _: Split) -> str:
+    """Seven to fifteen syllables of any tone, in words of one to three."""
+    count = int(rng.integers(7, 16))
+    spoken = rng.choice(SYLLABLES.split(), count), rng.integers(1, 5, count), rng.choice(("", "", " ", ", "), count)
+    return "".join(f"{syllable}{tone}{gap}" for syllable, tone, gap in zip(*spoken, strict=True)).strip(", ") + "."
+
+
+def english_words(rng: np.random.Generator, split: Split) -> str:
+    """Four to nine words, some with a pause between them."""
+    count = int(rng.integers(4, 10))
+    known = [word for word in ENGLISH_WORDS.split() if _is_held_out(word) == (split == "validation")]
+    spoken = rng.choice(known, count), rng.choice((" ", " ", " ", ", "), count)
+    return "".join(f"{word}{gap}" for word, gap in zip(*spoken, strict=True)).strip(", ") + "."

@@ -5,7 +5,7 @@ Words and voices of the two splits differ. The same dice give the same sound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +38,7 @@ class Said:
     manner: Manner
     samples: Tensor  # (n) at SAMPLE_RATE, whole video frames
     motion: Motion
+    phonemes: tuple[Phoneme, ...]
 
 
 def monologue(dice: np.random.Generator, split: Split, frames: int, english: float, longest_pause: float = 0.0) -> Said:
@@ -54,17 +55,25 @@ def monologue(dice: np.random.Generator, split: Split, frames: int, english: flo
         int(dice.integers(35, 75)),
     )
     sentence = english_sentence if in_english else mandarin_sentence
+    return told(dice, manner, lambda: sentence(dice, split), frames, longest_pause)
+
+
+def told(
+    dice: np.random.Generator, manner: Manner, sentence: Callable[[], str], frames: int, longest_pause: float
+) -> Said:
+    """Sentences, one after the other, in one manner."""
     lead = round(dice.uniform(0.05, 0.4) * SAMPLE_RATE)
     pieces, phonemes, texts = [torch.zeros(lead)], list[Phoneme](), list[str]()
     while (begun := sum(map(len, pieces))) < frames * SAMPLES:
-        texts.append(sentence(dice, split))
+        texts.append(sentence())
         spoken = voice.speak(texts[-1], manner)
         pieces.append(spoken.samples)
         start = begun / SAMPLE_RATE
         phonemes += [replace(each, start=each.start + start, stop=each.stop + start) for each in spoken.phonemes]
         if longest_pause:
             pieces.append(torch.zeros(round(dice.uniform(0, longest_pause) * SAMPLE_RATE)))
-    return Said(" ".join(texts), manner, torch.cat(pieces)[: frames * SAMPLES], motion(phonemes, frames))
+    samples = torch.cat(pieces)[: frames * SAMPLES]
+    return Said(" ".join(texts), manner, samples, motion(phonemes, frames), tuple(phonemes))
 
 
 def recorded_sound(samples: Tensor, dice: np.random.Generator) -> Tensor:

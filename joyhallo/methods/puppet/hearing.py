@@ -1,0 +1,176 @@
+"""What the mouth does while it says a recording: `open_ear`, then `listen`.
+
+A small convolutional network reads log-mel spectra, a third of a second around each video frame, and tells how far the
+lips are open, wide, rounded, pressed, or under the teeth. `python -m joyhallo.training.small.ear` trains it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...config import FPS, SAMPLE_RATE
+from ...files.weights import WeightsError, looks_like, open_weights
+from ...sound.audio import Recording, levels, video_frames
+
+BUNDLED = Path(__file__).with_name("ear.safetensors")
+EXPECTED = "expected an ear of the puppet, such as the bundled ear.safetensors"
+HEARD = ("opening", "spread", "rounding", "press", "teeth")  # what the network tells, in order
+LOWEST = torch.tensor([0.0, -1.0, 0.0, 0.0, 0.0])
+
+HOP, WINDOW, BINS = 160, 400, 512  # samples: 10 ms, 25 ms, and the length of the transform
+ROWS = SAMPLE_RATE // FPS // HOP  # spectra for each video frame, evenly around its middle
+BEFORE = (BINS - HOP) // 2  # samples that the first spectrum of a frame begins earlier than the frame
+BANDS = 48
+LOWEST_BAND, HIGHEST_BAND = 80.0, 7600.0  # Hz
+FAINTEST = 1e-9  # power of a band below which nothing is heard; speech at its usual level reaches 1e-3
+SPEECH = 4e-3  # power of all bands of speech at its usual level
+SILENCE, BELOW_MEAN = 1e-9, 0.1  # powers that do not count when the level is measured, the second against the mean
+MOST_GAIN = 1e3  # of the power; more would lift noise, not speech
+PIECE = 1000  # frames at a time; the result does not depend on it
+
+
+@dataclass(frozen=True)
+class Articulation:
+    """Float32 tensors of one number for each video frame, at its middle."""
+
+    opening: Tensor  # 0..1
+    spread: Tensor  # of the corners: -1 rounded, 1 wide
+    rounding: Tensor  # 0..1: lips pursed and pushed forward
+    press: Tensor  # 0..1: lips pressed together, as in b, p, m
+    teeth: Tensor  # 0..1: the lower lip under the upper teeth, as in f, v
+    loudness: Tensor  # dB of full scale
+
+    def __len__(self) -> int:
+        return len(self.opening)
+
+
+class Block(nn.Module):
+    """Hears one frame further to either side; its output is so much shorter."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.before, self.around = nn.BatchNorm1d(width), nn.Conv1d(width, width, 3, bias=False)
+        self.between, self.within = nn.BatchNorm1d(width), nn.Conv1d(width, width, 1)
+        nn.init.zeros_(self.within.weight)  # at first a block changes nothing
+
+    def forward(self, x: Tensor) -> Tensor:
+        heard = self.around(F.relu(self.before(x)))
+        return x[..., 1:-1] + self.within(F.relu(self.between(heard)))
+
+
+class Ear(nn.Module):
+    """Log-mel spectra -> what the mouth does. No layer pads, so results do not depend on where sound is cut."""
+
+    gain: Tensor  # (HEARD): makes up for the caution of a least-squares fit
+    idle: Tensor  # an opening that silence may seem to have
+    pressed: Tensor  # presses at which lips begin to meet, and are shut
+
+    def __init__(self, fine: int = 64, width: int = 96, blocks: int = 7):
+        super().__init__()
+        self.bands = nn.BatchNorm1d(BANDS)
+        self.spectrum = nn.Conv1d(BANDS, fine, 3)
+        self.frame = nn.Conv1d(fine, width, 2 * ROWS, ROWS)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+        self.last = nn.BatchNorm1d(width)
+        self.tell = nn.Conv1d(width, len(HEARD), 1)
+        self.register_buffer("gain", torch.ones(len(HEARD)))
+        self.register_buffer("idle", torch.zeros(()))
+        self.register_buffer("pressed", torch.tensor([1.0, 2.0]))
+
+    @property
+    def reach(self) -> int:
+        """Frames that are heard on either side."""
+        return 1 + len(self.blocks)
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """(batch, rows, bands) of frames with `reach` more on either side -> (batch, frames, HEARD), unbounded"""
+        x = F.relu(self.spectrum(self.bands(spectra.transpose(1, 2))))
+        x = self.blocks(self.frame(x[..., 1:]))
+        return self.tell(F.relu(self.last(x))).transpose(1, 2)
+
+    def bounded(self, told: Tensor) -> Tensor:
+        """What forward told, within its bounds, and shut where lips are pressed."""
+        told = torch.minimum(torch.maximum(told * self.gain, LOWEST.to(told)), torch.ones_like(told))
+        low, high = self.pressed
+        shut = ((told[..., HEARD.index("press")] - low) / (high - low)).clamp(0, 1)
+        opening = F.relu(told[..., 0] - self.idle) / (1 - self.idle) * (1 - shut)
+        return torch.cat([opening[..., None], told[..., 1:]], dim=-1)
+
+
+def open_ear(path: str | Path = BUNDLED, device: torch.device | str = "cpu") -> Ear:
+    """Read an ear from its file. What it hears is computed where its weights are."""
+    path = Path(path)
+    state, _ = open_weights(path, f"{EXPECTED}.")
+    try:
+        blocks = sum(key.endswith(".within.weight") for key in state)
+        ear = Ear(len(state["spectrum.weight"]), len(state["frame.weight"]), blocks)
+        ear.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(f"{path} looks like {looks_like(state)}; {EXPECTED}.") from error
+    return ear.requires_grad_(False).eval().to(device)
+
+
+@torch.no_grad()
+def listen(ear: Ear, recording: Recording, piece: int = PIECE) -> Articulation:
+    """How the mouth moves that says the recording, however loud it was recorded."""
+    samples, frames = recording.samples, recording.frames
+    gain = gain_of(samples)
+    told = list[Tensor]()
+    for start in range(0, frames, piece):
+        heard = excerpt(samples, start - ear.reach, min(frames, start + piece) + ear.reach).to(ear.gain)
+        told.append(ear.bounded(ear(spectra(heard, gain)[None]))[0].cpu())
+    return Articulation(*torch.cat(told).unbind(dim=1), loudness=levels(samples, frames))
+
+
+def gain_of(samples: Tensor) -> float:
+    """The factor of power that brings speech to its usual level, whatever pauses there are."""
+    frames = range(0, video_frames(len(samples)), PIECE)
+    power = torch.cat([powers(excerpt(samples, start, start + PIECE)).sum(1).double() for start in frames])
+    heard = power[power > SILENCE]
+    heard = heard[heard > heard.mean() * BELOW_MEAN]
+    return min(SPEECH / heard.mean().item(), MOST_GAIN) if len(heard) else MOST_GAIN
+
+
+def spectra(samples: Tensor, gain: float) -> Tensor:
+    """(rows, BANDS): what an ear takes"""
+    return (powers(samples) * gain + FAINTEST).log10()
+
+
+def excerpt(samples: Tensor, first: int, last: int) -> Tensor:
+    """Samples of these video frames with BEFORE more on either side; frames may lie beyond the ends, in silence."""
+    size = SAMPLE_RATE // FPS
+    start, stop = first * size - BEFORE, last * size + BEFORE
+    heard = samples[max(0, start) : max(0, stop)].float()
+    return F.pad(heard, (max(0, -start), stop - max(0, start) - len(heard)))
+
+
+def powers(samples: Tensor) -> Tensor:
+    """(rows, BANDS): the power in each band, of samples with BEFORE more on either side"""
+    window = torch.hann_window(WINDOW, device=samples.device)
+    window = window / window.square().sum().mul(BINS).sqrt()
+    found = torch.stft(samples, BINS, HOP, WINDOW, window, center=False, return_complex=True)
+    return (found.real.square() + found.imag.square()).T @ bands().to(samples)
+
+
+@lru_cache(maxsize=1)
+def bands() -> Tensor:
+    """(bins, BANDS): triangles, evenly spaced on the mel scale."""
+    edges = frequency(torch.linspace(mel(LOWEST_BAND), mel(HIGHEST_BAND), BANDS + 2).double())
+    bins = torch.arange(BINS // 2 + 1, dtype=torch.float64)[:, None] * (SAMPLE_RATE / BINS)
+    rising, falling = (bins - edges[:-2]) / edges.diff()[:-1], (edges[2:] - bins) / edges.diff()[1:]
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+def mel(hertz: float) -> float:
+    return 2595 * math.log10(1 + hertz / 700)
+
+
+def frequency(mels: Tensor) -> Tensor:
+    return 700 * (10 ** (mels / 2595) - 1)

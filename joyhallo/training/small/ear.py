@@ -1,0 +1,280 @@
+"""Train the puppet's ear on espeak-ng's voices to tell what the mouth does.
+
+It writes a .safetensors file and, beside it, a .json with its accuracy. Takes are spoken once and kept in a cache. Run
+again, the command continues from its last checkpoint; the same seed gives the same weights on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...config import FPS
+from ...data.dataset import replacing, write_tensors, write_text
+from ...data.steps import digest
+from ...drawn import voice
+from ...libraries import LibraryError
+from ...methods.puppet.hearing import BEFORE, FAINTEST, ROWS, Ear, gain_of, powers
+from ..average import Average
+from ..recipe import Optimizer, rate
+from .ear_figures import calibrated, figures
+from .rooms import music, recorded
+from .takes import SECONDS, VERSION, Speakers, Take
+
+KEPT = 100  # steps between checkpoints
+AVERAGE = 0.997
+SETTLING = 40  # batches
+WEIGHTS = torch.tensor([4.0, 1.0, 1.5, 3.0, 6.0])  # of the squared errors
+MOVING = 2.0  # weight of errors in the difference of neighbouring frames
+HELD_OUT = 60  # takes that the figures are measured on
+
+
+@dataclass(frozen=True)
+class EarTraining:
+    hours: float = 3.0  # of speech to learn from
+    steps: int = 2600
+    batch: int = 16
+    seconds: float = 4.0  # of each piece
+    english: float = 0.45  # share of the takes
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.takes) < 1 or not 0.5 <= self.seconds <= SECONDS - 1:
+            raise ValueError(
+                f"Give at least one step of one piece, of 0.5 to {SECONDS - 1:.0f} seconds, and "
+                f"{SECONDS:.0f} seconds of speech."
+            )
+
+    @property
+    def takes(self) -> int:
+        return int(self.hours * 3600 / SECONDS)
+
+    @property
+    def frames(self) -> int:
+        return round(self.seconds * FPS)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """AdamW."""
+        warmup = min(100, self.steps // 5)
+        return Optimizer(learning_rate=self.learning_rate, final_rate=1e-5, warmup=warmup, decay="cosine")
+
+    def dice(self, *about: int | str) -> np.random.Generator:
+        return np.random.default_rng(int(digest(VERSION, "ear", self.seed, *about), 16))
+
+
+# ---- what is heard
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Takes as the ear hears them, at the usual loudness: power in each band, and the truth."""
+
+    powers: Tensor  # (takes, rows, BANDS): logarithms, float16
+    mouths: Tensor  # (takes, frames, HEARD)
+    music: Tensor  # (rows, BANDS): powers
+
+    @classmethod
+    def of(cls, spoken: Sequence[Take], settings: EarTraining) -> Heard:
+        heard = torch.stack([_log_powers(take.sound).half() for take in spoken])
+        played = music(settings.dice("music"))
+        return cls(heard, torch.stack([take.mouth for take in spoken]), 10 ** _log_powers(played))
+
+
+def _log_powers(sound: Tensor) -> Tensor:
+    return (powers(F.pad(sound, (BEFORE, BEFORE))) * gain_of(sound) + FAINTEST / 10).log10()
+
+
+def batch(heard: Heard, settings: EarTraining, reach: int, step: int) -> tuple[Tensor, Tensor]:
+    """Spectra of pieces as recorded, with `reach` frames more on either side, and what the mouth does in them."""
+    dice, frames = settings.dice("step", step), settings.frames
+    numbers = dice.integers(len(heard.mouths), size=settings.batch)
+    starts = dice.integers(reach, heard.mouths.shape[1] - frames - reach, size=settings.batch, endpoint=True)
+    pieces = list(zip(numbers.tolist(), starts.tolist(), strict=True))
+    mouths = torch.stack([heard.mouths[number, at : at + frames] for number, at in pieces])
+    clean = torch.stack([
+        heard.powers[number, (at - reach) * ROWS : (at + frames + reach) * ROWS] for number, at in pieces
+    ])  # fmt: skip
+    sound, speaking = recorded(clean.float(), heard.music, dice)
+    return (sound + FAINTEST).log10(), mouths * speaking[:, None, None]
+
+
+# ---- learning
+
+
+@dataclass
+class Run:
+    ear: Ear
+    average: Average
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def begin(settings: EarTraining) -> Run:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        ear = Ear()
+    chosen = settings.optimizer
+    optimizer = torch.optim.AdamW(ear.parameters(), eps=chosen.epsilon, weight_decay=chosen.weight_decay)
+    return Run(ear, Average(dict(ear.named_parameters()), AVERAGE), optimizer)
+
+
+def loss_of(said: Tensor, wanted: Tensor) -> Tensor:
+    """Squared errors of what is told and of how it moves; (HEARD)"""
+    apart = said - wanted
+    return WEIGHTS * (apart.square().mean((0, 1)) + MOVING * apart.diff(dim=1).square().mean((0, 1)))
+
+
+def train(
+    settings: EarTraining, heard: Heard, kept: Path, progress: Callable[[int, Tensor], None] = lambda step, loss: None
+) -> Ear:
+    """Train, from the checkpoint at `kept` if there is one. progress: called now and then with each mean loss."""
+    run, since = begin(settings), list[Tensor]()
+    _restore(run, kept, settings)
+    while run.step < settings.steps:
+        since.append(_step(run, settings, heard))
+        if run.step % KEPT == 0 or run.step == settings.steps:
+            _keep(run, kept, settings)
+            progress(run.step, torch.stack(since).mean(0))
+            since.clear()
+    run.ear.load_state_dict(run.average.weights, strict=False)
+    return settled(run.ear, settings, heard)
+
+
+@torch.no_grad()
+def settled(ear: Ear, settings: EarTraining, heard: Heard) -> Ear:
+    """The ear, ready for use, with the statistics of its norms measured anew, as those kept are of other weights."""
+    for layer in ear.modules():
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean of all batches
+    ear.train()
+    for number in range(SETTLING):
+        ear(batch(heard, settings, ear.reach, settings.steps + number)[0])
+    return ear.requires_grad_(False).eval()
+
+
+def _step(run: Run, settings: EarTraining, heard: Heard) -> Tensor:
+    sound, wanted = batch(heard, settings, run.ear.reach, run.step)
+    chosen = settings.optimizer
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate(chosen, run.step, settings.steps)
+    each = loss_of(run.ear(sound), wanted)
+    run.optimizer.zero_grad()
+    each.sum().backward()
+    nn.utils.clip_grad_norm_(run.ear.parameters(), chosen.clip)
+    run.optimizer.step()
+    run.step += 1
+    run.average.update(run.step)
+    return each.detach()
+
+
+def _keep(run: Run, kept: Path, settings: EarTraining) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    state = {"ear": run.ear.state_dict(), "average": run.average.weights, "optimizer": run.optimizer.state_dict()}
+    with replacing(kept) as temporary:
+        torch.save({"settings": asdict(settings), "step": run.step, **state}, temporary)
+
+
+def _restore(run: Run, kept: Path, settings: EarTraining) -> None:
+    if not kept.is_file():
+        return
+    left = torch.load(kept, weights_only=True)
+    if left["settings"] != asdict(settings):
+        raise ValueError(f"{kept} is of a training with other settings; delete it, or give those settings again.")
+    run.ear.load_state_dict(left["ear"])
+    run.average.load(left["average"])
+    run.optimizer.load_state_dict(left["optimizer"])
+    run.step = left["step"]
+
+
+# ---- what is written
+
+
+def write(path: Path, ear: Ear, settings: EarTraining, found: Mapping[str, Any]) -> None:
+    """The weights in half precision, and the figures beside them."""
+    write_tensors(path, **{name: _halved(tensor) for name, tensor in ear.state_dict().items()})
+    told = {"version": VERSION, "settings": asdict(settings), "figures": found}
+    write_text(path.with_suffix(".json"), json.dumps(told, indent=2) + "\n")
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+
+
+def learn(settings: EarTraining, path: Path, cache: Path, workers: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Speak, train, calibrate, evaluate and write the ear; returns the figures."""
+    speakers = Speakers(settings.seed, settings.english, cache, workers)
+    spoken = speakers.takes("train", settings.takes)
+    tell(f"{len(spoken) * SECONDS / 3600:.2f} hours of speech to learn from")
+    heard, kept = Heard.of(spoken, settings), path.with_suffix(".training")
+    ear = train(settings, heard, kept, lambda step, each: tell(f"{step} of {settings.steps}  {_line(each)}"))
+    ear = calibrated(ear, spoken[:HELD_OUT], settings.dice("calibration"))
+    others = speakers.takes("validation", min(HELD_OUT, settings.takes))
+    found = figures(ear, others, settings.dice("figures"))
+    write(path, ear, settings, found)
+    kept.unlink()
+    return found
+
+
+def _line(each: Tensor) -> str:
+    return "  ".join(f"{loss:.4f}" for loss in each.tolist())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
+    try:
+        settings = EarTraining(**{field.name: getattr(chosen, field.name) for field in fields(EarTraining)})
+        voice.check()
+        found = learn(settings, chosen.output, chosen.cache, chosen.workers, lambda line: print(line, flush=True))
+    except (LibraryError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m joyhallo.training.small.ear",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="The exit code is 0 if the ear was written, 2 if nothing was done.",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .safetensors")
+    parser.add_argument("--cache", type=Path, required=True, metavar="FOLDER", help="for the takes, 0.4 MB each")
+    helps = {
+        "hours": "of speech to learn from",
+        "steps": "of training",
+        "batch": "pieces of speech in each step",
+        "seconds": "of each piece",
+        "english": "share of the speech that is English; the rest is Mandarin",
+        "learning_rate": "at its highest",
+        "seed": "another one gives other speech and other weights",
+    }
+    for name, said in helps.items():
+        value = getattr(EarTraining, name)
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=type(value), default=value, help=f"{said} (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="voices at once (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of the training itself (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
