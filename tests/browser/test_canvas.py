@@ -44,7 +44,7 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     sampler = only(page.nodes("JoyHalloSampler"))
     page.look_at(sampler, 0.8)
     page.queue()
-    page.tab.wait_for_function(TEXT, arg=r"^About .* left\.$", timeout=60_000)
+    page.tab.wait_for_function(TEXT, arg=r"^About .* left\.$", timeout=60_000, polling=100)  # of milliseconds
     assert page.wait() == "success"
     plot = page.tab.locator("button.joyhallo-plot img:visible")
     plot.wait_for()
