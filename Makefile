@@ -15,7 +15,7 @@ check: $(VENV)/ready
 	wait $$types && wait $$hallo && exit $$others
 
 # Two at a time, of about the same length: those in ComfyUI mostly wait for one core, and so do the others.
-APART := tests/training tests/evaluation tests/tools
+APART := tests/training tests/evaluation
 test: $(VENV)/ready
 	$(RUN) -m pytest tests --ignore=tests/comfyui $(APART:%=--ignore=%) & others=$$!; \
 	$(RUN) -m pytest tests/comfyui; inside=$$?; \

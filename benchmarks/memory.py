@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import weakref
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -69,10 +70,15 @@ class Meter(TorchDispatchMode):
         return network
 
 
+@cache
+def on_meta(config: NetConfig, dtype: torch.dtype) -> Net:
+    with torch.device("meta"):
+        return Net(config, FusedOps).to(dtype)
+
+
 @torch.no_grad()
 def measured(config: NetConfig, px: int, settings: Settings, dtype: torch.dtype) -> dict[str, int]:
-    with torch.device("meta"):
-        net = Net(config, FusedOps).to(dtype)
+    net = on_meta(config, dtype)
     portrait, windows = random_inputs(config, px, settings.chunk_frames)
     side = px // LATENT_SCALE
     latents = torch.randn(settings.chunk_frames, config.latent_channels, side, side)

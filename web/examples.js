@@ -10,13 +10,19 @@ const AS_MADE = { scale: 0.68, offset: [110, 230] } // the view that templates a
 const EDGE = 10 // pixels
 const READABLE = 0.6 // below this scale some pages draw no widgets
 const SETTLED = 500 // milliseconds
+const PATIENCE = 30_000 // milliseconds, until a template is as its page wants it even where that is slow
 const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
 
 let provided // once for each page
 let fresh = false // whether a template is opened that nobody has moved or saved
+let shown // the view of such a template, and until when it comes after the page's own
 
 app.registerExtension({
   name: "JoyHallo.Examples",
+
+  setup() {
+    comeAfterFits(app.canvas.ds)
+  },
 
   async beforeConfigureGraph(graph) {
     // Undo configures the same graph again, whose view is the user's.
@@ -28,6 +34,7 @@ app.registerExtension({
 
   // Later, as Nodes 2.0 spread nodes when they first draw them, and some pages zoom out to show all nodes.
   afterConfigureGraph() {
+    shown = undefined
     if (fresh) setTimeout(() => requestAnimationFrame(showVideo), SETTLED)
     fresh = false
   },
@@ -50,6 +57,19 @@ function showVideo() {
   ds.offset[0] = (left * scale) / ds.scale // as far beside and below the page's own buttons at any scale
   ds.offset[1] = (top * scale) / ds.scale
   app.canvas.setDirty(true, true)
+  shown = { view: viewOf(ds), until: performance.now() + PATIENCE }
 }
+
+/** A page that was hidden or busy zooms out to show all nodes later than we showed the video. */
+function comeAfterFits(ds) {
+  const fit = ds.fitToBounds
+  ds.fitToBounds = function (...given) {
+    const unmoved = viewOf(ds) === shown?.view && performance.now() < shown.until
+    fit?.apply(this, given)
+    if (unmoved) showVideo()
+  }
+}
+
+const viewOf = ({ scale, offset }) => [scale, ...offset].join()
 
 const isSaving = ({ comfyClass }) => comfyClass === "SaveTalkingVideo"

@@ -77,10 +77,12 @@ def test_after_a_cancel_it_goes_on(server, client, undisturbed, journals, nothin
     assert re.search(r"69 frames in 5 chunks, 2 of them finished earlier; up to .* on disk", server.text())
 
 
-def test_killed_it_goes_on_in_another_process(comfyui, base, undisturbed, tmp_path):
+def test_killed_it_goes_on_in_another_process(
+    comfyui, base, server, client, undisturbed, journals, nothing_kept, tmp_path
+):
     """The process is killed, not asked to end. tests/files/test_journal.py kills again and again."""
     graph = film(seed=SAME)
-    for folder in ("input", "models", "custom_nodes"):
+    for folder in ("input", "models", "custom_nodes", "user"):
         (tmp_path / folder).symlink_to(base / folder, target_is_directory=True)
     with Server(tmp_path, tree=comfyui) as victim:
 
@@ -90,15 +92,14 @@ def test_killed_it_goes_on_in_another_process(comfyui, base, undisturbed, tmp_pa
 
         with contextlib.suppress(Exception):  # whatever breaks first when the other side is gone
             Client(victim.url).run(graph, kill, timeout=60)
-    (journal,) = (tmp_path / "user" / "__joyhallo" / "journal").iterdir()
+    (journal,) = journals.iterdir()
     with journal.open("ab") as file:
         file.write(b"torn")  # what a power cut may leave
-    with Server(tmp_path, tree=comfyui) as server:
-        run = Client(server.url).run(graph)
-        assert run.status == "success", run.message
-        assert steps_of(run, graph)[0] == 2 * STEPS + 1
-        assert steps_of(run, graph)[-1] == 5 * STEPS
-        assert np.array_equal(pixels(server, run, graph.saved.node), undisturbed)
+    run = client.run(graph)
+    assert run.status == "success", run.message
+    assert steps_of(run, graph)[0] == 2 * STEPS + 1
+    assert steps_of(run, graph)[-1] == 5 * STEPS
+    assert np.array_equal(pixels(server, run, graph.saved.node), undisturbed)
 
 
 def test_what_is_whole_is_only_decoded(server, client, journals):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import seeded
 import torch
@@ -30,8 +32,13 @@ SMALL = NetConfig(
 
 
 def net(config: NetConfig = SMALL, **changes) -> Net:
+    return deepcopy(_made(replace(config, **changes)))  # tests may change theirs; to draw one takes three times as long
+
+
+@cache
+def _made(config: NetConfig) -> Net:
     with torch.device("meta"):
-        made = Net(replace(config, **changes))
+        made = Net(config)
     seeded.fill(made)
     return made
 

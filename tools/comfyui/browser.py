@@ -136,6 +136,8 @@ DROP = """({name, text}) => {
 ROOT = "(app.rootGraph ?? app.graph)"
 ENDED = "id => joyhalloSeen.find(([kind, data]) => kind.startsWith('execution_') && data.prompt_id === id)?.[0]"
 
+SELDOM = 200  # milliseconds; asked at each frame, a page would draw sixty of them a second during the whole run
+
 # Where a node stands on the screen; its title lies above its position.
 PLACE = """id => {
   const {canvas} = app, node = canvas.graph.getNodeById(id), {scale, offset} = canvas.ds
@@ -217,7 +219,7 @@ class Page:
 
     def wait(self, seconds: float = 300) -> str:
         """Wait for the end of the last queued run."""
-        found = self.tab.wait_for_function(ENDED, arg=self.prompt_id, timeout=seconds * 1000)
+        found = self.tab.wait_for_function(ENDED, arg=self.prompt_id, timeout=seconds * 1000, polling=SELDOM)
         return found.json_value().removeprefix("execution_")
 
     def look_at(self, node: int, scale: float = 1.0) -> None:

@@ -56,7 +56,7 @@ def _over(places: np.ndarray, line: np.ndarray) -> np.ndarray:
     """A lid's line, a little longer than the mesh's, and at the corners' height beyond."""
     bell = np.hanning(7)
     heights = np.interp(places / (1 + BESIDE), line[:, 0], line[:, 1], left=0.0, right=0.0)
-    return np.convolve(np.pad(heights, 3, "edge"), bell / bell.sum(), "valid")
+    return np.convolve(np.pad(heights, 3, "edge"), bell / bell.sum(), "valid").astype(np.float64)
 
 
 def _darkest(picture: Tensor, face: Features, eye: Eye) -> Tensor:

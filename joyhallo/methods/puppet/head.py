@@ -6,19 +6,21 @@ hair, the neck and the background, and is nothing at the picture's border, so th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from .face import Features
+from .windows import Window
 
-COARSE = 40  # cells across the face
+COARSE = 30  # cells across the face
 AROUND, FADE = 1.12, 0.85  # of the face's half axes: where the head's movement is whole, and over what it fades
 BORDER = 0.30  # face widths from the picture's border over which everything fades
-MOST = 0.08  # face widths by which anything may move
+MOST = 0.05  # face widths by which anything may move
 
 
 @dataclass(frozen=True)
@@ -38,47 +40,35 @@ class Moves:
 
 
 class Head:
-    def __init__(self, face: Features, size: tuple[int, int], device: torch.device | None = None):
-        """size: height and width of the picture"""
-        middle = (face.outline.min(0) + face.outline.max(0)) / 2
-        along = face.mouth.along
-        turned = np.array([along, [-along[1], along[0]]])
-        across, tall = np.ptp((face.outline - middle) @ turned.T, axis=0) / 2
-        self.width = float(2 * across)
-        self.farthest = MOST * self.width
-        reach = AROUND + FADE
-        out = np.abs(turned.T) @ (across * reach * 1.05, tall * reach * 1.25)
-        height, width = size
-        low = np.maximum(0, np.floor(middle - out)).astype(int)
-        high = np.minimum([width, height], np.ceil(middle + out) + 1).astype(int)
-        self.box = (int(low[1]), int(high[1]), int(low[0]), int(high[0]))  # top, bottom, left, right
-        self._size = size
+    def __init__(self, face: Features, size: tuple[int, int], window: Window, device: torch.device | None = None):
+        """size: height and width of the picture; window: the part of it whose places are told"""
+        self.width, self._size = _width(face), size
         step = max(1.0, self.width / COARSE)
-        rows, columns = (
-            max(2, int(np.ceil((end - start) / step))) for start, end in zip(low[::-1], high[::-1], strict=True)
-        )
+        rows, columns = (max(2, math.ceil(side / step)) for side in window.size)
         y, x = torch.meshgrid(
-            torch.linspace(self.box[0], self.box[1] - 1, rows), torch.linspace(self.box[2], self.box[3] - 1, columns),
+            torch.linspace(window.top, window.bottom - 1, rows),
+            torch.linspace(window.left, window.right - 1, columns),
             indexing="ij",
-        )  # fmt: skip
-        self.basis = self._basis(face, x, y, middle, turned, (float(across), float(tall))).to(device)
+        )
+        half = torch.tensor([max(side - 1, 1) / 2 for side in window.size[::-1]])[:, None, None]
+        self._farthest = (MOST * self.width / half).to(device)
+        self.basis = (self._basis(face, x, y) / half).to(device)
+        self._still = torch.stack(
+            [torch.linspace(-1, 1, columns).expand(rows, -1), torch.linspace(-1, 1, rows)[:, None].expand(-1, columns)]
+        ).to(device)
+        self._down, self._across = (
+            _between(few, many).to(device) for few, many in zip((rows, columns), window.size, strict=True)
+        )
 
-    def movement(self, moves: Moves, window: tuple[slice, slice]) -> Tensor:
-        """(n, 2, h, w) in pixels, over a window that holds `box`; what lies outside of the box does not move"""
-        count = self.basis.shape[0]
-        coarse = (moves.stacked() @ self.basis.reshape(count, -1)).reshape(-1, *self.basis.shape[1:])
-        coarse = coarse.clamp(-self.farthest, self.farthest)
-        top, bottom, left, right = self.box
-        here = F.interpolate(coarse, (bottom - top, right - left), mode="bilinear", align_corners=True)
-        rows, columns = window
-        around = (left - columns.start, columns.stop - right, top - rows.start, rows.stop - bottom)
-        return F.pad(here, around) if any(around) else here
+    def places(self, moves: Moves) -> Tensor:
+        """(n, 2, h, w): for each place of the window the one that is seen there"""
+        moved = torch.tensordot(moves.stacked(), self.basis, 1)
+        coarse = self._still - torch.minimum(torch.maximum(moved, -self._farthest), self._farthest)
+        return self._down @ coarse @ self._across.mT
 
-    def _basis(
-        self, face: Features, x: Tensor, y: Tensor, middle: np.ndarray, turned: np.ndarray, axes: tuple[float, float]
-    ) -> Tensor:
+    def _basis(self, face: Features, x: Tensor, y: Tensor) -> Tensor:
         """(moves, 2, rows, columns) in pixels"""
-        across, tall = axes
+        middle, turned, (across, tall) = _axes(face)
         u, v = _turned(x - middle[0], y - middle[1], turned)
         a, b = u / across, v / tall
         # Hair reaches further up than the chin does down, and the neck begins at once.
@@ -88,9 +78,8 @@ class Head:
         height, width = self._size
         border = torch.stack([x, width - 1 - x, y, height - 1 - y]).amin(0) / (BORDER * self.width)
         edge = _smooth(border)
-        # At the lower border there is mostly the chest, cut off: it may move along.
         whole = whole * edge
-        nose = _turned(*torch.from_numpy(face.nose_tip - middle).float(), turned)
+        nose = turned @ (face.nose_tip - middle)
         dome = (1 - (distance / 1.3) ** 2).clamp(min=0) ** 1.5
         dome = dome + 0.35 * torch.exp(-(((u - nose[0]) / (0.28 * across)) ** 2 + ((v - nose[1]) / (0.3 * tall)) ** 2))
         none = torch.zeros_like(x)
@@ -118,6 +107,39 @@ class Head:
             up = torch.where(v < level, torch.exp(-(((v - level) / 1.1) ** 2)), torch.exp(-(((v - level) / 0.42) ** 2)))
             risen = torch.maximum(risen, near * up * 0.16 * eye.frame.unit)
         return risen
+
+
+def around_head(face: Features, size: tuple[int, int]) -> Window:
+    """What may move with the head, in a picture of this height and width."""
+    middle, turned, axes = _axes(face)
+    out = np.abs(turned.T) @ (np.array(axes) * (AROUND + FADE) * np.array([1.05, 1.25]))
+    left, top = np.floor(middle - out).astype(int).tolist()
+    right, bottom = (np.ceil(middle + out).astype(int) + 1).tolist()
+    return Window(top, bottom, left, right).within(Window(0, size[0], 0, size[1]))
+
+
+def farthest(face: Features) -> float:
+    """Pixels that the head may move a place."""
+    return MOST * _width(face)
+
+
+def _width(face: Features) -> float:
+    return 2 * _axes(face)[2][0]
+
+
+def _axes(face: Features) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
+    """The face's middle, the turn to its upright, and its half axes in pixels."""
+    middle = (face.outline.min(0) + face.outline.max(0)) / 2
+    along = face.mouth.along
+    turned = np.array([along, [-along[1], along[0]]])
+    across, tall = (np.ptp((face.outline - middle) @ turned.T, axis=0) / 2).tolist()
+    return middle, turned, (across, tall)
+
+
+def _between(few: int, many: int) -> Tensor:
+    """(many, few): linear weights from a few values to many, the ends on the ends"""
+    at = torch.linspace(0, few - 1, many)[:, None]
+    return (1 - (at - torch.arange(few)).abs()).clamp(min=0)
 
 
 def _turned(x: Tensor, y: Tensor, by: np.ndarray) -> tuple[Tensor, Tensor]:

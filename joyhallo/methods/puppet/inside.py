@@ -78,14 +78,13 @@ def _eye_white(picture: Tensor, face: Features) -> float:
     return float(torch.cat(seen, dim=1).mean(0).quantile(0.9)) if seen else 0.0
 
 
-def inside(
-    lines: Lines, palette: Palette, u: Tensor, v: Tensor, depth: Tensor, drop: Tensor, rounding: Tensor
-) -> Tensor:
+def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tensor, rounding: Tensor) -> Tensor:
     """(n, 3, h, w): the colours inside of the mouth.
 
-    u, v (n, h, w): places, in half widths. depth (n, 2, h, w): below the upper and above the lower lip. drop (n): of
+    uv (n, 2, h, w): places, in half widths. depth (n, 2, h, w): below the upper and above the lower lip. drop (n): of
     the jaw. The upper teeth stay with the skull, the lower ones follow the jaw.
     """
+    u, v = uv.unbind(1)
     under, over = depth.unbind(1)
     gap = (under + over).clamp(min=1e-3)
     drop, rounding = drop[:, None, None], rounding[:, None, None]
@@ -102,7 +101,7 @@ def inside(
     mound = 1 - (side / 0.62) ** 2
     tongue_top = middle + 0.62 * drop - 0.16 * mound.clamp(min=0) * (drop / 0.5).clamp(max=1) + 0.06
     on_tongue = _soft(v - tongue_top, 0.07) * _soft(mound, 0.25) * ((drop - 0.10) / 0.18).clamp(0, 1)
-    lit = (0.62 + 0.5 * ((v - tongue_top) / 0.3).clamp(0, 1)) * (1 - 0.10 * torch.exp(-((u / 0.05) ** 2)))
+    lit = (0.62 + 0.5 * ((v - tongue_top) / 0.3).clamp(0, 1)) * (1 - 0.10 * _near(u, 0.08))
     seen = torch.lerp(seen, colour(palette.tongue) * lit[:, None], on_tongue[:, None])
 
     lower_top = middle + drop - 0.10 + 0.10 * side**2 + 0.10 * rounding
@@ -119,15 +118,21 @@ def _row(
     """A row of teeth over what is seen. within: how far a place lies on the teeth's side of their edge."""
     side = u.abs()
     near = torch.stack([(side - border).abs() for border in borders]).amin(0)
-    edge = within - NOTCH * torch.exp(-((near / 0.035) ** 2))
+    edge = within - NOTCH * _near(near, 0.06)
     there = _soft(edge, 0.018) * _soft(reach - side, 0.10)
     form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
-    form = form * (1 - 0.16 * torch.exp(-((near / 0.016) ** 2)))  # between two teeth
+    form = form * (1 - 0.16 * _near(near, 0.028))  # between two teeth
     form = form * (1 + palette.slope * u)
     shade = 0.64 + 0.36 * _smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
-    translucent = 1 - 0.10 * torch.exp(-((edge / 0.03) ** 2))
+    translucent = 1 - 0.10 * _near(edge, 0.05)
     lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
     return torch.lerp(seen, lit, there[:, None])
+
+
+def _near(distance: Tensor, reach: float) -> Tensor:
+    """1 at no distance, 0 from `reach` on: a bell that is cheaper than Gauss's"""
+    share = (1 - (distance / reach).square()).clamp(min=0)
+    return share * share
 
 
 def _soft(distance: Tensor, width: float) -> Tensor:

@@ -19,8 +19,10 @@ from .face import Features
 
 REACH = 2.8  # half widths of the lips to either side: the field is still beyond
 ABOVE = 0.75  # half widths over the nose's lower end
-COLUMNS, ROWS = 161, 161
+COLUMNS = 161  # of the table of lines
+FINEST, COARSEST = 121, 49  # columns and rows of the field
 WIDEST = 0.80  # half widths by which the lips part in the middle
+MOST_OPEN = 1.3  # the most that an opening is followed
 PARTED = 0.14  # lips further apart than this show teeth in the picture itself
 NECK = 1.1  # half widths below the chin over which its movement fades
 
@@ -54,7 +56,7 @@ class Lines:
     meeting: Tensor  # where the lips meet when they are shut
     top: Tensor  # the outer borders
     bottom: Tensor
-    parted: float  # how far the picture's own mouth is open
+    parted: float = 0.0  # how far the picture's own mouth is open
 
     @classmethod
     def of(cls, face: Features) -> Lines:
@@ -69,31 +71,26 @@ class Lines:
         else:
             meeting = 0.35 * upper + 0.65 * lower
         top, bottom = np.minimum(top, upper), np.maximum(bottom, lower)
-        return cls(*(torch.from_numpy(line).float() for line in (upper, lower, meeting, top, bottom)), parted)
+        given = (torch.from_numpy(line).float() for line in (upper, lower, meeting, top, bottom))
+        return cls(*given, parted=parted)
 
 
 def _at(places: NDArray[np.float64], line: Points) -> NDArray[np.float64]:
     """A line's height at other places, smoothed; zero, the corners' height, beyond its ends."""
     bell = np.hanning(9)
     heights = np.interp(places, line[:, 0], line[:, 1], left=0.0, right=0.0)
-    return np.convolve(np.pad(heights, 4, "edge"), bell / bell.sum(), "valid")
+    return np.convolve(np.pad(heights, 4, "edge"), bell / bell.sum(), "valid").astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Field:
     """On a grid over the mouth: how far the picture under each place has moved, and how deep it lies in the mouth."""
 
-    upper: Tensor  # (n, 2, ROWS, COLUMNS) the movement of what hangs from the skull, in half widths
-    lower: Tensor  # the same, of what follows the jaw
-    depth: Tensor  # (n, 2, ROWS, COLUMNS) below the upper lip's edge, and above the lower lip's: the mouth is open
-    #               where both are positive
+    values: Tensor  # (n, 5, rows, columns), in half widths: the movement across; that down, of what hangs from the
+    #                 skull and of what follows the jaw; then how far a place lies below the upper lip's edge, and above
+    #                 the lower lip's: the mouth is open where both are positive
     drop: Tensor  # (n) by which the lower teeth follow the jaw
     rounding: Tensor  # (n)
-
-    def sampled(self, uv: Tensor, bounds: tuple[float, float, float, float]) -> tuple[Tensor, Tensor, Tensor]:
-        """upper, lower and depth at places (n, 2, h, w)"""
-        found = sampled(torch.cat([self.upper, self.lower, self.depth], dim=1), uv, bounds)
-        return found[:, :2], found[:, 2:4], found[:, 4:]
 
 
 def sampled(field: Tensor, uv: Tensor, bounds: tuple[float, float, float, float]) -> Tensor:
@@ -108,9 +105,15 @@ class Mouth:
     def __init__(self, face: Features, device: torch.device | None = None):
         self.lines = Lines.of(face)
         self.nose, self.chin, self.side = face.nose, face.chin, face.side
-        self.bounds = (-REACH, REACH, self.nose - ABOVE, self.chin + NECK + 0.25)  # left right top bottom
-        self.u = torch.linspace(self.bounds[0], self.bounds[1], COLUMNS, device=device)
-        self.v = torch.linspace(self.bounds[2], self.bounds[3], ROWS, device=device)
+        reach = min(REACH, 1.45 * self.side)
+        self.bounds = (-reach, reach, self.nose - ABOVE, self.chin + NECK + 0.25)  # left, right, top, bottom
+        # What is between the lips at the most.
+        upper, lower = float(self.lines.upper.min()), float(self.lines.lower.max())
+        self.gap_bounds = (-1.1, 1.1, upper - 0.3, lower + 0.1 + WIDEST * MOST_OPEN)
+        self.u, self.v = (
+            torch.linspace(start, end, _cells((end - start) * face.mouth.unit), device=device)
+            for start, end in (self.bounds[:2], self.bounds[2:])
+        )
         self.table = torch.stack(
             [self.lines.upper, self.lines.lower, self.lines.meeting, self.lines.top, self.lines.bottom]
         ).to(self.u)
@@ -120,7 +123,7 @@ class Mouth:
         wide, rounding, press, teeth = (
             value[:, None] for value in (shapes.spread.clamp(min=0), shapes.rounding, shapes.press, shapes.teeth)
         )
-        opening = shapes.opening[:, None]
+        opening = shapes.opening.clamp(0, MOST_OPEN)[:, None]
         width = 1 + WIDER * wide - NARROWER * rounding - TALLER * opening.clamp(max=1)
         fade = torch.exp(-((self.u / 1.9) ** 4))
         source = u / (1 + (width - 1) * fade)  # (n, columns): the column of the picture
@@ -159,15 +162,11 @@ class Mouth:
         below = below * (1 - _smooth((v - chin[:, None]) / NECK))
         rise = self._cheeks(wide)
         across = (u - source)[:, None] * torch.exp(-((self.v / 1.15) ** 4))[:, None]
-        across = across + 0.02 * (shapes.opening[:, None, None] * torch.sign(u) * self._cheek_places())
+        across = across + 0.02 * (opening[..., None] * torch.sign(u) * self._cheek_places())
         still = self._still()
-        return Field(
-            torch.stack([across, above - rise], dim=1) * still,
-            torch.stack([across, below - rise], dim=1) * still,
-            torch.stack([v - edge_up[:, None], edge_down[:, None] - v], dim=1),
-            dropped,
-            shapes.rounding,
-        )
+        movement = [across * still, (above - rise) * still, (below - rise) * still]
+        depth = [v - edge_up[:, None], edge_down[:, None] - v]
+        return Field(torch.stack([*movement, *depth], dim=1), dropped, shapes.rounding)
 
     def own_teeth(self) -> Tensor:
         """(1, 1, rows, columns): where the picture shows what lies between its lips"""
@@ -201,6 +200,10 @@ class Mouth:
         left, right, top, bottom = self.bounds
         across = _smooth((self.u - left) / 0.4) * _smooth((right - self.u) / 0.4)
         return (_smooth((self.v - top) / 0.25) * _smooth((bottom - self.v) / 0.25))[:, None] * across[None]
+
+
+def _cells(pixels: float) -> int:
+    return int(min(FINEST, max(COARSEST, pixels / 1.5)))
 
 
 def _smooth(share: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from .life import blinks, head_moves
 from .mouth import Shapes
 from .render import Pose, Puppet
 
-AT_ONCE = 1_500_000  # pixels of the moving window that are made together
+AT_ONCE = 1 << 21  # pixels of the moving window that are made together; two frames at least, for two cores
 MOST_AT_ONCE = 16  # frames
 PLACED = 4 << 20  # pixels of whole pictures that are made at a time
 
@@ -62,7 +62,7 @@ def poses(heard: Articulation, direction: Direction) -> Pose:
 
 def at_once(puppet: Puppet) -> int:
     height, width = puppet.window.size
-    return max(1, min(MOST_AT_ONCE, AT_ONCE // (height * width)))
+    return max(2, min(MOST_AT_ONCE, AT_ONCE // (height * width)))
 
 
 def perform(puppet: Puppet, pose: Pose) -> Iterator[Spoken]:

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from .eyes import Lid
 from .face import Features, Frame
-from .head import Head, Moves
+from .head import Head, Moves, around_head, farthest
 from .inside import Palette, inside
-from .mouth import Mouth, Shapes, sampled
+from .mouth import Field, Mouth, Shapes, sampled
+from .windows import Window
 
 MIDPOINT = (3, -25, 150, 150, -25, 3)  # of 256: a half-band filter
 EDGE = 1.1  # pixels over which one layer passes into the next
@@ -36,37 +37,11 @@ class Pose:
         return len(self.mouth)
 
 
-@dataclass(frozen=True)
-class Window:
-    """Rows and columns of the picture, whole pixels."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.bottom - self.top, self.right - self.left
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    def within(self, other: Window) -> Window:
-        return Window(
-            max(self.top, other.top),
-            min(self.bottom, other.bottom),
-            max(self.left, other.left),
-            min(self.right, other.right),
-        )
-
-    def seen_from(self, other: Window) -> Window:
-        return Window(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
-
-
 class Puppet:
-    """`window` is the part of the picture that may move."""
+    """`window` is the part of the picture that may move.
+
+    Places are in the window, as grid_sample counts them: -1 is the middle of the first pixel, 1 that of the last one.
+    """
 
     def __init__(self, picture: Tensor, face: Features):
         """picture (3, height, width) in 0..1, on the device that computes"""
@@ -74,82 +49,96 @@ class Puppet:
         whole = Window(0, height, 0, width)
         device = picture.device
         self.face, self.mouth = face, Mouth(face, device)
-        self.head = Head(face, (height, width), device)
         self.lids = tuple(Lid(eye, picture, face) for eye in face.eyes)
-        slack = self.head.farthest
+        head, slack = around_head(face, (height, width)), farthest(face)
         mouth = _box(face.mouth, self.mouth.bounds, slack).within(whole)
-        self.window = _around([Window(*self.head.box), mouth]).within(whole)
-        self._mouth_window = mouth.seen_from(self.window)
-        self._lid_windows = [
-            _box(lid.eye.frame, lid.bounds, slack).within(self.window).seen_from(self.window) for lid in self.lids
-        ]
-        self.still = picture[(slice(None), *self.window.slices)]
-        self.texture = finer(self.still)[None]
+        self.window = _around([head, mouth]).within(whole)
+        self.head = Head(face, (height, width), self.window, device)
         self.palette = Palette.of(picture, face, self.mouth.lines)
+        self.still = picture[(slice(None), *self.window.slices)]
+        self.texture = finer(self.still)[None].contiguous(memory_format=torch.channels_last)
+        self._mouth = Part(face.mouth, mouth.seen_from(self.window), self.window)
+        gap = _box(face.mouth, self.mouth.gap_bounds, slack).within(mouth)
+        self._gap = gap.seen_from(mouth)
+        self._eyes = [
+            Part(
+                lid.eye.frame,
+                _box(lid.eye.frame, lid.bounds, slack).within(self.window).seen_from(self.window),
+                self.window,
+            )
+            for lid in self.lids
+        ]
         self._own = self.mouth.own_teeth() if self.mouth.lines.parted else None
-        y, x = torch.meshgrid(*(torch.arange(side, device=device) for side in self.window.size), indexing="ij")
-        self._places = torch.stack([x, y]).float()  # (2, h, w) of the window
 
     def frames(self, pose: Pose) -> Tensor:
         """(n, 3, height, width) of the window, in 0..1"""
-        places = self._places - self.head.movement(pose.head, self.window.slices)
+        places = self.head.places(pose.head)
+        eyes = [places[eye.here].clone() for eye in self._eyes]
+        at, uv, depth, field = self._follow_mouth(places, pose.mouth)
         frames = self._seen(places)
-        self._speak(frames, places, pose.mouth)
-        for lid, window in zip(self.lids, self._lid_windows, strict=True):
-            self._blink(frames, places, pose.blink, lid, window)
+        self._fill_gap(frames, at, uv, depth, field)
+        for lid, part, there in zip(self.lids, self._eyes, eyes, strict=True):
+            self._blink(frames, there, pose.blink, lid, part)
         return frames
 
-    def _blink(self, frames: Tensor, places: Tensor, blink: Tensor, lid: Lid, window: Window) -> None:
-        here = (slice(None), slice(None), *window.slices)
-        at = places[here]
-        frame = lid.eye.frame
-        found = sampled(lid.field(blink), self._coordinates(at, frame), lid.bounds)
-        skin = self._seen(at - self._in_pixels(found[:, :2], frame))
-        frames[here] = lid.covered(skin, frames[here], found[:, 2:3], found[:, 3:], frame.unit / EDGE)
+    def _follow_mouth(self, places: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor, Tensor, Field]:
+        """Move places with lips and jaw; returns those around the gap as they were, and what is known there."""
+        part, field = self._mouth, self.mouth.field(shapes)
+        at = places[part.here]
+        uv = part.coordinates(at)
+        across, above, below, under, over = sampled(field.values, uv, self.mouth.bounds).unbind(1)
+        gap = (slice(None), slice(None), *self._gap.slices)
+        before = at[gap].clone()
+        at -= part.movement(across, torch.where(under < over, above, below))
+        rows, columns = self._gap.slices
+        depth = torch.stack([under[:, rows, columns], over[:, rows, columns]], dim=1)
+        return before, uv[gap], depth, field
 
-    def _speak(self, frames: Tensor, places: Tensor, shapes: Shapes) -> None:
-        here = (slice(None), slice(None), *self._mouth_window.slices)
-        at, frame = places[here], self.face.mouth
-        uv = self._coordinates(at, frame)
-        field = self.mouth.field(shapes)
-        upper, lower, depth = field.sampled(uv, self.mouth.bounds)
-        sharp = frame.unit / EDGE
-        above, below = (0.5 - depth[:, :1] * sharp).clamp(0, 1), (0.5 - depth[:, 1:] * sharp).clamp(0, 1)
-        between = (1 - above - below).clamp(0, 1)
-        seen = self._seen(at - self._in_pixels(torch.where(above > below, upper, lower), frame))
-        mouth = self._inside(uv, at, depth, field.drop, field.rounding)
-        frames[here] = torch.lerp(seen, mouth, between)
+    def _fill_gap(self, frames: Tensor, at: Tensor, uv: Tensor, depth: Tensor, field: Field) -> None:
+        sharp = self.face.mouth.unit / EDGE
+        above, below = ((0.5 - one * sharp).clamp(0, 1) for one in depth.split(1, dim=1))
+        seen = inside(self.mouth.lines, self.palette, uv, depth, field.drop, field.rounding)
+        if self._own is not None:
+            own = sampled(self._own.expand(len(uv), -1, -1, -1), uv, self.mouth.bounds)
+            seen = torch.lerp(seen, self._seen(at), own)
+        there = frames[self._mouth.here][(slice(None), slice(None), *self._gap.slices)]
+        there.copy_(torch.lerp(there, seen, (1 - above - below).clamp(0, 1)))
 
-    def _inside(self, uv: Tensor, at: Tensor, depth: Tensor, drop: Tensor, rounding: Tensor) -> Tensor:
-        u, v = uv.unbind(1)
-        seen = inside(self.mouth.lines, self.palette, u, v, depth, drop, rounding)
-        if self._own is None:
-            return seen
-        weight = sampled(self._own.expand(len(u), -1, -1, -1), uv, self.mouth.bounds)
-        return torch.lerp(seen, self._seen(at), weight)
-
-    # ---- places
+    def _blink(self, frames: Tensor, at: Tensor, blink: Tensor, lid: Lid, part: Part) -> None:
+        found = sampled(lid.field(blink), part.coordinates(at), lid.bounds)
+        skin = self._seen(at - part.movement(found[:, 0], found[:, 1]))
+        there = frames[part.here]
+        there.copy_(lid.covered(skin, there, found[:, 2:3], found[:, 3:], part.frame.unit / EDGE))
 
     def _seen(self, places: Tensor) -> Tensor:
-        """The picture at places (n, 2, h, w) in pixels of the window -> (n, 3, h, w)"""
-        height, width = self.window.size
-        scale = torch.tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)], device=places.device)
-        grid = places.permute(0, 2, 3, 1) * scale - 1
+        """The picture at places (n, 2, h, w) -> (n, 3, h, w)"""
         texture = self.texture.expand(len(places), -1, -1, -1)
-        return F.grid_sample(texture, grid, padding_mode="border", align_corners=True)
+        return F.grid_sample(texture, places.permute(0, 2, 3, 1), padding_mode="border", align_corners=True)
 
-    def _coordinates(self, places: Tensor, frame: Frame) -> Tensor:
-        """Pixels of the window -> a part's own coordinates, both (n, 2, h, w)"""
-        matrix = frame.matrix()
-        matrix[:, 2] += matrix[:, :2] @ (self.window.left, self.window.top)
-        (a, b, c), (d, e, f) = matrix.tolist()
-        x, y = places.unbind(1)
-        return torch.stack([a * x + b * y + c, d * x + e * y + f], dim=1)
 
-    def _in_pixels(self, movement: Tensor, frame: Frame) -> Tensor:
-        (right, down), unit = frame.along, frame.unit
-        u, v = movement.unbind(1)
-        return torch.stack([(u * right - v * down) * unit, (u * down + v * right) * unit], dim=1)
+class Part:
+    """A part of the window with coordinates of its own."""
+
+    def __init__(self, frame: Frame, place: Window, window: Window):
+        self.frame = frame
+        self.here = (slice(None), slice(None), *place.slices)
+        height, width = window.size
+        half = np.array([max(width - 1, 1), max(height - 1, 1)]) / 2
+        turn, shift = frame.matrix()[:, :2], frame.matrix()[:, 2]
+        self._turn = (turn * half).tolist()
+        self._shift = (turn @ (half + np.array([window.left, window.top])) + shift).tolist()
+        self._back = (np.linalg.inv(turn) / half[:, None]).tolist()
+
+    def coordinates(self, places: Tensor) -> Tensor:
+        """Places of the window -> this part's coordinates, both (n, 2, h, w)"""
+        (a, b), (c, d) = self._turn
+        (e, f), (x, y) = self._shift, places.unbind(1)
+        return torch.stack([a * x + (b * y + e), c * x + (d * y + f)], dim=1)
+
+    def movement(self, u: Tensor, v: Tensor) -> Tensor:
+        """How far something moved in this part's coordinates, (n, h, w) each -> by how much its place is another"""
+        (a, b), (c, d) = self._back
+        return torch.stack([a * u + b * v, c * u + d * v], dim=1)
 
 
 def finer(picture: Tensor) -> Tensor:
