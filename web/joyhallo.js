@@ -30,13 +30,13 @@ app.registerExtension({
       panels.get(nodeAt(detail?.node_id))?.fail?.(detail.exception_message)
       needy((panel) => panel.ask())
     })
-    api.addEventListener?.("graphChanged", () => needy((panel) => panel.show())) // another picture, say
   },
 
   nodeCreated(node) {
     // Some versions go by the inputs, and show a broken picture where frames alone are connected.
     if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
     if (node.comfyClass === "JoyHalloSampler") keepSeed(node)
+    if (node.comfyClass === "LoadImage") chain(image(node) ?? {}, "callback", () => needy((panel) => panel.ask()))
     if (typeof node.addDOMWidget !== "function") return
     const Needy = NEEDY[node.comfyClass]
     if (Needy) panels.set(node, new Needy(node))
@@ -55,6 +55,8 @@ app.registerExtension({
     needy((panel) => panel.ask())
   },
 })
+
+const image = (node) => node.widgets?.find(({ name }) => name === "image")
 
 /** A stopped video resumes only with its own seed. A workflow's saved value is set after this. */
 function keepSeed(node) {

@@ -332,7 +332,7 @@ def test_it_runs_with_progress_and_is_saved_with_labels(server):
     assert frames.shape == (15, 512, 512, 3)
     assert 0.02 < (moved(frames) > 4).mean() < 0.9
     assert "aigc" in tags_of(path)
-    assert "Face: found by" in run.texts[graph.report.node]
+    assert "Face: found by" in "".join(run.outputs[graph.report.node]["text"])
     assert Client(server.url).run(graph).executed == []
 
 
