@@ -32,8 +32,9 @@ from .sockets import Face, Landmarks, expect, schema
 
 log = logging.getLogger(__name__)
 
-# Bytes of memory for each pixel: of the moving window in each frame that is made with others, and of whole pictures
-MOVED, WHOLE = 200, 24
+# Bytes of memory for each pixel: of the moving window, for each frame that is made at a time, and of whole pictures.
+# A third more than was measured.
+MOVED, WHOLE = 100, 24
 
 
 class PuppetPortrait(io.ComfyNode):
@@ -165,7 +166,7 @@ class Show:
     def job(self, sound: Sound) -> Job:
         (height, width), together = self.puppet.window.size, at_once(self.puppet)
         pixels = self.picture[..., 0].numel()
-        memory = MOVED * together * height * width + WHOLE * max(PLACED, 2 * pixels)
+        memory = MOVED * together * height * width + WHOLE * max(PLACED, pixels)
         return Job(
             chunks=self._chunks,
             placed=lambda chunk: placed(self.puppet, self.picture, chunk),
