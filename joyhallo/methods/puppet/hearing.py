@@ -78,7 +78,6 @@ class Ear(nn.Module):
         self.spectrum = nn.Conv1d(BANDS, fine, 3)
         self.frame = nn.Conv1d(fine, width, 2 * ROWS, ROWS)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
-        self.last = nn.BatchNorm1d(width)
         self.tell = nn.Conv1d(width, len(HEARD), 1)
         self.register_buffer("gain", torch.ones(len(HEARD)))
         self.register_buffer("idle", torch.zeros(()))
@@ -93,7 +92,7 @@ class Ear(nn.Module):
         """(batch, rows, bands) of frames with `reach` more on either side -> (batch, frames, HEARD), unbounded"""
         x = F.relu(self.spectrum(self.bands(spectra.transpose(1, 2))))
         x = self.blocks(self.frame(x[..., 1:]))
-        return self.tell(F.relu(self.last(x))).transpose(1, 2)
+        return self.tell(F.relu(x)).transpose(1, 2)
 
     def bounded(self, told: Tensor) -> Tensor:
         """What forward told, within its bounds, and shut where lips are pressed."""

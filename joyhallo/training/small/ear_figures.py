@@ -23,7 +23,8 @@ from .takes import Take
 SHUT = 0.05  # an opening that nobody sees
 RANGE = torch.tensor([0.05, 0.95])
 CLOSED = 0.97  # of the closures in training are heard at least
-PRESSES = (0.2, 0.6)  # of the press at which lips are shut
+PRESSES = (0.35, 0.6)  # of the press at which lips are shut
+BEGUN = 0.6  # of that press begins to close them
 STILL = 0.99  # of the frames without speech are quite shut
 MOST_IDLE = 0.06
 MOST_GAIN = 1.5
@@ -45,7 +46,7 @@ def calibrated(ear: Ear, spoken: Sequence[Take], dice: np.random.Generator) -> E
     parts = (told[:, press] * ear.gain[press]).split(lengths(again))
     peaks = torch.cat([within(part, take.closures).amax(1) for part, take in zip(parts, again, strict=True)])
     shut = peaks.quantile(1 - CLOSED).clamp(*PRESSES) if len(peaks) else torch.tensor(PRESSES[1])
-    ear.pressed.copy_(torch.stack([0.4 * shut, shut]))
+    ear.pressed.copy_(torch.stack([BEGUN * shut, shut]))
     ear.idle.copy_(hear(ear, silence(dice))[:, 0].quantile(STILL).clamp(max=MOST_IDLE))
     ear.gain[0] *= (there[0] / spread_of(hear(ear, sounds))[0]).clamp(0.8, MOST_GAIN)
     return ear

@@ -21,7 +21,7 @@ LOUDNESS = 8.0  # dB, by which a recording may be louder or fainter than it shou
 DRIFT, DRIFT_ROWS = 4.0, 80  # deviation in dB, and rows between its turns
 TRACT = 1.2  # how much longer or shorter a speaker's vocal tract may be
 FILTER = 5.0  # deviation in dB of a recording's frequency response, at most
-QUIET = 0.1  # share of the pieces in which nobody speaks
+QUIET = 0.15  # share of the pieces in which nobody speaks
 SPEECH_POWER = 1e-3  # in a band, at the usual loudness
 LONGEST_ECHO = 60  # rows
 
@@ -87,7 +87,7 @@ def _echoing(heard: Tensor, dice: np.random.Generator) -> Tensor:
 def _noise(dice: np.random.Generator, speaking: Tensor, rows: int, generator: torch.Generator) -> Tensor:
     """Hiss, hum and murmur of any colour, some of it in bursts; as loud as speech where nobody speaks."""
     count = len(speaking)
-    level = _decibels(12 * (1 - speaking) - torch.from_numpy(dice.uniform(8, 60, count))) * SPEECH_POWER
+    level = _decibels(16 * (1 - speaking) - torch.from_numpy(dice.uniform(8, 60, count))) * SPEECH_POWER
     colour = _curves(dice, np.full(count, 6.0), 5)
     fine = torch.rand((count, rows, BANDS), generator=generator).clamp(min=1e-4).log().neg()
     fine = (fine + torch.rand(fine.shape, generator=generator).clamp(min=1e-4).log().neg()) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,16 @@ def spoken(dice: np.random.Generator, split: Split, english: float) -> Take:
 
     said = told(dice, _manner(dice, language, split), sentence, frames, LONGEST_PAUSE)
     mouth = torch.from_numpy(articulation(said.phonemes, frames))
-    return Take(said.samples.half(), mouth, closures(said.phonemes), said.manner.voice)
+    return Take(said.samples.half(), mouth, closures(said.phonemes, SECONDS), said.manner.voice)
 
 
-def closures(phonemes: tuple[Phoneme, ...]) -> Tensor:
-    pressed = [(each.start, each.stop) for each in phonemes if shapes_of(each.name)[0].viseme == "closed"]
+def closures(phonemes: Iterable[Phoneme], seconds: float) -> Tensor:
+    """(n, 2): from and to which lips are pressed, where a take of so many seconds has all of it."""
+    pressed = [
+        (each.start, each.stop)
+        for each in phonemes
+        if shapes_of(each.name)[0].viseme == "closed" and each.stop < seconds
+    ]
     return torch.tensor(pressed, dtype=torch.float32).reshape(-1, 2)
 
 
