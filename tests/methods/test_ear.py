@@ -19,8 +19,8 @@ spoken_here = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espe
 
 
 MARKS = {
-    MANDARIN: {"opening": 0.96, "spread": 0.92, "rounding": 0.9, "press": 0.9},
-    ENGLISH: {"opening": 0.96, "spread": 0.92, "rounding": 0.9, "press": 0.9, "teeth": 0.7},
+    MANDARIN: {"opening": 0.96, "spread": 0.92, "rounding": 0.92, "press": 0.94},
+    ENGLISH: {"opening": 0.92, "spread": 0.9, "rounding": 0.88, "press": 0.9, "teeth": 0.75},
 }
 
 
