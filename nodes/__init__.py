@@ -10,6 +10,7 @@ from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
 from .motion import JoyHalloMotion
 from .preview import page
+from .puppet import PuppetPortrait
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
@@ -32,6 +33,7 @@ class JoyHallo(ComfyExtension):
             JoyHalloSteadiness,
             JoyHalloSampler,
             SaveTalkingVideo,
+            PuppetPortrait,
         ]
 
 

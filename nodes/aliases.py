@@ -34,6 +34,12 @@ WORDS = {
         "face animation, hallo, 数字人, 口型, 对口型, 口型同步, 唇形, 唇形同步, 说话, 说话视频, 会说话的照片, "
         "照片说话, 让照片开口, 音频驱动, 语音驱动, 肖像动画, 图生视频, 口播, 采样器"
     ),
+    "PuppetPortrait": (
+        "talking photo, talking head, talking portrait, speaking portrait, animate photo, animate face, face puppet, "
+        "warp, live portrait, lip sync, lipsync, audio driven, audio to video, image to video, animatic, preview, "
+        "no download, cpu, fast, 照片说话, 让照片开口, 会说话的照片, 图片说话, 对口型, 口型同步, 数字人, 动态照片, "
+        "语音驱动, 图生视频, 眨眼, 快速预览, 预演, 无需下载"
+    ),
     "SaveTalkingVideo": (
         "save video, video combine, combine video, export video, write video, mp4, webm, mov, mkv, prores, "
         "video with audio, audio sync, talking head, 保存视频, 视频合成, 合并为视频, 导出视频, 输出视频, "

@@ -1,4 +1,7 @@
-"""For the panel on Load JoyHallo Models: which files are missing, and fetching them when a button says so."""
+"""For panels on the nodes: which files are missing, and fetching them when a button says so.
+
+Load JoyHallo Models asks with its four choices, Puppet Portrait with its name: it needs the face landmarker alone.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from ..joyhallo.files.download import fetch
+from ..joyhallo.files.download import Published, fetch
 from . import model_folders
 
 EVENT = "joyhallo.fetch"
 PAUSE = 0.25  # seconds between two reports of progress
 CHOICES = ("checkpoint", "audio_encoder", "face_models", "vae")
+NODE, PUPPET = "node", "PuppetPortrait"
 
 
 class Cancelled(Exception):
@@ -53,7 +58,7 @@ class Fetching:
 
     def _work(self, choices: dict[str, str]) -> None:
         try:
-            fetch(model_folders.wanted(model_folders.choices(**choices)), self._progress)
+            fetch(wanted(choices), self._progress)
             self._end("done")
         except Exception as error:  # told on the node: nobody else waits for this thread
             if self._stop.is_set():  # or the connection broke before the stop was noticed
@@ -74,6 +79,12 @@ class Fetching:
         self.tell(self.status)
 
 
+def wanted(choices: Mapping[str, str]) -> dict[Path, Published]:
+    if choices.get(NODE) == PUPPET:
+        return model_folders.wanted_by_puppet()
+    return model_folders.wanted(model_folders.choices(**{name: choices.get(name, "") for name in CHOICES}))
+
+
 def missing(choices: Mapping[str, str]) -> list[dict[str, Any]]:
     """The files that would be fetched, as the page shows them."""
     return [
@@ -85,7 +96,7 @@ def missing(choices: Mapping[str, str]) -> list[dict[str, Any]]:
             "folder": str(path.parents[file.place.count("/")]),
             "needed": file.needed and file.place != model_folders.SEPARATOR,
         }
-        for path, file in model_folders.wanted(model_folders.choices(**choices)).items()
+        for path, file in wanted(choices).items()
     ]
 
 
@@ -98,7 +109,7 @@ def register(server: Any) -> None:
     def chosen(given: Any) -> dict[str, str]:
         if not isinstance(given, Mapping):
             raise web.HTTPBadRequest(text=f"Expected an object with {', '.join(CHOICES)}.")
-        return {name: str(given.get(name, "")) for name in CHOICES}
+        return {name: str(given.get(name, "")) for name in (*CHOICES, NODE)}
 
     @server.routes.get("/joyhallo/models")
     async def models(request: web.Request) -> web.Response:

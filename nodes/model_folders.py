@@ -132,6 +132,11 @@ def wanted(chosen: Mapping[Kind, str]) -> dict[Path, Published]:
     return files
 
 
+def wanted_by_puppet() -> dict[Path, Published]:
+    """The face landmarker, unless it is there."""
+    return {} if face_task() else _lacking(FACES, LANDMARKER)
+
+
 def separator() -> Path | None:
     """The network that separates voice from music, in whichever folder it is."""
     return _anywhere((FILE,), OWN)
@@ -140,6 +145,11 @@ def separator() -> Path | None:
 def face_task() -> Path | None:
     """MediaPipe's face landmarker, in whichever folder it is."""
     return _anywhere(LANDMARKERS, OWN, "detection")
+
+
+def known_faces() -> Path | None:
+    """The file of faces in the pictures that come with the nodes."""
+    return _path(FACES, DEMO)
 
 
 # ---- kinds of models

@@ -1,9 +1,9 @@
-"""The sampler's text output: what a video was made with, for requests for help."""
+"""The text output of nodes that make videos: what was used and how it went, for requests for help."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import comfy.model_management
 import torch
 from comfyui_version import __version__ as comfyui_version
+from torch import Tensor
 
 from ..joyhallo import __version__
 from ..joyhallo.config import FPS
@@ -31,18 +32,22 @@ def used(take: Any, preset: str) -> str:
     """Describe a run of the sampler, with a line for each part."""
     face: Prepared = take.face
     lines = {
-        "Versions": _versions(),
-        "Device": _device(take.model),
+        "Versions": versions(),
+        "Device": device(take.model.device),
         "Checkpoint": f"{take.model.name}, a {_kind(take.model)}, in {take.model.precision}",
         "Speech": f"{take.speech.encoder}, {take.speech.length / FPS:.2f} s",
         "VAE": f"weights {of_module(take.vae.first_stage_model)[:SHORT]}, in {_named(take.vae.vae_dtype)}",
         "Picture": _picture(face),
         "Sampling": _sampling(take.settings, preset),
-        "Frames": f"{_sized(face.crop.size)}, {'put into the whole picture' if take.whole else 'as they are'}"
+        "Frames": f"{sized(face.crop.size)}, {'put into the whole picture' if take.whole else 'as they are'}"
         f"{'' if take.background is None else ' of another video'}",
         "Steadiness": _steadiness(take.steadiness),
-        "Labels": _labels(take),
+        "Labels": labels() if take.background is None else f"{labels()}; of the background: {take.marks}",
     }
+    return listed(lines)
+
+
+def listed(lines: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {words}" for name, words in lines.items())
 
 
@@ -65,7 +70,7 @@ def warnings(notices: Iterable[Notice]) -> list[str]:
     return ["Warnings:", *told] if told else []
 
 
-def _versions() -> str:
+def versions() -> str:
     ours = f"JoyHallo nodes {__version__}, ComfyUI {comfyui_version}, Python {platform.python_version()}"
     return ", ".join([ours, f"PyTorch {torch.__version__}", *_libraries()])
 
@@ -76,10 +81,10 @@ def _libraries() -> Iterator[str]:
             yield f"{name} {version(name)}"
 
 
-def _device(model: JoyHalloModel) -> str:
+def device(used: torch.device) -> str:
     manager = comfy.model_management
-    memory = manager.get_total_memory(model.device) / 2**30
-    name, system = manager.get_torch_device_name(model.device), platform.system()
+    memory = manager.get_total_memory(used) / 2**30
+    name, system = manager.get_torch_device_name(used), platform.system()
     return f"{name}, {memory:.1f} GiB, {manager.vram_state.name}, on {system}"
 
 
@@ -91,7 +96,7 @@ def _picture(face: Prepared) -> str:
     window = face.crop.box
     found = "no face detection" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
     identity = "from the picture" if face.identity.any() else "neutral"
-    return f"{_sized(face.crop.picture)}, {found}, window {window}, identity {identity}"
+    return f"{sized(face.crop.picture)}, {found}, window {window}, identity {identity}"
 
 
 def _sampling(settings: Settings, preset: str) -> str:
@@ -103,9 +108,12 @@ def _sampling(settings: Settings, preset: str) -> str:
 
 def _weights(settings: Settings) -> str:
     rows = torch.as_tensor(settings.weights, dtype=torch.float32).reshape(-1, len(REGIONS))
-    low, high = rows.amin(0).tolist(), rows.amax(0).tolist()
-    spans = zip(REGIONS, low, high, strict=True)
-    return ", ".join(f"{name} {a:g}" if a == b else f"{name} {a:.3g} to {b:.3g}" for name, a, b in spans)
+    return ", ".join(f"{name} {span(values)}" for name, values in zip(REGIONS, rows.unbind(1), strict=True))
+
+
+def span(values: Tensor) -> str:
+    low, high = values.min().item(), values.max().item()
+    return f"{low:g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 def _steadiness(steadiness: Steadiness) -> str:
@@ -118,14 +126,13 @@ def _steadiness(steadiness: Steadiness) -> str:
     return ", ".join(words for words, wished in wishes.items() if wished) or "none"
 
 
-def _labels(take: Any) -> str:
-    ours = "made by AI, with these nodes" if Wishes.now().write else "none of these nodes, as Settings say"
-    return ours if take.background is None else f"{ours}; of the background: {take.marks}"
+def labels() -> str:
+    return "made by AI, with these nodes" if Wishes.now().write else "none of these nodes, as Settings say"
 
 
 def _named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _sized(size: tuple[int, int]) -> str:
+def sized(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"

@@ -5,7 +5,7 @@ import { app } from "../../scripts/app.js"
 import { Drift } from "./drift.js"
 import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
-import { Missing } from "./missing.js"
+import { MissingLandmarker, MissingModels } from "./missing.js"
 import { recall, remember } from "./memory.js"
 import "./notices.js" // registered first, so that notices stand above pictures
 
@@ -14,7 +14,8 @@ const SHOWN = {
   FaceMaskPrep: { key: "joyhallo_faces", Panel: Faces },
   JoyHalloSampler: { key: "joyhallo_drift", Panel: Drift },
 }
-const LOADER = "LoadJoyHalloModels"
+// By class of node: what it needs files for.
+const NEEDY = { LoadJoyHalloModels: MissingModels, PuppetPortrait: MissingLandmarker }
 const panels = new WeakMap() // by node
 
 app.registerExtension({
@@ -24,16 +25,21 @@ app.registerExtension({
     // Sent when a choice must be made before the node can go on: it ends in an error, so no output follows.
     api.addEventListener?.("joyhallo.faces", ({ detail }) => show(nodeAt(detail?.node), "joyhallo_faces", detail))
     api.addEventListener?.("progress_text", ({ detail }) => panels.get(nodeAt(detail?.nodeId))?.tell?.(detail.text))
-    api.addEventListener?.("joyhallo.fetch", ({ detail }) => loaders((panel) => panel.tell(detail)))
-    api.addEventListener?.("execution_error", () => loaders((panel) => panel.ask()))
+    api.addEventListener?.("joyhallo.fetch", ({ detail }) => needy((panel) => panel.hear(detail)))
+    api.addEventListener?.("execution_error", ({ detail }) => {
+      panels.get(nodeAt(detail?.node_id))?.fail?.(detail.exception_message)
+      needy((panel) => panel.ask())
+    })
   },
 
   nodeCreated(node) {
     // Some versions go by the inputs, and show a broken picture where frames alone are connected.
     if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
     if (node.comfyClass === "JoyHalloSampler") keepSeed(node)
+    if (node.comfyClass === "LoadImage") chain(image(node) ?? {}, "callback", () => needy((panel) => panel.ask()))
     if (typeof node.addDOMWidget !== "function") return
-    if (node.comfyClass === LOADER) panels.set(node, new Missing(node))
+    const Needy = NEEDY[node.comfyClass]
+    if (Needy) panels.set(node, new Needy(node))
     const { key, Panel } = SHOWN[node.comfyClass] ?? {}
     if (!Panel) return
     panels.set(node, new Panel(node))
@@ -46,9 +52,11 @@ app.registerExtension({
       const { key } = SHOWN[node.comfyClass] ?? {}
       if (key) show(node, key, recall(node, key))
     }
-    loaders((panel) => panel.ask())
+    needy((panel) => panel.ask())
   },
 })
+
+const image = (node) => node.widgets?.find(({ name }) => name === "image")
 
 /** A stopped video resumes only with its own seed. A workflow's saved value is set after this. */
 function keepSeed(node) {
@@ -56,8 +64,8 @@ function keepSeed(node) {
   if (control) control.value = "fixed"
 }
 
-function loaders(act) {
-  for (const node of everyNode()) if (node.comfyClass === LOADER && panels.has(node)) act(panels.get(node))
+function needy(act) {
+  for (const node of everyNode()) if (node.comfyClass in NEEDY && panels.has(node)) act(panels.get(node))
 }
 
 function show(node, key, result) {

@@ -1,4 +1,5 @@
-// On LoadJoyHalloModels: the chosen files that are missing, a button that fetches them, and the small model instead.
+// On nodes that need files: those that are missing, and a button that fetches them. On LoadJoyHalloModels also the small
+// model instead; on PuppetPortrait the face landmarker, where nothing else tells where the face is.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -29,20 +30,14 @@ const KEPT = "joyhallo_before" // in the loader's properties: [node, widget, val
 const EXAMPLE = "joyhallo_portrait.png" // of those that the small model knows
 const EXAMPLES = [EXAMPLE, "joyhallo_couple.png"]
 
-export class Missing extends TextPanel {
+class Missing extends TextPanel {
   constructor(node) {
     super(node, "joyhallo_missing")
     this.found = { files: [], fetching: { state: "idle" } }
-    for (const name of CHOICES) chain(this.widget(name) ?? {}, "callback", () => this.ask())
-    this.ask()
   }
 
   widget(name) {
     return this.node.widgets?.find((widget) => widget.name === name)
-  }
-
-  choices() {
-    return Object.fromEntries(CHOICES.map((name) => [name, `${this.widget(name)?.value ?? ""}`]))
   }
 
   /** Asks the server soon: a workflow that is opened sets one widget after the other. */
@@ -64,7 +59,7 @@ export class Missing extends TextPanel {
   }
 
   /** fetching: {state, done, total, message} */
-  tell(fetching) {
+  hear(fetching) {
     this.found.fetching = fetching
     if (fetching.state === "done") this.ask()
     this.show()
@@ -72,13 +67,13 @@ export class Missing extends TextPanel {
 
   /** Only when something changed. */
   show() {
-    const shown = JSON.stringify([this.found, this.widget("checkpoint")?.value])
+    const shown = JSON.stringify([this.found, this.state()])
     if (shown === this.shown) return
     this.shown = shown
-    const { state } = this.found.fetching
     const needed = this.found.files.filter((file) => file.needed)
-    if (this.widget("checkpoint")?.value === SMALL) return this.fill(...this.small())
-    if (state === "running") return this.progress()
+    const instead = this.instead()
+    if (instead) return this.fill(...instead)
+    if (this.found.fetching.state === "running") return this.progress()
     if (!needed.length) return this.fill()
     this.fill(...this.list(needed), ...this.trouble(), this.buttons())
   }
@@ -95,7 +90,7 @@ export class Missing extends TextPanel {
     const list = make("ul", "joyhallo-files")
     list.append(...rows)
     const total = files.reduce((sum, { size }) => sum + (size ?? 0), 0)
-    const title = make("p", "joyhallo-title", { textContent: say("missing", needed.length) })
+    const title = make("p", "joyhallo-title", { textContent: this.title(needed.length) })
     const place = say("goes", amount(total), files[0].page.replace(/^\w+:\/\//, "").split("/")[0], files[0].folder)
     return [title, list, make("p", "joyhallo-note", { textContent: place })]
   }
@@ -108,10 +103,8 @@ export class Missing extends TextPanel {
 
   buttons() {
     const row = make("div", "joyhallo-buttons")
-    row.append(
-      this.button(say(this.found.fetching.state === "idle" ? "fetch" : "again"), () => this.fetch()),
-      this.button(say("small"), () => this.use(SUITS_SMALL)),
-    )
+    const word = this.found.fetching.state === "idle" ? this.verb : "again"
+    row.append(this.button(say(word), () => this.fetch()), ...this.others())
     return row
   }
 
@@ -131,12 +124,6 @@ export class Missing extends TextPanel {
     return [make("p", "joyhallo-title", { role: "status" }), make("progress", "joyhallo-progress"), row]
   }
 
-  small() {
-    const row = make("div", "joyhallo-buttons")
-    row.append(this.button(say("full"), () => this.use(SUITS_FULL)))
-    return [make("p", "joyhallo-note", { textContent: say("drawings") }), row]
-  }
-
   button(textContent, act) {
     const button = make("button", "joyhallo-button", { type: "button", textContent })
     button.addEventListener("click", act)
@@ -145,7 +132,7 @@ export class Missing extends TextPanel {
   }
 
   fetch() {
-    this.tell({ state: "running", done: 0, total: 0, message: "" })
+    this.hear({ state: "running", done: 0, total: 0, message: "" })
     return this.send("fetch")
   }
 
@@ -155,8 +142,66 @@ export class Missing extends TextPanel {
       await api.fetchApi(`/joyhallo/models/${what}`, asked)
       await this.learn() // events may have come before this answer, so it is no news
     } catch (error) {
-      this.tell({ state: "failed", done: 0, total: 0, message: `${error}` })
+      this.hear({ state: "failed", done: 0, total: 0, message: `${error}` })
     }
+  }
+
+  // ---- what nodes differ in
+
+  /** What the server is to look for. */
+  choices() {
+    return {}
+  }
+
+  /** What the panel depends on beside the files. */
+  state() {
+    return null
+  }
+
+  /** Rows in place of missing files; nothing if these are to be shown. */
+  instead() {
+    return null
+  }
+
+  title(count) {
+    return say("missing", count)
+  }
+
+  verb = "fetch"
+
+  /** Buttons beside that which fetches. */
+  others() {
+    return []
+  }
+}
+
+export class MissingModels extends Missing {
+  constructor(node) {
+    super(node)
+    for (const name of CHOICES) chain(this.widget(name) ?? {}, "callback", () => this.ask())
+    this.ask()
+  }
+
+  choices() {
+    return Object.fromEntries(CHOICES.map((name) => [name, `${this.widget(name)?.value ?? ""}`]))
+  }
+
+  state() {
+    return this.widget("checkpoint")?.value
+  }
+
+  instead() {
+    return this.state() === SMALL ? this.small() : null
+  }
+
+  others() {
+    return [this.button(say("small"), () => this.use(SUITS_SMALL))]
+  }
+
+  small() {
+    const row = make("div", "joyhallo-buttons")
+    row.append(this.button(say("full"), () => this.use(SUITS_FULL)))
+    return [make("p", "joyhallo-note", { textContent: say("drawings") }), row]
   }
 
   /** Sets the widgets of the whole workflow. */
@@ -174,6 +219,49 @@ export class Missing extends TextPanel {
     }
     this.node.properties[KEPT] = suits === SUITS_SMALL ? kept : undefined
     this.ask()
+  }
+}
+
+export class MissingLandmarker extends Missing {
+  verb = "fetchOne"
+
+  constructor(node) {
+    super(node)
+    chain(node, "onConnectionsChange", () => this.ask())
+    this.ask()
+  }
+
+  choices() {
+    return { node: this.node.comfyClass }
+  }
+
+  title() {
+    return say("landmarker")
+  }
+
+  /** After an error of the node: a picture need not be what its name says. */
+  fail(message) {
+    if (/landmarker is missing/.test(message)) this.refused = this.picture()
+    this.ask()
+  }
+
+  /** Whether nothing else tells where the face is. */
+  state() {
+    const linked = (name) => this.node.inputs?.find((input) => input.name === name)?.link != null
+    if (!linked("image") || linked("face") || linked("landmarks")) return false
+    if (linked("lip_mask") && linked("face_mask")) return false
+    const picture = this.picture()
+    return !EXAMPLES.includes(picture) || picture === this.refused
+  }
+
+  instead() {
+    return this.state() ? null : []
+  }
+
+  /** The file that Load Image shows, if the picture comes from there. */
+  picture() {
+    const source = this.node.getInputNode?.(this.node.inputs.findIndex((input) => input.name === "image"))
+    return source?.comfyClass === "LoadImage" && source.widgets?.find(({ name }) => name === "image")?.value
   }
 }
 

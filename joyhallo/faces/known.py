@@ -28,13 +28,16 @@ class KnownFaces(FaceModels):
         self.path = path
 
     @cached_property
-    def landmarker(self) -> FaceMesh:
+    def landmarker(self) -> KnownMeshes:
         return KnownMeshes(load_file(self.path))
 
 
 class KnownMeshes(FaceMesh):
     def __init__(self, meshes: Meshes):
         self.known = meshes
+
+    def knows(self, picture: Picture) -> bool:
+        return _name(picture) in self.known
 
     def meshes(self, picture: Picture, window: Box | None = None, most: int = MOST_FACES) -> list[Points]:
         found = self.known.get(_name(picture))

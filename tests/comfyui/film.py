@@ -11,7 +11,7 @@ from tools.comfyui.workflow import Graph, Outputs
 Inputs = dict[str, Any]
 
 FILM = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
-NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns"])  # all of the pack
+NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns", "PuppetPortrait"])  # all of the pack
 
 
 class Film(Graph):

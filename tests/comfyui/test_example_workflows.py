@@ -22,14 +22,14 @@ from PIL import Image
 from stock import stock
 
 from tools.comfyui.server import ROOT, Client
-from tools.comfyui.workflow import NOTES, as_prompt, widgets
+from tools.comfyui.workflow import NEVER, NOTES, as_prompt, widgets
 from tools.demo_model.bundle import FOLDER
 
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "example_workflows").glob("*.json"))}
 BLUEPRINTS = {path.stem: path for path in sorted((ROOT / "subgraphs").glob("*.json"))}
 EXPECTED = {
     *("quick_start", "long_video", "edit_masks", "paste_back", "two_speakers", "upscale_and_background"),
-    *("hallo", "demo"),
+    *("hallo", "demo", "puppet", "animatic"),
 }
 CONTROLS = ["which_face", "seed", "preset", "lip_weight", "size", "picture"]
 OURS, COMFYUIS = "custom_nodes.ComfyUI-JoyHallo", ("nodes", "comfy_extras.")
@@ -151,12 +151,12 @@ def test_only_ready_inputs_are_named(workflow):
     assert held
     assert all((FOLDER / name.removeprefix("joyhallo_")).exists() for name in held)
     assert not any("models" in node.get("properties", {}) for node in workflow["nodes"])
-    (loader,) = (node for node in workflow["nodes"] if node["type"] == "LoadJoyHalloModels")
-    assert loader["widgets_values"][5] is False  # nobody downloads gigabytes by looking at an example
+    loaders = [node for node in workflow["nodes"] if node["type"] == "LoadJoyHalloModels"]
+    assert not any(loader["widgets_values"][5] for loader in loaders)  # nobody downloads gigabytes by looking
 
 
 def test_an_app_shows_two_inputs_and_the_video():
-    for name in ("demo", "quick_start"):
+    for name in ("demo", "quick_start", "puppet", "animatic"):
         workflow = read(WORKFLOWS[name])
         kinds, app = {node["id"]: node["type"] for node in workflow["nodes"]}, workflow["extra"]["linearData"]
         assert [(kinds[node], widget) for node, widget in app["inputs"]] == [
@@ -164,13 +164,14 @@ def test_an_app_shows_two_inputs_and_the_video():
             ("LoadAudio", "audio"),
         ]
         assert [kinds[node] for node in app["outputs"]] == ["SaveTalkingVideo"]
+        assert app["outputs"][0] in {node["id"] for node in workflow["nodes"] if node["mode"] == 0}
 
 
 def test_a_linter_that_knows_the_nodes_finds_nothing(workflow, nodes):
     prompt, known = as_prompt(workflow, nodes), normalize(nodes)
     assert lint_workflow(prompt, known) == []
-    sampler = next(node for node in prompt.values() if node["class_type"] == "JoyHalloSampler")
-    sampler["inputs"]["preset"] = "perfect"
+    saving = next(node for node in prompt.values() if node["class_type"] == "SaveTalkingVideo")
+    saving["inputs"]["quality"] = "perfect"
     assert lint_workflow(prompt, known)
 
 
@@ -178,7 +179,10 @@ def test_a_linter_that_knows_the_nodes_finds_nothing(workflow, nodes):
 
 
 def made_small(prompt: dict[str, Any]) -> dict[str, Any]:
-    known = any(node["inputs"].get("face_models") == "demo" for node in prompt.values())  # as they are, by content
+    known = any(
+        node["inputs"].get("face_models") == "demo" or node["class_type"] == "PuppetPortrait"
+        for node in prompt.values()
+    )  # as they are, by content
     for node in prompt.values():
         node["inputs"].update(SMALL.get(node["class_type"], {}))
         if node["class_type"] == "LoadImage" and not known:
@@ -202,6 +206,22 @@ def check_run(server, prompt: dict[str, Any]) -> None:
 
 def test_it_runs_to_the_end(workflow, nodes, server):
     check_run(server, as_prompt(workflow, nodes))
+
+
+def test_what_waits_in_the_animatic_runs_too_once_it_is_unmuted(nodes, server):
+    workflow = read(WORKFLOWS["animatic"])
+    (group,) = workflow["groups"]
+    x, y, width, height = group["bounding"]
+    for node in workflow["nodes"]:
+        (left, top), (across, down) = node["pos"], node["size"]
+        within = x < left and y < top and left + across < x + width and top + down < y + height
+        assert (node["mode"] == NEVER) == within, node["type"]
+        node["mode"] = 0
+    prompt = as_prompt(workflow, nodes)
+    videos = {node["inputs"]["video"][0] for node in prompt.values() if node["class_type"] == "SaveTalkingVideo"}
+    assert {prompt[video]["class_type"] for video in videos} == {"PuppetPortrait", "JoyHalloSampler"}
+    run = Client(server.url).run(made_small(prompt))
+    assert run.status == "success", run.message
 
 
 # ---- the blueprint

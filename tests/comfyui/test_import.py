@@ -27,6 +27,7 @@ NODES = [
     "JoyHalloSteadiness",
     "JoyHalloSampler",
     "SaveTalkingVideo",
+    "PuppetPortrait",
 ]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}

@@ -1,21 +1,31 @@
 """Thumbnails of the example workflows for the list of templates, each a drawing of what its workflow does.
 
-`python -m tools.pictures.thumbnails` draws them anew. They are drawings, none is a result of a model.
+`python -m tools.pictures.thumbnails` draws them anew; with names, only those. Frames of puppet and animatic are results
+of their workflows; the others are drawings, none is a result of a model.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from joyhallo.drawn.drawing import SIDE, Color, Sides
 from joyhallo.faces.boxes import Box
+from joyhallo.methods.puppet.face import Features
+from joyhallo.methods.puppet.hearing import listen, open_ear
+from joyhallo.methods.puppet.perform import Direction, Spoken, part, placed, poses
+from joyhallo.methods.puppet.render import Puppet
+from joyhallo.sound.audio import prepare, read
 
 from ..comfyui.server import ROOT
-from .portrait import couple, face_box, lip_box, mask, saying, sitter, speaking
+from ..demo_model.bundle import FOLDER as EXAMPLES
+from .portrait import couple, face_box, lip_box, mask, portrait, saying, sitter, speaking
 
 FOLDER = ROOT / "example_workflows"
 SIZE = (640, 480)
@@ -191,16 +201,75 @@ def demo() -> Sheet:
     return sheet
 
 
+def puppet() -> Sheet:
+    """A picture on strings speaks."""
+    sheet, (left, top, side) = Sheet(), (120, 96, 268)
+    frames = spoken()
+    widest = max(frames, key=lambda frame: frame[0])[1]
+    sheet.paste(widest, left, top, side)
+    for x in (0.14, 0.38, 0.62, 0.86):
+        sheet.line([(left + side * (0.5 + 0.6 * (x - 0.5)), 52), (left + side * x, top)], PAPER, 2)
+    sheet.box((left + 20, 38, left + side - 20, 54), (120, 84, 58), corner=6)
+    for row, (_, frame) in enumerate(apart(frames, 4)):
+        sheet.paste(frame.crop(MOUTH), 420, 40 + 84 * row, 180, corner=8)
+    sheet.sound((40, 392, 600, 456), GOLD, bars=44)
+    return sheet
+
+
+def animatic() -> Sheet:
+    """The timing first, the film later."""
+    sheet = Sheet()
+    for column, (_, frame) in enumerate(apart(spoken(), 5)):
+        still = ImageEnhance.Brightness(ImageEnhance.Color(frame).enhance(0)).enhance(0.35)
+        sheet.paste(frame, 24 + 120 * column, 60, 112, corner=6)
+        sheet.paste(still, 24 + 120 * column, 300, 112, corner=6)
+    sheet.sound((24, 196, 616, 276), GOLD, bars=50)
+    for column in range(5):
+        sheet.box((24 + 120 * column, 36, 136 + 120 * column, 42), GOLD, corner=3)
+        sheet.box((24 + 120 * column, 432, 136 + 120 * column, 438), (84, 90, 102), corner=3)
+    return sheet
+
+
+MOUTH = (166, 322, 346, 402)  # of the portrait
+
+
+@cache
+def spoken() -> list[tuple[float, Image.Image]]:
+    """The portrait says the example's sentence as in Puppet Portrait: how far the mouth is open, and the frame."""
+    picture = torch.from_numpy(np.array(portrait())).float() / 255
+    puppet = Puppet(picture.permute(2, 0, 1), Features.of_mesh(sitter().mesh()))
+    pose = poses(listen(open_ear(), prepare(*read(EXAMPLES / "speech.wav"))), Direction(seed=42))
+    told = list[tuple[float, Image.Image]]()
+    for at in range(0, len(pose), STEP):
+        chunk = Spoken(at, at, puppet.frames(part(pose, slice(at, at + 1), picture.device)))
+        (frame,) = (made[0] for made in placed(puppet, picture, chunk))
+        told.append((float(pose.mouth.opening[at]), Image.fromarray((frame * 255).round().byte().numpy())))
+    return told
+
+
+STEP = 2  # frames of the film from one to the next
+
+
+def apart(frames: list[tuple[float, Image.Image]], count: int) -> list[tuple[float, Image.Image]]:
+    """As many as wanted, in their order, whose mouths are open from shut to wide."""
+    order = sorted(range(len(frames)), key=lambda number: frames[number][0])
+    places = np.linspace(0, len(order) - 1, count).round().astype(int)
+    return [frames[number] for number in sorted(order[place] for place in places)]
+
+
 DRAWN: dict[str, Callable[[], Sheet]] = {
     draw.__name__: draw
-    for draw in (quick_start, long_video, edit_masks, paste_back, two_speakers, upscale_and_background, hallo, demo)
+    for draw in (
+        *(puppet, animatic, quick_start, long_video, edit_masks, paste_back, two_speakers, upscale_and_background),
+        *(hallo, demo),
+    )
 }
 
 
-def write(folder: Path = FOLDER) -> None:
-    for name, draw in DRAWN.items():
-        draw().finished().save(folder / f"{name}.jpg", quality=88, optimize=True, progressive=True)
+def write(names: Iterable[str] = DRAWN, folder: Path = FOLDER) -> None:
+    for name in names:
+        DRAWN[name]().finished().save(folder / f"{name}.jpg", quality=88, optimize=True, progressive=True)
 
 
 if __name__ == "__main__":
-    write()
+    write(sys.argv[1:] or DRAWN)

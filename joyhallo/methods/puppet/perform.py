@@ -18,6 +18,7 @@ AT_ONCE = 1 << 21  # pixels of the moving window that are made together; two fra
 MOST_AT_ONCE = 16  # frames
 TIMID, MOST_RAISED = 0.55, 1.6  # an ear that hears less than this at the widest is helped, by so much at most
 ENOUGH = 50  # frames of speech from which that can be told
+PLACED = 4 << 20  # pixels of whole pictures that are made at a time
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
 def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
     """Whole pictures (n, height, width, 3); picture (height, width, 3). What does not move is the picture's own."""
     rows, columns = puppet.window.slices
-    made = picture.expand(len(chunk.frames), -1, -1, -1).clone()
-    made[:, rows, columns] = chunk.frames.permute(0, 2, 3, 1).to(made)
-    yield made
+    for frames in chunk.frames.split(max(1, PLACED // picture[..., 0].numel())):
+        made = picture.expand(len(frames), -1, -1, -1).clone()
+        made[:, rows, columns] = frames.permute(0, 2, 3, 1).to(made)
+        yield made

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..joyhallo.config import FPS
+from ..joyhallo.faces.boxes import Picture
+from ..joyhallo.faces.find import FaceError, FaceMesh
+from ..joyhallo.faces.known import KnownFaces, KnownMeshes
+from ..joyhallo.faces.picture import as_picture
+from ..joyhallo.methods.chunks import Progress
+from ..joyhallo.methods.hallo.motion import curve
+from ..joyhallo.methods.hallo.portrait import Prepared
+from ..joyhallo.methods.puppet.hearing import Articulation, listen, open_ear
+from ..joyhallo.methods.puppet.perform import PLACED, Direction, Spoken, at_once, perform, placed, poses
+from ..joyhallo.methods.puppet.render import Pose, Puppet
+from ..joyhallo.methods.puppet.sitter import Hints, Sitter, sit
+from ..joyhallo.sound.audio import Sound, as_channels, checked_rate, prepare
+from . import report
+from .audio_encode import sound_of
+from .model_folders import face_task, known_faces
+from .preview import Preview, listed
+from .run import Job, Memory, make
+from .sockets import Face, Landmarks, expect, schema
+
+log = logging.getLogger(__name__)
+
+# Bytes of memory for each pixel: of the moving window in each frame that is made with others, and of whole pictures
+MOVED, WHOLE = 200, 24
+
+
+class PuppetPortrait(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "PuppetPortrait",
+            display_name="Puppet Portrait",
+            description="Lets a picture speak at once, on any processor: moves the picture's own pixels with the "
+            "speech, without a large model.",
+            inputs=[
+                io.Image.Input(
+                    "image",
+                    tooltip="One picture of a face, seen from the front, best with lips closed: a photo, a painting, a "
+                    "drawing or a statue. The video has its size.",
+                ),
+                io.Audio.Input(
+                    "audio",
+                    tooltip="Speech in any language, at any sample rate, mono or stereo. It sets the length of the "
+                    "video and is its sound, unchanged.",
+                ),
+                _strength("strength", 2.0, "How far the mouth moves: 0 not at all, 1 as in clear speech"),
+                _strength("expressiveness", 2.0, "How much brows and nods go with stressed words: 0 not at all"),
+                _strength("blinks", 3.0, "How often the eyes blink: 0 never, 1 as people do"),
+                _strength("sway", 3.0, "How much the head sways and breathes: 0 not at all, 1 as a calm speaker"),
+                io.Int.Input(
+                    "seed",
+                    default=42,
+                    min=0,
+                    max=0xFFFF_FFFF_FFFF_FFFF,
+                    control_after_generate=True,
+                    tooltip="A different number gives other blinks and head movements; the same number gives the same "
+                    "video. The mouth follows the speech alone.",
+                ),
+                Face.Input(
+                    "face",
+                    optional=True,
+                    tooltip="From Face & Mask Prep, run on the same picture: the face that was chosen there speaks.",
+                ),
+                Landmarks.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="From the MediaPipe Face Landmarker of newer ComfyUI versions, run on the same picture.",
+                ),
+                io.Mask.Input(
+                    "lip_mask",
+                    optional=True,
+                    tooltip="For drawings, animals and statues, where no face is found: the closed lips, painted over "
+                    "the picture exactly. Needs face_mask, too.",
+                ),
+                io.Mask.Input(
+                    "face_mask",
+                    optional=True,
+                    tooltip="With lip_mask: the face, from forehead to chin, painted over the picture. Alone: the face "
+                    "under it speaks, if there are several.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(
+                    "video",
+                    display_name="video",
+                    tooltip="For Save Talking Video, at 25 frames a second, with the speech as its sound. It stays in "
+                    "a file, however long it is.",
+                ),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="How the face was found, how the video was made and how fast: connect Preview as Text, and "
+                    "include it when you ask for help.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            newer={"essentials_category": "Video Tools"},
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        audio: Any,
+        strength: float | Sequence[float],
+        expressiveness: float | Sequence[float],
+        blinks: float | Sequence[float],
+        sway: float | Sequence[float],
+        seed: int,
+        face: Prepared | None = None,
+        landmarks: Any = None,
+        lip_mask: Tensor | None = None,
+        face_mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        picture = as_picture(image)
+        waveform, rate = sound_of(audio, "audio")
+        mesh = landmarks if face is None else mesh_of(face, picture)
+        sitter = sit(picture, Hints(mesh, lip_mask, face_mask), known(), landmarker)
+        recording = prepare(waveform, rate)
+        wishes = (curve(wish, recording.frames) for wish in (strength, expressiveness, blinks, sway))
+        show = Show.of(picture, sitter, listen(open_ear(), recording), Direction(*wishes, seed=seed))
+        job = show.job((as_channels(waveform), checked_rate(rate)))
+        used = show.used()
+        log.info("Making a video:\n%s", used)
+        preview = Preview(show.puppet.still * 2 - 1, None, show.device, cls.hidden and cls.hidden.unique_id)
+        made = make(job, preview)
+        notices = (*recording.notices, *sitter.notices)
+        facts = [used, made.plan, made.pace(), *report.warnings(notices)]
+        return io.NodeOutput(made.video, "\n".join(facts), ui=listed(notices))
+
+
+@dataclass(frozen=True)
+class Show:
+    """A puppet, and all that it does."""
+
+    puppet: Puppet
+    picture: Tensor  # (height, width, 3), where the puppet is
+    sitter: Sitter
+    heard: Articulation
+    direction: Direction
+    pose: Pose
+
+    @classmethod
+    def of(cls, picture: Picture, sitter: Sitter, heard: Articulation, direction: Direction) -> Show:
+        pixels = torch.from_numpy(picture).to(comfy.model_management.get_torch_device()).float() / 255
+        puppet = Puppet(pixels.permute(2, 0, 1), sitter.features)
+        return cls(puppet, pixels, sitter, heard, direction, poses(heard, direction))
+
+    @property
+    def device(self) -> torch.device:
+        return self.picture.device
+
+    def job(self, sound: Sound) -> Job:
+        (height, width), together = self.puppet.window.size, at_once(self.puppet)
+        pixels = self.picture[..., 0].numel()
+        memory = MOVED * together * height * width + WHOLE * max(PLACED, 2 * pixels)
+        return Job(
+            chunks=self._chunks,
+            placed=lambda chunk: placed(self.puppet, self.picture, chunk),
+            count=-(-len(self.pose) // together),
+            length=len(self.pose),
+            rate=FPS,
+            sound=sound,
+            size=(self.picture.shape[1], self.picture.shape[0]),
+            moving=(width, height),
+            device=self.device,
+            memory=Memory("Moving this picture", memory, memory, "use a smaller picture"),
+        )
+
+    def _chunks(self, preview: Preview) -> Iterator[Spoken]:
+        for chunk in perform(self.puppet, self.pose):
+            yield chunk
+            preview.after_step(Progress(chunk.start + len(chunk.frames), len(self.pose)))
+
+    def used(self) -> str:
+        window, direction = self.puppet.window, self.direction
+        wishes = {name: getattr(direction, name) for name in ("strength", "expressiveness", "blinks", "sway")}
+        spans = [f"{name} {report.span(torch.as_tensor(wish))}" for name, wish in wishes.items()]
+        opening = self.pose.mouth.opening
+        lines = {
+            "Versions": report.versions(),
+            "Device": report.device(self.device),
+            "Picture": f"{report.sized((self.picture.shape[1], self.picture.shape[0]))}, of which "
+            f"{report.sized((window.right - window.left, window.bottom - window.top))} move",
+            "Face": f"found by {self.sitter.source}, mouth {2 * self.sitter.features.mouth.unit:.0f} pixels wide",
+            "Motion": f"seed {direction.seed}, {', '.join(spans)}",
+            "Mouth": f"open {report.span(opening)}, {opening.mean().item():.2f} on average; 1 is wide",
+            "Labels": report.labels(),
+        }
+        return report.listed(lines)
+
+
+def mesh_of(face: Prepared, picture: Picture) -> Any:
+    expect(face, Prepared, "face", "Face & Mask Prep")
+    found, given = face.picture.shape[1::-1], picture.shape[1::-1]
+    if found != given:
+        raise FaceError(
+            f"The face was prepared from a picture of {report.sized(found)}, but the image has "
+            f"{report.sized(given)}; connect the same picture to both nodes."
+        )
+    if face.face is None or face.face.mesh is None:
+        raise FaceError(
+            "The face was prepared from masks and has no landmarks; disconnect it, and connect the masks to lip_mask "
+            "and face_mask here."
+        )
+    return face.face.mesh
+
+
+def known() -> KnownMeshes | None:
+    """The meshes of the pictures that come with the nodes."""
+    file = known_faces()
+    return None if file is None else KnownFaces(file).landmarker
+
+
+def landmarker() -> FaceMesh | None:
+    task = face_task()
+    return None if task is None else FaceMesh(task)
+
+
+def _strength(name: str, most: float, effect: str) -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        default=1.0,
+        min=0.0,
+        max=most,
+        step=0.05,
+        tooltip=f"{effect}, more exaggerates. Also takes a list with a number for each frame: see Motion over Time.",
+    )

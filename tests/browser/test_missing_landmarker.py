@@ -1,0 +1,147 @@
+"""The panel on Puppet Portrait: a button that fetches the file that finds faces, only where nothing else tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hub import Hub, serving
+from looks import only
+from PIL import Image
+
+from joyhallo.methods.hallo.published import PUBLISHED
+from tools.comfyui.browser import Page, settings
+from tools.comfyui.server import Server, install_pack
+from tools.demo_model.bundle import FOLDER
+
+(FILE,) = PUBLISHED["face_analysis/models/face_landmarker_v2_with_blendshapes.task"]
+NAME = f"{FILE.repository}/{FILE.path}"
+TITLE, FETCH = "To find this picture's face, a file is missing", "Fetch it"
+CHOOSE = """([id, file]) => {
+  const node = app.graph.getNodeById(id), widget = node.widgets.find(({name}) => name === 'image')
+  widget.value = file
+  widget.callback?.(file, app.canvas, node)
+}"""
+CONNECT = """([id, name, kind]) => {
+  const node = app.graph.getNodeById(id), source = LiteGraph.createNode(kind)
+  app.graph.add(source)
+  source.connect(0, node, name)
+}"""
+DISCONNECT = "([id, name]) => app.graph.getNodeById(id).disconnectInput(name)"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with serving(Hub({NAME: NAME.encode()})) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def own_base(tmp_path_factory) -> Path:
+    base = tmp_path_factory.mktemp("fresh")
+    install_pack(base)
+    (base / "input").mkdir()
+    picture = np.array(Image.open(FOLDER / "portrait.png").convert("RGB"))
+    Image.fromarray(picture[::-1]).save(base / "input" / "mine.png")
+    return base
+
+
+@pytest.fixture(scope="module")
+def template(browser, own_base, hub) -> Iterator[Page]:
+    settings(own_base)
+    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(own_base / "hub")}
+    with Server(own_base, environment=reached) as server, browser.open(server.url) as page:
+        page.template("puppet")
+        yield page
+
+
+@pytest.fixture
+def panel(template):
+    return template.tab.locator(".joyhallo-rows:visible")
+
+
+@pytest.fixture
+def puppet(template) -> int:
+    return only(template.nodes("PuppetPortrait"))
+
+
+def choose(page: Page, file: str) -> None:
+    page.tab.evaluate(CHOOSE, [only(page.nodes("LoadImage")), file])
+
+
+def settled(page: Page) -> None:
+    """The panel asks a tenth of a second after a change, and the server answers at once."""
+    page.tab.wait_for_timeout(1000)
+
+
+def test_our_picture_needs_no_file(template, panel):
+    settled(template)
+    assert panel.count() == 0
+
+
+def test_another_picture_does_and_nobody_is_asked_before_the_button_is_pressed(template, panel, hub, own_base):
+    choose(template, "mine.png")
+    panel.get_by_text(TITLE).wait_for()
+    told = panel.inner_text()
+    assert "face_landmarker_v2_with_blendshapes.task" in told
+    assert "3.8 MB" in told
+    assert str(own_base / "models" / "joyhallo") in told
+    assert hub.requests == []
+    choose(template, "joyhallo_portrait.png")
+    panel.wait_for(state="detached")
+
+
+def test_what_is_connected_tells_where_the_face_is(template, panel, puppet):
+    choose(template, "mine.png")
+    panel.wait_for()
+    for name, kind in (("face", "FaceMaskPrep"), ("face_mask", "SolidMask")):
+        template.tab.evaluate(CONNECT, [puppet, name, kind])
+        settled(template)
+        assert panel.count() == (name == "face_mask"), "one mask alone only chooses among faces"
+        if name == "face":
+            template.tab.evaluate(DISCONNECT, [puppet, name])
+            panel.wait_for()
+    template.tab.evaluate(CONNECT, [puppet, "lip_mask", "SolidMask"])
+    panel.wait_for(state="detached")
+    for name in ("face_mask", "lip_mask"):
+        template.tab.evaluate(DISCONNECT, [puppet, name])
+    panel.wait_for()
+
+
+def test_a_picture_that_only_bears_our_name_brings_the_panel_with_its_error(template, panel, own_base):
+    file = own_base / "input" / "joyhallo_portrait.png"
+    before = file.read_bytes()
+    choose(template, "joyhallo_portrait.png")
+    panel.wait_for(state="detached")
+    file.write_bytes((own_base / "input" / "mine.png").read_bytes())
+    assert template.run() == "error"
+    (told,) = (one["exception_message"] for one in template.seen("execution_error"))
+    assert "landmarker is missing" in told
+    template.tab.keyboard.press("Escape")
+    panel.wait_for()
+    file.write_bytes(before)
+
+
+def test_it_is_fetched_and_the_panel_goes(template, panel, hub, own_base):
+    choose(template, "mine.png")
+    panel.wait_for()
+    template.look_at(only(template.nodes("PuppetPortrait")))
+    hub.refused[NAME] = 403
+    panel.get_by_role("button", name=FETCH).click()
+    panel.get_by_text("denies access").wait_for()
+    hub.refused.clear()
+    hub.cuts += [1] * 60  # a connection that breaks off again and again, a second apart
+    panel.get_by_role("button", name="Try again").click()
+    panel.get_by_role("button", name="Cancel").click()
+    panel.get_by_text("Cancelled").wait_for()
+    hub.cuts.clear()
+    panel.get_by_role("button", name="Try again").click()
+    panel.wait_for(state="detached")
+    folder = own_base / "models" / "joyhallo"
+    assert [path.read_bytes() for path in folder.rglob("*.task")] == [NAME.encode()]
+    assert [path.name for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts] == [
+        Path(FILE.path).name
+    ]
+    assert template.errors == []
