@@ -126,7 +126,7 @@ class Mouth:
         opening = shapes.opening.clamp(0, MOST_OPEN)[:, None]
         narrow = shapes.spread.clamp(max=0).neg()[:, None]
         width = 1 + WIDER * wide - NARROWER * narrow - PURSED * rounding - TALLER * opening.clamp(max=1)
-        fade = torch.exp(-((self.u / 1.9) ** 4))
+        fade = torch.exp(-((self.u / min(1.9, 0.75 * self.side)) ** 4))  # the face keeps its outline
         source = u / (1 + (width - 1) * fade)  # (n, columns): the column of the picture
         upper, lower, meeting, top, bottom = self._lines_at(source)
         gap = self._gap(source, opening, wide, rounding)
