@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.demo import WORKFLOW
+from tools.demo import WORKFLOWS
 
 Workflow = dict[str, Any]
 
@@ -17,7 +17,7 @@ FINDER = "WhereTheCoupleIs"
 
 def demo(sound: str = "short.wav", **values: Any) -> Workflow:
     """values, by class of node: widgets by their place."""
-    workflow = json.loads(WORKFLOW.read_text(encoding="utf-8"))
+    workflow = json.loads((WORKFLOWS / "demo.json").read_text(encoding="utf-8"))
     node(workflow, "LoadAudio")["widgets_values"][0] = sound
     change(workflow, "JoyHalloSampler", {3: 4, 4: 3.5, 8: 64, 9: "square"})  # steps, cfg, size, picture
     for kind, changes in values.items():

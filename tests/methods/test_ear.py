@@ -19,8 +19,8 @@ spoken_here = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espe
 
 
 MARKS = {
-    MANDARIN: {"opening": 0.96, "spread": 0.92, "rounding": 0.9, "press": 0.9},
-    ENGLISH: {"opening": 0.96, "spread": 0.92, "rounding": 0.9, "press": 0.9, "teeth": 0.7},
+    MANDARIN: {"opening": 0.94, "spread": 0.92, "rounding": 0.92, "press": 0.92},
+    ENGLISH: {"opening": 0.91, "spread": 0.9, "rounding": 0.88, "press": 0.92, "teeth": 0.65},
 }
 
 
@@ -60,7 +60,7 @@ def test_the_mouth_follows_words_and_voices_it_never_heard(ear, said, language):
     for name, mark in MARKS[language].items():
         assert told["correlation"][name] > mark, name
         assert abs(told["correlation, shuffled"][name]) < 0.25, name
-    assert all(0.85 < span < 1.15 for span in told["range of opening and spread"])
+    assert all(0.8 < span < 1.2 for span in told["range of opening and spread"])
     assert told["steepest jump"] < 1.5
 
 

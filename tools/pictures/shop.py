@@ -23,7 +23,7 @@ from joyhallo.film import read as films
 from joyhallo.sound.audio import levels, prepare, read
 
 from ..comfyui.server import ROOT
-from ..demo import RESULT
+from ..demo import MODEL, result
 from ..demo_model.bundle import FOLDER
 from .portrait import portrait, saying, sitter
 
@@ -46,7 +46,7 @@ LINES = (("JoyHallo", 92, 176), ("One portrait, one recording:", 27, 268), ("a v
 def main() -> None:
     ASSETS.mkdir(exist_ok=True)
     icon().save(ASSETS / "icon.png", optimize=True)
-    film, loud = made(RESULT), spoken()
+    film, loud = made(result(MODEL)), spoken()
     banner(film, loud).save(ASSETS / "banner.png", optimize=True)
     first, *others = moving(film, loud)
     first.save(SPEAKS, save_all=True, append_images=others, duration=1000 // FPS, loop=0, quality=70, method=6)

@@ -33,6 +33,8 @@ FAINTEST = 1e-9  # power of a band below which nothing is heard; speech at its u
 SPEECH = 4e-3  # power of all bands of speech at its usual level
 SILENCE, BELOW_MEAN = 1e-9, 0.1  # powers that do not count when the level is measured, the second against the mean
 MOST_GAIN = 1e3  # of the power; more would lift noise, not speech
+NEARBY = 12  # frames
+MURMUR = (0.2, 0.3)  # the widest opening nearby that is none, and that is one
 PIECE = 1000  # frames at a time; the result does not depend on it
 
 
@@ -125,7 +127,15 @@ def listen(ear: Ear, recording: Recording, piece: int = PIECE) -> Articulation:
     for start in range(0, frames, piece):
         heard = excerpt(samples, start - ear.reach, min(frames, start + piece) + ear.reach).to(ear.gain)
         told.append(ear.bounded(ear(spectra(heard, gain)[None]))[0].cpu())
-    return Articulation(*torch.cat(told).unbind(dim=1), loudness=levels(samples, frames))
+    opening, *others = torch.cat(told).unbind(dim=1)
+    return Articulation(where_spoken(opening), *others, loudness=levels(samples, frames))
+
+
+def where_spoken(opening: Tensor) -> Tensor:
+    """Shut where the mouth hardly opens for half a second on either side: that is noise, not speech."""
+    low, high = MURMUR
+    widest = F.max_pool1d(opening[None, None], 2 * NEARBY + 1, 1, NEARBY)[0, 0]
+    return opening * ((widest - low) / (high - low)).clamp(0, 1)
 
 
 def gain_of(samples: Tensor) -> float:

@@ -16,7 +16,7 @@ from .mouth import Lines
 # In half widths of the lips, some 25 mm.
 TEETH = (0.0, 0.335, 0.585, 0.80, 0.94)  # borders of the upper teeth, from the middle: those behind are seen sideways
 LOWER_TEETH = (0.0, 0.2, 0.41, 0.63, 0.8)
-INCISORS = 0.15  # by which the upper teeth reach below the line where the lips meet
+INCISORS = 0.11  # by which the upper teeth reach below the line where the lips meet
 CHEEK = (-0.6, -0.4, -0.2, 0.0)  # heights beside the mouth where the light is read
 NOTCH = 0.022  # by which they are rounded at their borders
 
@@ -104,8 +104,8 @@ def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tens
     lit = (0.62 + 0.5 * ((v - tongue_top) / 0.3).clamp(0, 1)) * (1 - 0.10 * _near(u, 0.08))
     seen = torch.lerp(seen, colour(palette.tongue) * lit[:, None], on_tongue[:, None])
 
-    lower_top = middle + drop - 0.10 + 0.10 * side**2 + 0.10 * rounding
-    seen = _row(seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=0.80 - 0.2 * rounding, up=True)
+    lower_top = middle + drop - 0.04 + 0.10 * side**2 + 0.10 * rounding
+    seen = _row(seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=0.72 - 0.2 * rounding, up=True)
     reaching = INCISORS if not lines.parted else float(lines.lower[len(lines.lower) // 2] - middle)
     upper_edge = middle + reaching - 0.10 * side**2 - 0.14 * rounding
     return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=1 - 0.15 * rounding, up=False)
@@ -123,7 +123,7 @@ def _row(
     form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
     form = form * (1 - 0.16 * _near(near, 0.028))  # between two teeth
     form = form * (1 + palette.slope * u)
-    shade = 0.64 + 0.36 * _smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
+    shade = 0.56 + 0.44 * _smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
     translucent = 1 - 0.10 * _near(edge, 0.05)
     lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
     return torch.lerp(seen, lit, there[:, None])

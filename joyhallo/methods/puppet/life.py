@@ -55,12 +55,12 @@ def blinks(loudness: Tensor, often: Tensor, seed: int) -> Tensor:
     count, dice = len(loudness), np.random.default_rng([seed, 2])
     per_frame = often * (1 + (IN_PAUSES - 1) * (1 - activity(loudness))) / (BETWEEN * FPS)
     passed = torch.cumsum(per_frame.double(), 0).numpy()
-    shut = torch.zeros(count + len(LID))
+    shut = torch.zeros(count)
     due, free = float(dice.gamma(2.0, 0.5)), 0
     while True:
         at = max(int(np.searchsorted(passed, due)), free)
-        if at >= count or not due <= passed[-1]:
-            return shut[:count]
+        if at > count - len(LID) or not due <= passed[-1]:  # a film ends with open eyes
+            return shut
         place = slice(at, at + len(LID))
         shut[place] = torch.maximum(shut[place], torch.tensor(LID))
         due, free = max(due, float(passed[at])) + float(dice.gamma(2.0, 0.5)), at + round(SHORTEST * FPS)

@@ -26,7 +26,7 @@ MOST_OPEN = 1.3  # the most that an opening is followed
 PARTED = 0.14  # lips further apart than this show teeth in the picture itself
 NECK = 1.1  # half widths below the chin over which its movement fades
 
-WIDER, NARROWER, TALLER = 0.10, 0.27, 0.05  # of the mouth's width, when spread, rounded and open
+WIDER, NARROWER, PURSED, TALLER = 0.16, 0.24, 0.05, 0.04  # of the mouth's width: spread, narrow, pursed, open
 RAISED = 0.17  # share of the opening by which the upper lip rises
 CORNER = 0.10  # share of the opening by which the corners fall
 JAW = 0.80  # the chin's movement, of the lower lip's
@@ -124,8 +124,9 @@ class Mouth:
             value[:, None] for value in (shapes.spread.clamp(min=0), shapes.rounding, shapes.press, shapes.teeth)
         )
         opening = shapes.opening.clamp(0, MOST_OPEN)[:, None]
-        width = 1 + WIDER * wide - NARROWER * rounding - TALLER * opening.clamp(max=1)
-        fade = torch.exp(-((self.u / 1.9) ** 4))
+        narrow = shapes.spread.clamp(max=0).neg()[:, None]
+        width = 1 + WIDER * wide - NARROWER * narrow - PURSED * rounding - TALLER * opening.clamp(max=1)
+        fade = torch.exp(-((self.u / min(1.9, 0.75 * self.side)) ** 4))  # the face keeps its outline
         source = u / (1 + (width - 1) * fade)  # (n, columns): the column of the picture
         upper, lower, meeting, top, bottom = self._lines_at(source)
         gap = self._gap(source, opening, wide, rounding)

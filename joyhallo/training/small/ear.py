@@ -50,7 +50,7 @@ ABOUT = (
 @dataclass(frozen=True)
 class EarTraining:
     hours: float = 3.0  # of speech to learn from
-    steps: int = 4000
+    steps: int = 4600
     batch: int = 10
     seconds: float = 4.0  # of each piece
     english: float = 0.45  # share of the takes

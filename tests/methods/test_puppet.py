@@ -1,0 +1,213 @@
+"""The puppet: what moves, what stays, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from joyhallo.drawn.drawing import Look, Sitter
+from joyhallo.faces.find import FaceError
+from joyhallo.methods.puppet.face import Features
+from joyhallo.methods.puppet.head import Moves
+from joyhallo.methods.puppet.hearing import Articulation
+from joyhallo.methods.puppet.life import blinks, head_moves
+from joyhallo.methods.puppet.mouth import Shapes
+from joyhallo.methods.puppet.perform import Direction, part, perform, placed, poses
+from joyhallo.methods.puppet.render import Pose, Puppet
+
+SIZE = 256
+SITTER = Sitter(Look(iris=(20, 90, 200)), SIZE)
+PICTURE = torch.from_numpy(SITTER.picture().copy()).float() / 255
+
+
+@pytest.fixture(scope="module")
+def puppet() -> Puppet:
+    return Puppet(PICTURE.permute(2, 0, 1), Features.of_mesh(SITTER.mesh()))
+
+
+def pose(count: int = 1, **given) -> Pose:
+    def row(name):
+        return torch.as_tensor(given.get(name, 0.0), dtype=torch.float32).expand(count)
+
+    mouth, head = (kind(*(row(field.name) for field in fields(kind))) for kind in (Shapes, Moves))
+    return Pose(mouth, row("blink"), head)
+
+
+def parted(frames: torch.Tensor) -> torch.Tensor:
+    """(n): pixels that are neither skin nor lips, where mouths are"""
+    red, green, blue = frames[:, :, 150:220, 90:170].unbind(1)
+    return ((red - blue < 0.12) | (red < 0.5)).flatten(1).sum(1)
+
+
+def speech(count: int = 60) -> Articulation:
+    at = torch.arange(count) / 25
+    opening = (torch.sin(2 * torch.pi * 3 * at) * 0.5 + 0.3).clamp(0, 1)
+    loud = torch.where(at % 2 < 1.4, -20.0 + 6 * torch.sin(2 * torch.pi * 1.1 * at), -90.0)
+    return Articulation(opening, opening * 0, opening * 0, opening * 0, opening * 0, loud)
+
+
+def test_a_pose_without_movement_is_the_picture(puppet):
+    (frame,) = puppet.frames(pose())
+    torch.testing.assert_close(frame, puppet.still, atol=2e-4, rtol=0)
+
+
+def test_the_mouth_opens_as_far_as_it_is_told(puppet):
+    frames = puppet.frames(pose(5, opening=[0.0, 0.2, 0.4, 0.7, 1.0]))
+    shut, *wider = (parted(frames) - parted(puppet.still[None])).tolist()
+    assert abs(shut) < 10
+    assert all(more > less + 20 for less, more in zip([shut, *wider], wider, strict=False))
+
+
+def test_round_lips_are_narrow_and_spread_ones_wide(puppet):
+    def width(**given):
+        (frame,) = puppet.frames(pose(**given))
+        red = frame[0] - frame[1]
+        columns = (red[150:] > red.max() * 0.8).any(0).nonzero()
+        return int(columns.max() - columns.min())
+
+    assert width(spread=-1.0, rounding=1.0) < width() - 5 < width() < width(spread=1.0) - 2
+
+
+def test_pressed_lips_are_thinner(puppet):
+    def lips(**given):
+        (frame,) = puppet.frames(pose(**given))
+        red = frame[0] - frame[1]
+        return int((red[150:] > 0.25).sum())
+
+    assert lips(press=1.0) < 0.9 * lips()
+
+
+def test_lids_cover_the_eyes(puppet):
+    def iris(blink):
+        (frame,) = puppet.frames(pose(blink=blink))
+        return int(((frame[2] - frame[0]) > 0.3)[:150].sum())
+
+    assert iris(0.0) > iris(0.5) > 0.2 * iris(0.0)
+    assert iris(1.0) == 0
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Moves)])
+def test_every_movement_of_the_head_is_seen_and_nothing_moves_at_the_border(puppet, name):
+    far = {"brows": 1.0, "breath": 0.02}.get(name, 0.04)
+    still = pose()
+    (frame,) = puppet.frames(replace(still, head=replace(still.head, **{name: torch.tensor([far])})))
+    changed = (frame - puppet.still).abs().amax(0)
+    assert changed.max() > 0.1
+    whole = torch.zeros(SIZE, SIZE)
+    whole[puppet.window.slices] = changed
+    assert max(whole[0].max(), whole[-1].max(), whole[:, 0].max(), whole[:, -1].max()) < 1e-3
+
+
+def test_frames_do_not_depend_on_what_they_are_made_with(puppet):
+    whole = poses(speech(), Direction(seed=1))
+    together = torch.cat([chunk.frames for chunk in perform(puppet, whole)])
+    alone = puppet.frames(part(whole, slice(31, 32), torch.device("cpu")))
+    torch.testing.assert_close(together[31:32], alone, atol=1e-4, rtol=0)  # far below a level of 255
+
+
+def test_whole_pictures_keep_what_does_not_move():
+    still = torch.rand(300, 320, 3)
+    still[20 : 20 + SIZE, 30 : 30 + SIZE] = PICTURE
+    puppet = Puppet(still.permute(2, 0, 1), Features.of_mesh(SITTER.mesh() + np.array([30, 20])))
+    (chunk, *_) = perform(puppet, poses(speech(), Direction()))
+    made = torch.cat([*placed(puppet, still, chunk)])
+    beside = torch.ones(300, 320, dtype=torch.bool)
+    beside[puppet.window.slices] = False
+    assert beside.any()
+    assert torch.equal(made[:, beside], still[beside].expand(len(made), -1, -1))
+    assert not torch.equal(made[5], still)
+
+
+# ---- masks
+
+
+def masks() -> tuple[np.ndarray, np.ndarray]:
+    red = (SITTER.picture()[..., 0].astype(int) - SITTER.picture()[..., 1]) > 75
+    lips, face = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+    lips[160:190] = red[160:190] * 255
+    y, x = np.mgrid[:SIZE, :SIZE]
+    face[((x - 128) / 52) ** 2 + ((y - 136) / 76) ** 2 < 1] = 255
+    return lips, face
+
+
+def test_masks_will_do_for_a_mouth():
+    lips, face = masks()
+    puppet = Puppet(PICTURE.permute(2, 0, 1), Features.of_masks(lips, face))
+    frames = puppet.frames(pose(3, opening=[0.0, 0.4, 0.8], blink=[0.0, 0.5, 1.0]))
+    shut, ajar, wide = (parted(frames) - parted(puppet.still[None])).tolist()
+    assert abs(shut) < 10 < ajar < wide
+    head = slice(0, 60)
+    torch.testing.assert_close(frames[2, :, head], puppet.still[:, head], atol=2e-4, rtol=0)  # eyes that are not known
+
+
+@pytest.mark.parametrize(("which", "said"), [(0, "lips is empty"), (1, "face is empty")])
+def test_empty_masks_are_refused(which, said):
+    both = list(masks())
+    both[which] = np.zeros_like(both[which])
+    with pytest.raises(FaceError, match=said):
+        Features.of_masks(*both)
+
+
+def test_a_face_that_ends_above_the_chin_is_refused():
+    lips, face = masks()
+    face[165:] = 0
+    with pytest.raises(FaceError, match="down to the chin"):
+        Features.of_masks(lips, face)
+
+
+def test_a_tiny_mouth_is_refused():
+    with pytest.raises(FaceError, match="too small to speak"):
+        Features.of_mesh(SITTER.mesh() / 40)
+
+
+# ---- life
+
+
+def test_the_same_seed_lives_the_same_life():
+    one, same, other = (poses(speech(500), Direction(seed=seed)) for seed in (1, 1, 2))
+    assert torch.equal(one.head.stacked(), same.head.stacked())
+    assert torch.equal(one.blink, same.blink)
+    assert not torch.equal(one.head.yaw, other.head.yaw)
+    assert not torch.equal(one.blink, other.blink)
+
+
+def test_it_begins_as_the_picture_and_stays_near():
+    moves = poses(speech(2000), Direction()).head.stacked()
+    assert moves[0].abs().max() < 1e-6
+    assert moves[:, :6].abs().max() < 1.2
+    assert moves[:, 2:5].abs().max() < 0.15  # radians
+    assert moves[:, 0].std() > 1e-3
+
+
+def test_blinks_come_as_often_as_wished():
+    loud = speech(5000).loudness
+
+    def count(often):
+        shut = blinks(loud, torch.full((5000,), often), 3) > 0.9
+        return int((shut[1:] & ~shut[:-1]).sum())
+
+    assert count(0.0) == 0
+    assert 25 < count(1.0) < 90  # in 200 seconds
+    assert count(2.0) > 1.4 * count(1.0)
+    half = torch.cat([torch.zeros(2500), torch.ones(2500)])
+    assert (blinks(loud, half, 3)[:2500] == 0).all()
+
+
+def test_heads_nod_and_brows_rise_on_stressed_words():
+    loudness = torch.full((200,), -30.0)
+    loudness[98:106] = -14.0
+    moves = head_moves(loudness, torch.zeros(200), torch.ones(200), 0)
+    assert moves.pitch[95:110].max() > 3 * moves.pitch[30:80].abs().max()
+    assert head_moves(loudness, torch.zeros(200), torch.zeros(200), 0).stacked().abs().max() == 0
+
+
+def test_strength_scales_the_mouth():
+    heard = speech()
+    weak, strong = (poses(heard, Direction(strength=strength)).mouth.opening for strength in (0.5, 1.5))
+    torch.testing.assert_close(weak * 3, strong)
+    fading = poses(heard, Direction(strength=torch.linspace(0, 1, len(heard)))).mouth.opening
+    assert fading[0] == 0
+    assert fading[-1] == heard.opening[-1]
