@@ -38,7 +38,7 @@ def pose(count: int = 1, **given) -> Pose:
 
 def parted(frames: torch.Tensor) -> torch.Tensor:
     """(n): pixels that are neither skin nor lips, where mouths are"""
-    red, green, blue = frames[:, :, 150:220, 90:170].unbind(1)
+    red, _, blue = frames[:, :, 150:220, 90:170].unbind(1)
     return ((red - blue < 0.12) | (red < 0.5)).flatten(1).sum(1)
 
 

@@ -20,7 +20,7 @@ from ...files.weights import WeightsError, looks_like, open_weights
 from ...sound.audio import Recording, levels, video_frames
 
 BUNDLED = Path(__file__).with_name("ear.safetensors")
-EXPECTED = "expected an ear of the puppet, such as the bundled ear.safetensors"
+EXPECTED = "an ear of the puppet, such as the bundled ear.safetensors"
 HEARD = ("opening", "spread", "rounding", "press", "teeth")  # what the network tells, in order
 LOWEST = torch.tensor([0.0, -1.0, 0.0, 0.0, 0.0])
 
@@ -114,7 +114,7 @@ def open_ear(path: str | Path = BUNDLED, device: torch.device | str = "cpu") -> 
         ear = Ear(len(state["spectrum.weight"]), len(state["frame.weight"]), blocks)
         ear.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
-        raise WeightsError(f"{path} looks like {looks_like(state)}; {EXPECTED}.") from error
+        raise WeightsError(f"{path} looks like {looks_like(state)}; expected {EXPECTED}.") from error
     return ear.requires_grad_(False).eval().to(device)
 
 
