@@ -248,7 +248,9 @@ def report(found: dict[str, dict[str, float]]) -> tuple[str, bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m joyhallo.evaluation.puppets", description="Does a puppet speak as it should?")
+    parser = argparse.ArgumentParser(
+        prog="python -m joyhallo.evaluation.puppets", description="Does a puppet speak as it should?"
+    )
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
     parser.add_argument("--landmarker", type=Path, required=True, help="MediaPipe's face_landmarker.task")
     parser.add_argument("--clips", type=int, default=8)
