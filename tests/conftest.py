@@ -4,7 +4,7 @@ import pytest
 
 # Small networks gain nothing from more threads, and lose much to them on a busy machine. Said before torch is imported,
 # it also holds for what larger fixtures compute and for the processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
