@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
+# Without it each of the many ComfyUIs that tests start compiles the whole of ComfyUI again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: check test lint format bench demo demo-model
 
 # For everyday work: what needs a ComfyUI or a browser, and tests marked as slow, are left to `make test`.

@@ -1,12 +1,17 @@
+import os
+
 import pytest
+
+# Small networks gain nothing from more threads, and lose much to them on a busy machine. Said before torch is imported,
+# it also holds for what larger fixtures compute and for the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Small networks gain nothing from more threads, and lose much to them on a busy machine."""
+def as_many_threads_afterwards():
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 

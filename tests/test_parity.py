@@ -1,7 +1,6 @@
 """The original's numbers: a compact part of its recorded answers is carried here, the full set lies in shared."""
 
 import json
-import os
 
 import parity
 import psutil
@@ -42,7 +41,6 @@ def test_recorded_answers(case):
     if case.facts.get("config") == "full_config":
         if psutil.virtual_memory().available < FULL_SIZE_BYTES:
             pytest.skip(f"the full-size networks need {FULL_SIZE_BYTES / 1e9:.0f} GB of free memory")
-        torch.set_num_threads(os.cpu_count() or 1)
         case.facts["tensors"].pop(ROUNDED)
     try:
         found = parity.run(case)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from film import shorten
 from inside import load_pack
 
@@ -17,12 +16,6 @@ from tools.demo import prepare
 from tools.demo_model.seeded import NET, write_autoencoder, write_encoder, write_net
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread_from_the_start() -> None:
-    """Also for what larger fixtures compute: other threads, other roundings."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,12 @@ class Case:
         self.name, self.folder, self.index = name, folder, index
         self.facts: dict = index["cases"][name]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and (self.folder, self.name) == (other.folder, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.folder, self.name))
+
     def __getitem__(self, key: str) -> Tensor:
         return self.inputs[key]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from cases import WEIGHTS, Case, animated_with, answers, frames_first, frames_third
 from torch import Tensor, nn
 
-from joyhallo.diffusion.codec import AutoencoderCodec
 from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.attention import Reading, SpatialBlock, Transformer
 from joyhallo.methods.hallo.networks.audio_module import RegionGates, audio_module
@@ -242,12 +242,14 @@ def blocks(case):
 # ---- whole samplings
 
 
-def sample_steps(case: Case, codec: AutoencoderCodec, half_features: bool = False):
+@lru_cache(maxsize=2)
+def sample_steps(case: Case, half_features: bool = False):
+    """Kept for the case that asks for the video of the same sampling."""
     net = WEIGHTS.net(case)
     if half_features:
         net.reference_unet = HalfPrecisionFeatures(net.reference_unet)
     settings = case.settings()
-    ref_latents = codec.encode(case["ref_image"][0])
+    ref_latents = case.codec().encode(case["ref_image"][0])
     sampler = Sampler(net, case.portrait(), ref_latents[:1], settings, torch.device("cpu"), torch.float32)
     chunk = sampler.prepare_chunk(case["audio_emb"][0], 0, ref_latents[1:] if settings.motion_frames else None)
     chain, x = [], frames_first(case["latents"])
@@ -259,23 +261,23 @@ def sample_steps(case: Case, codec: AutoencoderCodec, half_features: bool = Fals
 
 @answers(r"sample_[^_]+")
 def sample(case):
-    codec = case.codec()
-    ref_latents, chain = sample_steps(case, codec)
+    ref_latents, chain = sample_steps(case)
     yield "out.ref_latents", ref_latents
     yield "out.latents_final", chain[-1]
     yield "out.latents_steps", torch.stack([chain[i] for i in case.facts.get("stored_step_indices", range(len(chain)))])
-    yield "out.latents_final_bank_fp16", sample_steps(case, codec, half_features=True)[1][-1]
+    yield "out.latents_final_bank_fp16", sample_steps(case, half_features=True)[1][-1]
 
 
 @answers(r"sample_[^_]+_video")
 def sample_video(case):
     case = case.parent()
-    codec = case.codec()
-    _, chain = sample_steps(case, codec)
-    yield "out.video", frames_third(codec.decode(frames_first(chain[-1])), 1)
+    _, chain = sample_steps(case)
+    yield "out.video", frames_third(case.codec().decode(frames_first(chain[-1])), 1)
 
 
+@lru_cache(maxsize=1)
 def animated(case: Case):
+    """Kept for the cases that ask for the videos of the same chunks."""
     count = sum(key.startswith("latents.") for key in case.inputs)
     windows = torch.cat([case[f"audio_emb.{i}"][0] for i in range(count)])
     noise = [frames_first(case[f"latents.{i}"]) for i in range(count)]

@@ -260,9 +260,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(ground, another_precisi
     path = ground / "killed.json.toml"
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in flat(told).items()))
     command = [sys.executable, "-m", "joyhallo.training", str(path), "--set", "steps=100000", "--set", "data.workers=1"]
-    process = subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     folder = ground / "runs" / "killed"
     while process.poll() is None and not any(line["step"] >= 3 for line in read(folder / "metrics.jsonl")):
         time.sleep(0.1)
@@ -374,7 +372,6 @@ def test_two_processes_are_one_with_twice_the_batch(ground, tmp_path):
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in flat(settings).items()))
     common = {
         **os.environ,
-        "OMP_NUM_THREADS": "1",
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
