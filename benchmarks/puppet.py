@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 
 from joyhallo.config import FPS
 from joyhallo.drawn.drawing import Look, Sitter
+from joyhallo.faces.boxes import Points
 from joyhallo.film.write import COPY, write
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.hearing import Articulation, listen, open_ear
@@ -48,10 +50,15 @@ def heard(seconds: float) -> tuple[Articulation, float]:
     return told, seconds / (time.perf_counter() - began)
 
 
-def film(side: int, told: Articulation) -> tuple[Puppet, Tensor, Iterator[Tensor]]:
+@cache
+def picture(side: int) -> tuple[Tensor, Points]:
     sitter = Sitter(Look(), side)
-    still = torch.from_numpy(sitter.picture().copy()).float() / 255
-    puppet = Puppet(still.permute(2, 0, 1), Features.of_mesh(sitter.mesh()))
+    return torch.from_numpy(sitter.picture().copy()).float() / 255, sitter.mesh()
+
+
+def film(side: int, told: Articulation) -> tuple[Puppet, Tensor, Iterator[Tensor]]:
+    still, mesh = picture(side)
+    puppet = Puppet(still.permute(2, 0, 1), Features.of_mesh(mesh))
     chunks = perform(puppet, poses(told, Direction()))
     return puppet, still, (pictures for chunk in chunks for pictures in placed(puppet, still, chunk))
 
@@ -89,6 +96,7 @@ def written(side: int, told: Articulation) -> float:
 
 
 def first_frame(side: int, told: Articulation) -> float:
+    picture(side)
     began = time.perf_counter()
     next(film(side, told)[2])
     return time.perf_counter() - began

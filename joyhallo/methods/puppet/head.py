@@ -17,7 +17,7 @@ from torch import Tensor
 from .face import Features
 from .windows import Window
 
-COARSE = 30  # cells across the face
+COARSE = 24  # cells across the face
 AROUND, FADE = 1.12, 0.85  # of the face's half axes: where the head's movement is whole, and over what it fades
 BORDER = 0.30  # face widths from the picture's border over which everything fades
 MOST = 0.05  # face widths by which anything may move

@@ -93,8 +93,17 @@ def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
 
 def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
     """Whole pictures (n, height, width, 3); picture (height, width, 3). What does not move is the picture's own."""
-    rows, columns = puppet.window.slices
+    window = puppet.window
+    rows, columns = window.slices
+    beside = [
+        (slice(None, window.top), slice(None)),
+        (slice(window.bottom, None), slice(None)),
+        (rows, slice(None, window.left)),
+        (rows, slice(window.right, None)),
+    ]
     for frames in chunk.frames.split(max(1, PLACED // picture[..., 0].numel())):
-        made = picture.expand(len(frames), -1, -1, -1).clone()
+        made = picture.new_empty(len(frames), *picture.shape)
+        for part_of in beside:
+            made[(slice(None), *part_of)] = picture[part_of]
         made[:, rows, columns] = frames.permute(0, 2, 3, 1).to(made)
         yield made

@@ -115,8 +115,9 @@ class Puppet:
     def _seen(self, places: Tensor) -> Tensor:
         """The picture at places (n, 2, h, w) -> (n, 3, h, w)"""
         texture, grid = self.texture.expand(len(places), -1, -1, -1), places.permute(0, 2, 3, 1)
-        mode = "bicubic" if self.is_small else "bilinear"
-        return F.grid_sample(texture, grid, mode, padding_mode="border", align_corners=True).clamp_(0, 1)
+        if self.is_small:
+            return F.grid_sample(texture, grid, "bicubic", padding_mode="border", align_corners=True).clamp_(0, 1)
+        return F.grid_sample(texture, grid, padding_mode="border", align_corners=True)
 
 
 class Part:
