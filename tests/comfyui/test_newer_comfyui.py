@@ -74,12 +74,12 @@ def test_nothing_is_replaced_where_nothing_can_be(pack, latest, monkeypatch, err
 
     monkeypatch.setattr(latest.io, "NodeReplace", NodeReplace, raising=False)
     monkeypatch.setattr(latest, "ComfyAPI", lambda: SimpleNamespace(node_replacement=Refusing()))
-    assert len(asyncio.run(load(pack))) == 8
+    assert len(asyncio.run(load(pack))) == 9
 
 
 def test_nothing_is_replaced_in_versions_that_cannot(pack, latest, monkeypatch):
     monkeypatch.delattr(latest.io, "NodeReplace", raising=False)
-    assert len(asyncio.run(load(pack))) == 8
+    assert len(asyncio.run(load(pack))) == 9
 
 
 NEWER = {"search_aliases": (), "essentials_category": None, "has_intermediate_output": False}
@@ -96,7 +96,7 @@ def schemas(pack, latest, monkeypatch):
 
 def test_every_node_is_found_by_other_words(schemas):
     found = {name: schema.search_aliases for name, schema in schemas.items()}
-    assert len(found) == 8
+    assert len(found) == 9
     for words in found.values():
         assert any(word.isascii() for word in words)
         assert any(not word.isascii() for word in words)
