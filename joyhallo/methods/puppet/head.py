@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .easing import smooth
 from .face import Features
 from .windows import Window
 
@@ -74,17 +75,17 @@ class Head:
         # Hair reaches further up than the chin does down, and the neck begins at once.
         b = torch.where(b < 0, b / 1.25, b)
         distance = torch.sqrt(a * a + b * b)
-        whole = 1 - _smooth((distance - AROUND) / FADE)
+        whole = 1 - smooth((distance - AROUND) / FADE)
         height, width = self._size
         border = torch.stack([x, width - 1 - x, y, height - 1 - y]).amin(0) / (BORDER * self.width)
-        edge = _smooth(border)
+        edge = smooth(border)
         whole = whole * edge
         nose = turned @ (face.nose_tip - middle)
         dome = (1 - (distance / 1.3) ** 2).clamp(min=0) ** 1.5
         dome = dome + 0.35 * torch.exp(-(((u - nose[0]) / (0.28 * across)) ** 2 + ((v - nose[1]) / (0.3 * tall)) ** 2))
         none = torch.zeros_like(x)
         pivot_v = v - 1.1 * tall  # the head turns about the neck
-        chest = _smooth((v / tall - 1.1) / 0.5) * edge
+        chest = smooth((v / tall - 1.1) / 0.5) * edge
         local = [
             (whole * self.width, none),
             (none, whole * self.width),
@@ -144,8 +145,3 @@ def _between(few: int, many: int) -> Tensor:
 
 def _turned(x: Tensor, y: Tensor, by: np.ndarray) -> tuple[Tensor, Tensor]:
     return float(by[0, 0]) * x + float(by[0, 1]) * y, float(by[1, 0]) * x + float(by[1, 1]) * y
-
-
-def _smooth(share: Tensor) -> Tensor:
-    share = share.clamp(0, 1)
-    return share * share * (3 - 2 * share)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...faces.boxes import Points
+from .easing import smooth
 from .face import Features
 from .mouth import Lines
 
@@ -95,7 +96,7 @@ def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tens
         return of[None, :, None, None]
 
     # The throat is darkest at the top; towards the lower lip the mouth's floor catches light.
-    floor = _smooth(under / gap)
+    floor = smooth(under / gap)
     seen = torch.lerp(colour(palette.dark), colour(palette.deep), (0.75 * floor)[:, None])
 
     mound = 1 - (side / 0.62) ** 2
@@ -123,7 +124,7 @@ def _row(
     form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
     form = form * (1 - 0.16 * _near(near, 0.028))  # between two teeth
     form = form * (1 + palette.slope * u)
-    shade = 0.56 + 0.44 * _smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
+    shade = 0.56 + 0.44 * smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
     translucent = 1 - 0.10 * _near(edge, 0.05)
     lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
     return torch.lerp(seen, lit, there[:, None])
@@ -136,9 +137,4 @@ def _near(distance: Tensor, reach: float) -> Tensor:
 
 
 def _soft(distance: Tensor, width: float) -> Tensor:
-    return _smooth(distance / (2 * width) + 0.5)
-
-
-def _smooth(share: Tensor) -> Tensor:
-    share = share.clamp(0, 1)
-    return share * share * (3 - 2 * share)
+    return smooth(distance / (2 * width) + 0.5)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...config import FPS
+from .easing import smooth
 from .head import Moves
 
 LID = (0.30, 0.85, 1.0, 0.92, 0.62, 0.30, 0.10)  # how far the eye is shut in the frames of a blink
@@ -33,11 +34,11 @@ def head_moves(loudness: Tensor, sway: Tensor, expressiveness: Tensor, seed: int
     """loudness (n) in dB of full scale; sway and expressiveness (n): how strongly, 1 for a calm speaker"""
     count, dice = len(loudness), np.random.default_rng([seed, 1])
     speaking, stress = activity(loudness), _stress(loudness)
-    awake = _smooth(torch.arange(count) / (AWAKE * FPS))
+    awake = smooth(torch.arange(count) / (AWAKE * FPS))
     lively = sway * awake * (0.45 + 0.55 * _blurred(speaking, 15))
     right, down, roll, yaw, pitch, lift, when = (_wander(count, dice) for _ in range(7))
     # Brows rise with some stressed words and not with others.
-    emphasis = _blurred(stress, 5) * _smooth(when + 0.6)
+    emphasis = _blurred(stress, 5) * smooth(when + 0.6)
     breath = _blurred(1 - speaking, 9) * 0.7 + 0.3 * _wander(count, dice, slowest=0.2, fastest=0.3)
     return Moves(
         right=RIGHT * lively * right,
@@ -97,8 +98,3 @@ def _blurred(values: Tensor, deviation: float) -> Tensor:
     bell = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
     padded = F.pad(values[None, None].float(), (reach, reach), "replicate")
     return F.conv1d(padded, (bell / bell.sum())[None, None])[0, 0]
-
-
-def _smooth(share: Tensor) -> Tensor:
-    share = share.clamp(0, 1)
-    return share * share * (3 - 2 * share)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...faces.boxes import Points
+from .easing import smooth
 from .face import Features
 
 REACH = 2.8  # half widths of the lips to either side: the field is still beyond
@@ -31,6 +32,8 @@ RAISED = 0.17  # share of the opening by which the upper lip rises
 CORNER = 0.10  # share of the opening by which the corners fall
 JAW = 0.80  # the chin's movement, of the lower lip's
 CHEEK = 0.05  # half widths by which cheeks rise when spread
+
+Knot = tuple[Tensor | float, Tensor]  # a height, and the movement there
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,24 @@ class Field:
     rounding: Tensor  # (n)
 
 
+@dataclass(frozen=True)
+class Lip:
+    """(n, columns) each, in half widths."""
+
+    edge: Tensor  # where the inner edge is
+    moved: Tensor  # by which it is lower than in the picture
+    border: Tensor  # where the outer border is in the picture
+    shifted: Tensor  # by which that is lower
+
+    @property
+    def inner(self) -> Knot:
+        return self.edge, self.moved
+
+    @property
+    def outer(self) -> Knot:
+        return self.border + self.shifted, self.shifted
+
+
 def sampled(field: Tensor, uv: Tensor, bounds: tuple[float, float, float, float]) -> Tensor:
     """A field (n, channels, rows, columns) over left, right, top, bottom, at places (n, 2, h, w)"""
     left, right, top, bottom = bounds
@@ -119,16 +140,33 @@ class Mouth:
         ).to(self.u)
 
     def field(self, shapes: Shapes) -> Field:
-        u, v = self.u[None, :], self.v[None, :, None]
+        opening = shapes.opening.clamp(0, MOST_OPEN)
+        dropped = (1 - RAISED) * WIDEST * opening  # by the jaw
+        source = self._columns(shapes, opening[:, None])
+        upper, lower = self._edges(source, shapes, opening[:, None], self._lines_at(source))
+        above, below = self._above(upper), self._below(lower, source, shapes, dropped[:, None])
+        rise = CHEEK * shapes.spread.clamp(min=0)[:, None, None] * self._cheek_places()
+        across = (self.u - source)[:, None] * torch.exp(-((self.v / 1.15) ** 4))[:, None]
+        across = across + 0.02 * opening[:, None, None] * torch.sign(self.u) * self._cheek_places()
+        still, v = self._still(), self.v[None, :, None]
+        movement = [across * still, (above - rise) * still, (below - rise) * still]
+        depth = [v - upper.edge[:, None], lower.edge[:, None] - v]
+        return Field(torch.stack([*movement, *depth], dim=1), dropped, shapes.rounding)
+
+    def _columns(self, shapes: Shapes, opening: Tensor) -> Tensor:
+        """(n, columns): which column of the picture each column shows."""
+        wide, narrow = shapes.spread.clamp(min=0)[:, None], shapes.spread.clamp(max=0).neg()[:, None]
+        pursed = shapes.rounding[:, None]
+        width = 1 + WIDER * wide - NARROWER * narrow - PURSED * pursed - TALLER * opening.clamp(max=1)
+        fade = torch.exp(-((self.u / min(1.9, 0.75 * self.side)) ** 4))  # the face keeps its outline
+        return self.u / (1 + (width - 1) * fade)
+
+    def _edges(self, source: Tensor, shapes: Shapes, opening: Tensor, lines: Tensor) -> tuple[Lip, Lip]:
+        """Where both lips are, and how far they have moved there."""
         wide, rounding, press, teeth = (
             value[:, None] for value in (shapes.spread.clamp(min=0), shapes.rounding, shapes.press, shapes.teeth)
         )
-        opening = shapes.opening.clamp(0, MOST_OPEN)[:, None]
-        narrow = shapes.spread.clamp(max=0).neg()[:, None]
-        width = 1 + WIDER * wide - NARROWER * narrow - PURSED * rounding - TALLER * opening.clamp(max=1)
-        fade = torch.exp(-((self.u / min(1.9, 0.75 * self.side)) ** 4))  # the face keeps its outline
-        source = u / (1 + (width - 1) * fade)  # (n, columns): the column of the picture
-        upper, lower, meeting, top, bottom = self._lines_at(source)
+        upper, lower, meeting, top, bottom = lines
         gap = self._gap(source, opening, wide, rounding)
         inside = _bump(source.abs(), 1.02)  # 1 in the mouth's middle, 0 at its corners
         fall = CORNER * WIDEST * opening * torch.exp(-((source / 1.7) ** 4))
@@ -136,44 +174,33 @@ class Mouth:
         edge_up = meeting + fall - RAISED * gap - 0.05 * bite
         edge_down = meeting + fall + (1 - RAISED - CORNER) * gap - 0.02 * bite
         edge_down = torch.maximum(edge_down, edge_up)
-        lip_up, lip_down = upper - top, bottom - lower  # how thick they are
-
-        # Downward movement at the knots of each layer: the lips' inner edges, their outer borders, and the chin.
-        rim_up = edge_up - upper
+        # Lips that are pressed or bitten roll in, and rounded ones swell.
         rolled = 0.30 * press + 0.10 * bite - 0.16 * rounding - 0.05 * opening * (rounding - 0.3)
-        border_up = 0.6 * rim_up + inside * lip_up * rolled
-        rim_down = edge_down - lower
         tucked = 0.30 * press + 0.45 * bite - 0.14 * rounding
-        border_down = 0.94 * rim_down - inside * lip_down * tucked
-        dropped = (1 - RAISED) * WIDEST * opening[..., 0]  # (n): of the jaw
-        jaw = JAW * dropped[:, None] * torch.exp(-((u / (0.85 * self.side)) ** 4)) - 0.03 * press * _bump(u.abs(), 1.2)
+        border_up = 0.6 * (edge_up - upper) + inside * (upper - top) * rolled
+        border_down = 0.94 * (edge_down - lower) - inside * (bottom - lower) * tucked
+        return Lip(edge_up, edge_up - upper, top, border_up), Lip(edge_down, edge_down - lower, bottom, border_down)
 
-        above = _through(
-            v,
-            (self.nose - 0.05, 0 * rim_up),
-            (top + border_up, border_up),
-            (edge_up, rim_up),
-        )
+    def _above(self, lip: Lip) -> Tensor:
+        """(n, rows, columns): movement down, from the nose, which stays, to the upper lip's edge"""
+        nose = (self.nose - 0.05, torch.zeros_like(lip.moved))
+        return _through(self.v[None, :, None], nose, lip.outer, lip.inner)
+
+    def _below(self, lip: Lip, source: Tensor, shapes: Shapes, dropped: Tensor) -> Tensor:
+        """The same from the lower lip's edge to the chin and the neck"""
+        v, across = self.v[None, :, None], torch.exp(-((self.u / (0.85 * self.side)) ** 4))
+        jaw = JAW * dropped * across - 0.03 * shapes.press[:, None] * _bump(self.u.abs(), 1.2)
         chin = self.chin + jaw
-        beside = torch.lerp(torch.full_like(source, 1.35), bottom + 0.5, _bump(source.abs(), 1.6))
+        beside = torch.lerp(torch.full_like(source, 1.35), lip.border + 0.5, _bump(source.abs(), 1.6))
         beside = torch.minimum(beside, chin - 0.2)
-        below = _through(
-            v, (edge_down, rim_down), (bottom + border_down, border_down), (beside + jaw, jaw), (chin, jaw)
-        )
-        below = below * (1 - _smooth((v - chin[:, None]) / NECK))
-        rise = self._cheeks(wide)
-        across = (u - source)[:, None] * torch.exp(-((self.v / 1.15) ** 4))[:, None]
-        across = across + 0.02 * (opening[..., None] * torch.sign(u) * self._cheek_places())
-        still = self._still()
-        movement = [across * still, (above - rise) * still, (below - rise) * still]
-        depth = [v - edge_up[:, None], edge_down[:, None] - v]
-        return Field(torch.stack([*movement, *depth], dim=1), dropped, shapes.rounding)
+        moved = _through(v, lip.inner, lip.outer, (beside + jaw, jaw), (chin, jaw))
+        return moved * (1 - smooth((v - chin[:, None]) / NECK))
 
     def own_teeth(self) -> Tensor:
         """(1, 1, rows, columns): where the picture shows what lies between its lips"""
         upper, lower = self.table[0], self.table[1]
         within = torch.minimum(self.v[:, None] - upper, lower - self.v[:, None])
-        return _smooth((within - 0.015) / 0.05)[None, None]
+        return smooth((within - 0.015) / 0.05)[None, None]
 
     def _lines_at(self, places: Tensor) -> Tensor:
         """(5, n, columns): the picture's lines at these places."""
@@ -193,30 +220,22 @@ class Mouth:
         across = torch.exp(-(((self.u.abs() - 0.72 * self.side) / 0.55) ** 2))
         return across[None] * torch.exp(-(((self.v + 0.35) / 0.75) ** 2))[:, None]
 
-    def _cheeks(self, wide: Tensor) -> Tensor:
-        return CHEEK * wide[..., None] * self._cheek_places()
-
     def _still(self) -> Tensor:
         """(rows, columns): 0 along the grid's rim."""
         left, right, top, bottom = self.bounds
-        across = _smooth((self.u - left) / 0.4) * _smooth((right - self.u) / 0.4)
-        return (_smooth((self.v - top) / 0.25) * _smooth((bottom - self.v) / 0.25))[:, None] * across[None]
+        across = smooth((self.u - left) / 0.4) * smooth((right - self.u) / 0.4)
+        return (smooth((self.v - top) / 0.25) * smooth((bottom - self.v) / 0.25))[:, None] * across[None]
 
 
 def _cells(pixels: float) -> int:
     return int(min(FINEST, max(COARSEST, pixels / 1.5)))
 
 
-def _smooth(share: Tensor) -> Tensor:
-    share = share.clamp(0, 1)
-    return share * share * (3 - 2 * share)
-
-
 def _bump(distance: Tensor, reach: float) -> Tensor:
     return (1 - (distance / reach) ** 2).clamp(min=0)
 
 
-def _through(v: Tensor, *knots: tuple[Tensor | float, Tensor]) -> Tensor:
+def _through(v: Tensor, *knots: Knot) -> Tensor:
     """(n, rows, columns): from one height's movement (n, columns) to the next one's; level beyond the ends."""
     first, movement = knots[0]
     value = movement[:, None].expand(-1, v.shape[1], -1)

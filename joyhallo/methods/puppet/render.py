@@ -56,7 +56,7 @@ class Puppet:
         self.head = Head(face, (height, width), self.window, device)
         self.palette = Palette.of(picture, face, self.mouth.lines)
         self.still = picture[(slice(None), *self.window.slices)]
-        self.is_small = self.still[0].numel() <= SMALL
+        self.is_small = self.still[0].numel() <= SMALL and _reads_bicubically(device)
         fine = self.still if self.is_small else finer(self.still)
         self.texture = fine[None].contiguous(memory_format=torch.channels_last)
         self._mouth = Part(face.mouth, mouth.seen_from(self.window), self.window)
@@ -143,6 +143,16 @@ class Part:
         """How far something moved in this part's coordinates, (n, h, w) each -> by how much its place is another"""
         (a, b), (c, d) = self._back
         return torch.stack([a * u + b * v, c * u + d * v], dim=1)
+
+
+def _reads_bicubically(device: torch.device) -> bool:
+    """Not every kind of device can, in every version of torch."""
+    try:
+        nothing = torch.zeros(1, 1, 2, 2, device=device)
+        F.grid_sample(nothing, nothing.reshape(1, 1, 2, 2), "bicubic", padding_mode="border", align_corners=True)
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def finer(picture: Tensor) -> Tensor:
