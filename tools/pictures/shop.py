@@ -1,13 +1,14 @@
-"""What people see first: the icon, the banner of the registry, and the moving picture of the READMEs.
+"""What people see first: the icon, the banner of the registry, and the moving pictures of the READMEs.
 
-    make demo && python -m tools.pictures.shop
+    make demo && python -m tools.pictures.shop face_landmarker.task
 
-The banner and the moving picture show the film that `make demo` made, and the sound that was spoken in it. Only the
-icon is drawn, like the demo's portrait.
+Banner and moving pictures show a photograph that Puppet Portrait makes speak, the film that the small model made in
+`make demo`, and the sound that was spoken in both. Only the icon is drawn, like the demo's portrait.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from math import cos, pi, sin
 from pathlib import Path
@@ -19,16 +20,18 @@ from joyhallo.config import FPS
 from joyhallo.drawn.drawing import FINE, SIDE, WHITE, Color
 from joyhallo.evaluation.drawn.mouths import Gauge
 from joyhallo.evaluation.figures import Film
+from joyhallo.faces.boxes import Picture
 from joyhallo.film import read as films
 from joyhallo.sound.audio import levels, prepare, read
 
 from ..comfyui.server import ROOT
 from ..demo import MODEL, result
 from ..demo_model.bundle import FOLDER
+from .photograph import photograph
 from .portrait import portrait, saying, sitter
 
 ASSETS = ROOT / "assets"
-SPEAKS = ROOT / "docs" / "speaks.webp"
+SPEAKS, PHOTOGRAPH = ROOT / "docs" / "speaks.webp", ROOT / "docs" / "photograph.webp"
 ICON, BANNER = 400, (1260, 540)  # a square of at most 400 pixels, and 21:9, as the registry asks
 
 TWICE = 2  # the banner is drawn this many times larger, for smooth edges
@@ -36,20 +39,28 @@ TWICE = 2  # the banner is drawn this many times larger, for smooth edges
 DEEP, NIGHT, DAY = (15, 76, 92), (10, 34, 54), (255, 196, 87)
 DIM = (74, 116, 130)
 CENTRE, INNER, REACH, BARS, OPEN = (256, 250), 206, 46, 32, 5 / 6  # of the halo of sound; how much of it is drawn
-SHOWN = (0.0, 0.8, 0.97)  # of all openings of the mouth, from shut to wide, those in the strip
+MOMENTS = (8, 45)  # of the photograph's film, those in the strip
+OPEN_BY = 0.75  # share of the drawn frames whose mouths are less open than the one in the strip
+CAPTIONS = ("Puppet Portrait, a photograph", "the small model, a drawing")
 CARD, GAP, EDGE, TOP = 236, 20, 48, 78  # of these pictures, in pixels of the banner
 COUNT, QUIET = 69, 50.0  # frames of the demo, and dB below full scale that count as silence
 PICTURE, SPACE, WAVE = 300, 16, 72  # of the moving picture, in pixels
-LINES = (("JoyHallo", 92, 176), ("One portrait, one recording:", 27, 268), ("a video that speaks.", 27, 304))
+LINES = (("JoyHallo", 92, 176), ("One picture, one recording:", 27, 268), ("a video that speaks.", 27, 304))
 
 
 def main() -> None:
     ASSETS.mkdir(exist_ok=True)
     icon().save(ASSETS / "icon.png", optimize=True)
+    still, photo = photograph(Path(sys.argv[1]), CARD * TWICE)
     film, loud = made(result(MODEL)), spoken()
-    banner(film, loud).save(ASSETS / "banner.png", optimize=True)
-    first, *others = moving(film, loud)
-    first.save(SPEAKS, save_all=True, append_images=others, duration=1000 // FPS, loop=0, quality=70, method=6)
+    banner([*photo[list(MOMENTS)], speaking_frame(film)], loud).save(ASSETS / "banner.png", optimize=True)
+    animate(PHOTOGRAPH, Image.fromarray(still[0]), photo, loud)
+    animate(SPEAKS, portrait(), film, loud)
+
+
+def animate(path: Path, still: Image.Image, film: Film, loud: Sequence[float]) -> None:
+    first, *others = moving(still, film, loud)
+    first.save(path, save_all=True, append_images=others, duration=1000 // FPS, loop=0, quality=70, method=6)
 
 
 def made(path: Path) -> Film:
@@ -75,21 +86,21 @@ def icon() -> Image.Image:
     return picture
 
 
-def banner(film: Film, loud: Sequence[float]) -> Image.Image:
-    """Frames of the film, the sound that they follow, and the name."""
+def banner(frames: Sequence[Picture], loud: Sequence[float]) -> Image.Image:
+    """Frames of films, the sound that they follow, and the name."""
     width, height = BANNER
     ground = ramp(DEEP, NIGHT, (TWICE * width, TWICE * height))
-    strip(ground, film, loud)
+    strip(ground, frames, loud)
     title(ground)
     return ground.resize(BANNER, Image.Resampling.LANCZOS)
 
 
-def moving(film: Film, loud: Sequence[float]) -> Iterator[Image.Image]:
-    """The portrait beside the film, and the sound below with a mark where it is."""
+def moving(still: Image.Image, film: Film, loud: Sequence[float]) -> Iterator[Image.Image]:
+    """The picture beside the film, and the sound below with a mark where it is."""
     width, top = 2 * PICTURE + 3 * SPACE, PICTURE + 2 * SPACE
     ground = ramp(DEEP, NIGHT, (width, top + WAVE + SPACE))
     corners = rounded_corners((PICTURE, PICTURE), 14)
-    ground.paste(portrait().resize((PICTURE, PICTURE)), (SPACE, SPACE), corners)
+    ground.paste(still.resize((PICTURE, PICTURE)), (SPACE, SPACE), corners)
     for number, frame in enumerate(film):
         picture = ground.copy()
         picture.paste(Image.fromarray(frame).resize((PICTURE, PICTURE)), (PICTURE + 2 * SPACE, SPACE), corners)
@@ -126,20 +137,23 @@ def bar(draw: ImageDraw.ImageDraw, ends: Sequence[tuple[float, float]], width: f
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), color)
 
 
-def strip(ground: Image.Image, film: Film, loud: Sequence[float]) -> None:
-    """Frames of a film, and below them the sound that they follow."""
+def strip(ground: Image.Image, frames: Sequence[Picture], loud: Sequence[float]) -> None:
+    """Frames with what made them, and below them the sound that they follow."""
     side = CARD * TWICE
-    corners = rounded_corners((side, side), 22 * TWICE)
-    for number, frame in enumerate(chosen(film)):
+    corners, draw = rounded_corners((side, side), 22 * TWICE), ImageDraw.Draw(ground)
+    for number, frame in enumerate(frames):
         card = Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
         ground.paste(card, ((EDGE + number * (CARD + GAP)) * TWICE, TOP * TWICE), corners)
-    width = len(SHOWN) * (CARD + GAP) - GAP
-    sound(ImageDraw.Draw(ground), (EDGE, 358, EDGE + width, 450), loud, len(loud), TWICE)
+    width = len(frames) * (CARD + GAP) - GAP
+    sound(draw, (EDGE, 378, EDGE + width, 462), loud, len(loud), TWICE)
+    font = ImageFont.load_default(15 * TWICE)
+    for text, place in zip(CAPTIONS, (0, len(MOMENTS)), strict=True):
+        draw.text(((EDGE + place * (CARD + GAP)) * TWICE, (TOP + CARD + 18) * TWICE), text, WHITE, font, "lm")
 
 
-def chosen(film: Film) -> Film:
+def speaking_frame(film: Film) -> Picture:
     openings = Gauge.of(sitter(size=film.shape[1])).opening(film)
-    return film[[int(np.abs(openings - np.quantile(openings, share)).argmin()) for share in SHOWN]]
+    return film[int(np.abs(openings - np.quantile(openings, OPEN_BY)).argmin())]
 
 
 def sound(
@@ -154,7 +168,7 @@ def sound(
 
 
 def title(ground: Image.Image) -> None:
-    draw, left = ImageDraw.Draw(ground), (EDGE + len(SHOWN) * (CARD + GAP) + 18) * TWICE
+    draw, left = ImageDraw.Draw(ground), (EDGE + (len(MOMENTS) + 1) * (CARD + GAP) + 18) * TWICE
     for text, size, middle in LINES:
         draw.text((left, middle * TWICE), text, WHITE, ImageFont.load_default(size * TWICE), "lm")
     draw.text((left, 404 * TWICE), "for ComfyUI", DAY, ImageFont.load_default(36 * TWICE), "lm")
