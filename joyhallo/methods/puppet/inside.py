@@ -124,7 +124,7 @@ def _row(
     form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
     form = form * (1 - 0.16 * _near(near, 0.028))  # between two teeth
     form = form * (1 + palette.slope * u)
-    shade = 0.56 + 0.44 * smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
+    shade = 0.68 + 0.32 * smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
     translucent = 1 - 0.10 * _near(edge, 0.05)
     lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
     return torch.lerp(seen, lit, there[:, None])
