@@ -73,7 +73,7 @@ def rate(frames: Iterator[Tensor]) -> float:
 def reading(puppet: Puppet) -> float:
     """Frames a second of one linear reading of the window."""
     count = at_once(puppet)
-    rows, columns = puppet.window.size
+    rows, columns = puppet.window.shape
     y, x = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
     grid = torch.stack([x, y], dim=-1).expand(count, -1, -1, -1).contiguous() * 0.99
     texture = puppet.still[None].expand(count, -1, -1, -1)
@@ -128,7 +128,7 @@ def main() -> None:
         short, long = peak(side, chosen.seconds), peak(side, LONGER * chosen.seconds)
         facts = {
             "side": side,
-            "window": puppet.window.size,
+            "window": puppet.window.shape,
             "frames a second": round(moving, 1),
             "with the lossless file": round(written(side, told), 1),
             "time of one reading": round(moving / reading(puppet), 3),

@@ -164,7 +164,7 @@ class Show:
         return self.picture.device
 
     def job(self, sound: Sound) -> Job:
-        (height, width), together = self.puppet.window.size, at_once(self.puppet)
+        (height, width), together = self.puppet.window.shape, at_once(self.puppet)
         pixels = self.picture[..., 0].numel()
         memory = MOVED * together * height * width + WHOLE * max(PLACED, pixels)
         return Job(
@@ -194,7 +194,7 @@ class Show:
             "Versions": report.versions(),
             "Device": report.device(self.device),
             "Picture": f"{report.sized((self.picture.shape[1], self.picture.shape[0]))}, of which "
-            f"{report.sized((window.right - window.left, window.bottom - window.top))} move",
+            f"{report.sized(window.shape[::-1])} move",
             "Face": f"found by {self.sitter.source}, mouth {2 * self.sitter.features.mouth.unit:.0f} pixels wide",
             "Motion": f"seed {direction.seed}, {', '.join(spans)}",
             "Mouth": f"open {report.span(opening)}, {opening.mean().item():.2f} on average; 1 is wide",

@@ -45,6 +45,11 @@ class Box:
         """Rows and columns of a box of whole pixels."""
         return slice(int(self.top), int(self.bottom)), slice(int(self.left), int(self.right))
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows and columns a box of whole pixels has."""
+        return int(self.height), int(self.width)
+
     def moved(self, x: float, y: float) -> Box:
         return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .face import Eye, Features
+from .face import Eye
 
 SIDE, COLUMNS, ROWS = 1.5, 91, 97  # half widths of the eye
 ABOVE, BELOW, BESIDE = 0.16, 0.10, 0.10  # half widths by which the outline may be wrong
@@ -18,7 +18,7 @@ LASHES = 0.055  # half widths: how thick the line is
 
 
 class Lid:
-    def __init__(self, eye: Eye, picture: Tensor, face: Features):
+    def __init__(self, eye: Eye, picture: Tensor):
         """picture (3, height, width): for the colour of the lashes"""
         self.eye = eye
         places = np.linspace(-SIDE, SIDE, COLUMNS)
@@ -32,7 +32,7 @@ class Lid:
         self.u = torch.linspace(-SIDE, SIDE, COLUMNS, device=device)
         self.v = torch.linspace(self.bounds[2], self.bounds[3], ROWS, device=device)
         self.upper, self.reach = (torch.from_numpy(line).to(self.u) for line in (upper, lower - upper))
-        self.lashes = _darkest(picture, face, eye)
+        self.lashes = _darkest(picture, eye)
 
     def field(self, blink: Tensor) -> Tensor:
         """blink (n) in 0..1 -> (n, 4, rows, columns): movement (2), height above the lid's edge, and how far the skin
@@ -59,10 +59,10 @@ def _over(places: np.ndarray, line: np.ndarray) -> np.ndarray:
     return np.convolve(np.pad(heights, 3, "edge"), bell / bell.sum(), "valid").astype(np.float64)
 
 
-def _darkest(picture: Tensor, face: Features, eye: Eye) -> Tensor:
+def _darkest(picture: Tensor, eye: Eye) -> Tensor:
     """(3): the colour of the lashes, from the upper lid's line"""
-    found = face.colours(
-        picture, eye.frame, np.concatenate([eye.upper + np.array([0, by]) for by in (-0.12, -0.06, 0, 0.06)])
+    found = eye.frame.colours(
+        picture, np.concatenate([eye.upper + np.array([0, by]) for by in (-0.12, -0.06, 0, 0.06)])
     )
     order = found.mean(0).argsort()
     return found[:, order[: max(1, len(order) // 4)]].mean(1)

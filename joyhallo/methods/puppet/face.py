@@ -58,6 +58,15 @@ class Frame:
         turned = np.array([self.along, [-self.along[1], self.along[0]]])
         return (points * self.unit) @ turned + self.middle
 
+    def colours(self, picture: Tensor, points: Points) -> Tensor:
+        """(3, n): of a picture (3, height, width), at points in these coordinates"""
+        height, width = picture.shape[1:]
+        x, y = self.in_pixels(points).round().T
+        rows, columns = (
+            torch.from_numpy(at.clip(0, size - 1).astype(np.int64)) for at, size in ((y, height), (x, width))
+        )
+        return picture[:, rows, columns]
+
 
 @dataclass(frozen=True)
 class Eye:
@@ -98,16 +107,6 @@ class Features:
             outline=mesh[list(OUTLINE)],
             nose_tip=mesh[NOSE_TIP],
         )
-
-    @staticmethod
-    def colours(picture: Tensor, frame: Frame, points: Points) -> Tensor:
-        """(3, n): of a picture (3, height, width), at points in a frame's coordinates"""
-        height, width = picture.shape[1:]
-        x, y = frame.in_pixels(points).round().T
-        rows, columns = (
-            torch.from_numpy(at.clip(0, size - 1).astype(np.int64)) for at, size in ((y, height), (x, width))
-        )
-        return picture[:, rows, columns]
 
     @classmethod
     def of_masks(cls, lips: Mask, face: Mask) -> Features:

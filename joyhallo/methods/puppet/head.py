@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...faces.boxes import Box, whole
 from .easing import smooth
 from .face import Features
-from .windows import Window
 
 COARSE = 24  # cells across the face
 AROUND, FADE = 1.12, 0.85  # of the face's half axes: where the head's movement is whole, and over what it fades
@@ -41,24 +41,24 @@ class Moves:
 
 
 class Head:
-    def __init__(self, face: Features, size: tuple[int, int], window: Window, device: torch.device | None = None):
+    def __init__(self, face: Features, size: tuple[int, int], window: Box, device: torch.device | None = None):
         """size: height and width of the picture; window: the part of it whose places are told"""
         self.width, self._size = _width(face), size
         step = max(1.0, self.width / COARSE)
-        rows, columns = (max(2, math.ceil(side / step)) for side in window.size)
+        rows, columns = (max(2, math.ceil(side / step)) for side in window.shape)
         y, x = torch.meshgrid(
             torch.linspace(window.top, window.bottom - 1, rows),
             torch.linspace(window.left, window.right - 1, columns),
             indexing="ij",
         )
-        half = torch.tensor([max(side - 1, 1) / 2 for side in window.size[::-1]])[:, None, None]
+        half = torch.tensor([max(side - 1, 1) / 2 for side in window.shape[::-1]])[:, None, None]
         self._farthest = (MOST * self.width / half).to(device)
         self.basis = (self._basis(face, x, y) / half).to(device)
         self._still = torch.stack(
             [torch.linspace(-1, 1, columns).expand(rows, -1), torch.linspace(-1, 1, rows)[:, None].expand(-1, columns)]
         ).to(device)
         self._down, self._across = (
-            _between(few, many).to(device) for few, many in zip((rows, columns), window.size, strict=True)
+            _between(few, many).to(device) for few, many in zip((rows, columns), window.shape, strict=True)
         )
 
     def places(self, moves: Moves) -> Tensor:
@@ -110,13 +110,13 @@ class Head:
         return risen
 
 
-def around_head(face: Features, size: tuple[int, int]) -> Window:
+def around_head(face: Features, size: tuple[int, int]) -> Box:
     """What may move with the head, in a picture of this height and width."""
     middle, turned, axes = _axes(face)
     out = np.abs(turned.T) @ (np.array(axes) * (AROUND + FADE) * np.array([1.05, 1.25]))
     left, top = np.floor(middle - out).astype(int).tolist()
     right, bottom = (np.ceil(middle + out).astype(int) + 1).tolist()
-    return Window(top, bottom, left, right).within(Window(0, size[0], 0, size[1]))
+    return Box(left, top, right, bottom).within(whole((size[1], size[0])))
 
 
 def farthest(face: Features) -> float:

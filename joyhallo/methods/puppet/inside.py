@@ -35,7 +35,7 @@ class Palette:
         """picture (3, height, width) in 0..1"""
 
         def at(points: Points) -> Tensor:
-            return face.colours(picture, face.mouth, points)
+            return face.mouth.colours(picture, points)
 
         lip = at(0.9 * np.concatenate([face.outer_upper, face.outer_lower])).median(dim=1).values
         left, right = (at(np.array([[sign * u, v] for u in (1.3, 1.5) for v in CHEEK])) for sign in (-1, 1))
@@ -73,8 +73,7 @@ def _eye_white(picture: Tensor, face: Features) -> float:
     """How bright the whites of the eyes are; 0 without eyes."""
     shares = np.linspace(0.25, 0.75, 5)[:, None, None]
     seen = [
-        face.colours(picture, eye.frame, (eye.upper + shares * (eye.lower - eye.upper)).reshape(-1, 2))
-        for eye in face.eyes
+        eye.frame.colours(picture, (eye.upper + shares * (eye.lower - eye.upper)).reshape(-1, 2)) for eye in face.eyes
     ]
     return float(torch.cat(seen, dim=1).mean(0).quantile(0.9)) if seen else 0.0
 

@@ -71,8 +71,7 @@ def activity(loudness: Tensor) -> Tensor:
     """(n) in 0..1: whether someone speaks"""
     if not len(loudness):
         return loudness
-    loudest = float(loudness.quantile(0.95)) if len(loudness) < 1 << 24 else float(loudness.max())
-    quiet = max(SPEAKING, loudest - 28)
+    quiet = max(SPEAKING, float(loudness.quantile(0.95)) - 28)
     return _blurred(((loudness - quiet) / 6).clamp(0, 1), 2)
 
 

@@ -138,6 +138,8 @@ class Mouth:
         self.table = torch.stack(
             [self.lines.upper, self.lines.lower, self.lines.meeting, self.lines.top, self.lines.bottom]
         ).to(self.u)
+        self._cheeks, self._still = self._cheek_places(), self._still_places()
+        self._level = torch.exp(-((self.v / 1.15) ** 4))[:, None]  # how much of the lips' widening each row shares
 
     def field(self, shapes: Shapes) -> Field:
         opening = shapes.opening.clamp(0, MOST_OPEN)
@@ -145,10 +147,10 @@ class Mouth:
         source = self._columns(shapes, opening[:, None])
         upper, lower = self._edges(source, shapes, opening[:, None], self._lines_at(source))
         above, below = self._above(upper), self._below(lower, source, shapes, dropped[:, None])
-        rise = CHEEK * shapes.spread.clamp(min=0)[:, None, None] * self._cheek_places()
-        across = (self.u - source)[:, None] * torch.exp(-((self.v / 1.15) ** 4))[:, None]
-        across = across + 0.02 * opening[:, None, None] * torch.sign(self.u) * self._cheek_places()
-        still, v = self._still(), self.v[None, :, None]
+        rise = CHEEK * shapes.spread.clamp(min=0)[:, None, None] * self._cheeks
+        across = (self.u - source)[:, None] * self._level
+        across = across + 0.02 * opening[:, None, None] * torch.sign(self.u) * self._cheeks
+        still, v = self._still, self.v[None, :, None]
         movement = [across * still, (above - rise) * still, (below - rise) * still]
         depth = [v - upper.edge[:, None], lower.edge[:, None] - v]
         return Field(torch.stack([*movement, *depth], dim=1), dropped, shapes.rounding)
@@ -175,7 +177,7 @@ class Mouth:
         edge_down = meeting + fall + (1 - RAISED - CORNER) * gap - 0.02 * bite
         edge_down = torch.maximum(edge_down, edge_up)
         # Lips that are pressed or bitten roll in, and rounded ones swell.
-        rolled = 0.30 * press + 0.10 * bite - 0.16 * rounding - 0.05 * opening * (rounding - 0.3)
+        rolled = 0.30 * press + 0.10 * bite - 0.16 * rounding
         tucked = 0.30 * press + 0.45 * bite - 0.14 * rounding
         border_up = 0.6 * (edge_up - upper) + inside * (upper - top) * rolled
         border_down = 0.94 * (edge_down - lower) - inside * (bottom - lower) * tucked
@@ -220,7 +222,7 @@ class Mouth:
         across = torch.exp(-(((self.u.abs() - 0.72 * self.side) / 0.55) ** 2))
         return across[None] * torch.exp(-(((self.v + 0.35) / 0.75) ** 2))[:, None]
 
-    def _still(self) -> Tensor:
+    def _still_places(self) -> Tensor:
         """(rows, columns): 0 along the grid's rim."""
         left, right, top, bottom = self.bounds
         across = smooth((self.u - left) / 0.4) * smooth((right - self.u) / 0.4)

@@ -71,7 +71,7 @@ def raised(heard: Articulation) -> float:
 
 
 def at_once(puppet: Puppet) -> int:
-    height, width = puppet.window.size
+    height, width = puppet.window.shape
     return max(2, min(MOST_AT_ONCE, AT_ONCE // (height * width)))
 
 
@@ -93,13 +93,12 @@ def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
 
 def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
     """Whole pictures (n, height, width, 3); picture (height, width, 3). What does not move is the picture's own."""
-    window = puppet.window
-    rows, columns = window.slices
+    rows, columns = puppet.window.slices
     beside = [
-        (slice(None, window.top), slice(None)),
-        (slice(window.bottom, None), slice(None)),
-        (rows, slice(None, window.left)),
-        (rows, slice(window.right, None)),
+        (slice(None, rows.start), slice(None)),
+        (slice(rows.stop, None), slice(None)),
+        (rows, slice(None, columns.start)),
+        (rows, slice(columns.stop, None)),
     ]
     for frames in chunk.frames.split(max(1, PLACED // picture[..., 0].numel())):
         made = picture.new_empty(len(frames), *picture.shape)

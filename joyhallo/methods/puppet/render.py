@@ -6,6 +6,7 @@ mouth, which go with the head. What none of them reaches stays as it is, to the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...faces.boxes import Box, around, joint, whole
 from .eyes import Lid
 from .face import Features, Frame
 from .head import Head, Moves, around_head, farthest
 from .inside import Palette, inside
 from .mouth import Field, Mouth, Shapes, sampled
-from .windows import Window
 
 MIDPOINT = (12, -40, 156, 156, -40, 12)  # of 256: between two points, a little sharper than the picture
 SMALL = 400_000  # pixels of a window that is read with the sharper, slower filter
@@ -46,29 +47,25 @@ class Puppet:
     def __init__(self, picture: Tensor, face: Features):
         """picture (3, height, width) in 0..1, on the device that computes"""
         height, width = picture.shape[1:]
-        whole = Window(0, height, 0, width)
-        device = picture.device
+        everything, device = whole((width, height)), picture.device
         self.face, self.mouth = face, Mouth(face, device)
-        self.lids = tuple(Lid(eye, picture, face) for eye in face.eyes)
+        self.lids = tuple(Lid(eye, picture) for eye in face.eyes)
         head, slack = around_head(face, (height, width)), farthest(face)
-        mouth = _box(face.mouth, self.mouth.bounds, slack).within(whole)
-        self.window = _around([head, mouth]).within(whole)
+        mouth = _box(face.mouth, self.mouth.bounds, slack).within(everything)
+        self.window = joint([head, mouth]).within(everything)
         self.head = Head(face, (height, width), self.window, device)
         self.palette = Palette.of(picture, face, self.mouth.lines)
         self.still = picture[(slice(None), *self.window.slices)]
         self.is_small = self.still[0].numel() <= SMALL and _reads_bicubically(device)
         fine = self.still if self.is_small else finer(self.still)
         self.texture = fine[None].contiguous(memory_format=torch.channels_last)
-        self._mouth = Part(face.mouth, mouth.seen_from(self.window), self.window)
+        self._mouth = Part(face.mouth, _seen_from(mouth, self.window), self.window)
         gap = _box(face.mouth, self.mouth.gap_bounds, slack).within(mouth)
-        self._gap = gap.seen_from(mouth)
+        self._gap = _seen_from(gap, mouth)
+        eyes = [_box(lid.eye.frame, lid.bounds, slack).within(self.window) for lid in self.lids]
         self._eyes = [
-            Part(
-                lid.eye.frame,
-                _box(lid.eye.frame, lid.bounds, slack).within(self.window).seen_from(self.window),
-                self.window,
-            )
-            for lid in self.lids
+            Part(lid.eye.frame, _seen_from(eye, self.window), self.window)
+            for lid, eye in zip(self.lids, eyes, strict=True)
         ]
         self._own = self.mouth.own_teeth() if self.mouth.lines.parted else None
 
@@ -123,10 +120,10 @@ class Puppet:
 class Part:
     """A part of the window with coordinates of its own."""
 
-    def __init__(self, frame: Frame, place: Window, window: Window):
+    def __init__(self, frame: Frame, place: Box, window: Box):
         self.frame = frame
         self.here = (slice(None), slice(None), *place.slices)
-        height, width = window.size
+        height, width = window.shape
         half = np.array([max(width - 1, 1), max(height - 1, 1)]) / 2
         turn, shift = frame.matrix()[:, :2], frame.matrix()[:, 2]
         self._turn = (turn * half).tolist()
@@ -173,17 +170,13 @@ def _finer(picture: Tensor) -> Tensor:
     return made
 
 
-def _box(frame: Frame, bounds: tuple[float, float, float, float], slack: float) -> Window:
+def _box(frame: Frame, bounds: tuple[float, float, float, float], slack: float) -> Box:
+    """The whole pixels around a part of the face, with some more on all sides."""
     left, right, top, bottom = bounds
-    places = frame.in_pixels(np.array([[u, v] for u in (left, right) for v in (top, bottom)]))
-    low, high = np.floor(places.min(0) - slack).astype(int), np.ceil(places.max(0) + slack).astype(int) + 1
-    return Window(int(low[1]), int(high[1]), int(low[0]), int(high[0]))
+    places = around(frame.in_pixels(np.array([[u, v] for u in (left, right) for v in (top, bottom)]))).inset(-slack)
+    first, last = (math.floor(places.left), math.floor(places.top)), (math.ceil(places.right), math.ceil(places.bottom))
+    return Box(*first, last[0] + 1, last[1] + 1)
 
 
-def _around(windows: list[Window]) -> Window:
-    return Window(
-        min(one.top for one in windows),
-        max(one.bottom for one in windows),
-        min(one.left for one in windows),
-        max(one.right for one in windows),
-    )
+def _seen_from(box: Box, window: Box) -> Box:
+    return box.moved(-window.left, -window.top)
