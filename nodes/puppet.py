@@ -194,7 +194,7 @@ class Show:
             "Versions": report.versions(),
             "Device": report.device(self.device),
             "Picture": f"{report.sized((self.picture.shape[1], self.picture.shape[0]))}, of which "
-            f"{report.sized(window.shape[::-1])} move",
+            f"{report.sized((int(window.width), int(window.height)))} move",
             "Face": f"found by {self.sitter.source}, mouth {2 * self.sitter.features.mouth.unit:.0f} pixels wide",
             "Motion": f"seed {direction.seed}, {', '.join(spans)}",
             "Mouth": f"open {report.span(opening)}, {opening.mean().item():.2f} on average; 1 is wide",

@@ -6,12 +6,10 @@ again, the command continues from its last checkpoint; the same seed gives the s
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,10 @@ from torch.nn import functional as F
 from ...config import FPS
 from ...data.dataset import replacing, write_tensors, write_text
 from ...data.steps import digest
-from ...drawn import voice
-from ...libraries import LibraryError
 from ...methods.puppet.hearing import BEFORE, FAINTEST, ROWS, Ear, gain_of, powers
 from ..average import Average
 from ..recipe import Optimizer, rate
+from . import command
 from .ear_figures import calibrated, figures
 from .rooms import music, recorded
 from .takes import SECONDS, VERSION, Speakers, Take
@@ -243,46 +240,15 @@ def _line(each: Tensor) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    chosen = _parser().parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
-    try:
-        settings = EarTraining(**{field.name: getattr(chosen, field.name) for field in fields(EarTraining)})
-        voice.check()
-        found = learn(settings, chosen.output, chosen.cache, chosen.workers, lambda line: print(line, flush=True))
-    except (LibraryError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(found, indent=2))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m joyhallo.training.small.ear",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="The exit code is 0 if the ear was written, 2 if nothing was done.",
-    )
+    parser = command.parser("ear", __doc__, EarTraining, "ear")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .safetensors")
     parser.add_argument("--cache", type=Path, required=True, metavar="FOLDER", help="for the takes, 0.4 MB each")
-    helps = {
-        "hours": "of speech to learn from",
-        "steps": "of training",
-        "batch": "pieces of speech in each step",
-        "seconds": "of each piece",
-        "english": "share of the speech that is English; the rest is Mandarin",
-        "learning_rate": "at its highest",
-        "seed": "another one gives other speech and other weights",
-    }
-    for name, said in helps.items():
-        value = getattr(EarTraining, name)
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=type(value), default=value, help=f"{said} (default: %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="voices at once (default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="of the training itself (default: %(default)s)")
-    return parser
+    chosen = parser.parse_args(arguments)
+
+    def learnt(settings: EarTraining) -> dict[str, Any]:
+        return learn(settings, chosen.output, chosen.cache, chosen.workers, command.tell)
+
+    return command.run(chosen, EarTraining, learnt)
 
 
 if __name__ == "__main__":

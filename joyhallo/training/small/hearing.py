@@ -6,13 +6,11 @@ seed gives the same weights on the same machine.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +24,16 @@ from torch.nn import functional as F
 from ...config import FPS, SAMPLE_RATE
 from ...data.dataset import SAMPLES, Split, replacing, write_text
 from ...data.steps import digest
-from ...drawn import voice
 from ...drawn.mouths import VISEMES, Motion
 from ...drawn.speaking import monologue, recorded_sound
 from ...drawn.voice import ENGLISH, MANDARIN
 from ...evaluation.curves import correlation, partial
-from ...libraries import LibraryError, library
+from ...libraries import library
 from ...sound.audio import levels
 from ...sound.wav2vec2 import Encoder, layers_of
 from ..average import Average
 from ..recipe import Optimizer, rate
+from . import command
 from .probe import Heard, Probe, hear
 
 VERSION = 1  # of what is heard: to be raised when the same seed gives other weights
@@ -354,45 +352,14 @@ def _line(each: Tensor) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    chosen = _parser().parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
-    try:
-        settings = HearingTraining(**{field.name: getattr(chosen, field.name) for field in fields(HearingTraining)})
-        voice.check()
-        found = learn(settings, chosen.output, chosen.workers, lambda line: print(line, flush=True))
-    except (LibraryError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(found, indent=2))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m joyhallo.training.small.hearing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="The exit code is 0 if the folder was written, 2 if nothing was done.",
-    )
+    parser = command.parser("hearing", __doc__, HearingTraining, "folder")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    helps = {
-        "hours": "of speech to learn from",
-        "steps": "of training",
-        "batch": "pieces of speech in each step",
-        "seconds": "of each piece",
-        "english": "share of the speech that is English; the rest is Mandarin",
-        "learning_rate": "at its highest",
-        "seed": "another one gives other speech and other weights",
-    }
-    for name, said in helps.items():
-        value = getattr(HearingTraining, name)
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=type(value), default=value, help=f"{said} (default: %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="voices at once (default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="of the training itself (default: %(default)s)")
-    return parser
+    chosen = parser.parse_args(arguments)
+
+    def learnt(settings: HearingTraining) -> dict[str, Any]:
+        return learn(settings, chosen.output, chosen.workers, command.tell)
+
+    return command.run(chosen, HearingTraining, learnt)
 
 
 if __name__ == "__main__":
