@@ -39,18 +39,16 @@ class Fetching:
 
     tell: Callable[[Status], None]
     status: Status = field(default_factory=Status)
-    _worker: threading.Thread | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _told: float = 0.0
 
     def start(self, choices: Mapping[str, str]) -> bool:
         """False if another download is running."""
-        if self._worker is not None and self._worker.is_alive():
+        if self.status.state == "running":
             return False
         self._stop.clear()
         self.status = Status("running")
-        self._worker = threading.Thread(target=self._work, args=(dict(choices),), name="JoyHallo download", daemon=True)
-        self._worker.start()
+        threading.Thread(target=self._work, args=(dict(choices),), name="JoyHallo download", daemon=True).start()
         return True
 
     def cancel(self) -> None:

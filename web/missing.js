@@ -47,11 +47,15 @@ class Missing extends TextPanel {
   }
 
   async learn() {
-    const choices = this.choices()
+    const turn = (this.turn = (this.turn ?? 0) + 1)
+    const { fetching } = this.found
     try {
-      const answer = await api.fetchApi(`/joyhallo/models?${new URLSearchParams(choices)}`)
+      const answer = await api.fetchApi(`/joyhallo/models?${new URLSearchParams(this.choices())}`)
       if (!answer.ok) return
-      this.found = await answer.json()
+      const found = await answer.json()
+      if (turn !== this.turn) return // asked again since
+      // What was heard meanwhile is newer than this answer.
+      this.found = this.found.fetching === fetching ? found : { ...found, fetching: this.found.fetching }
       this.show()
     } catch {
       // The server is gone, and the page says so itself.

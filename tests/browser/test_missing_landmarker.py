@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,22 @@ def choose(page: Page, file: str) -> None:
     page.tab.evaluate(CHOOSE, [only(page.nodes("LoadImage")), file])
 
 
+@contextmanager
+def late_answers(page: Page, hub: Hub) -> Iterator[None]:
+    """The server's answers are of before a download is refused, and come a second after that."""
+
+    def late(route):
+        answer = route.fetch()
+        hub.may_refuse.set()
+        time.sleep(1)
+        route.fulfill(response=answer)
+
+    hub.may_refuse.clear()
+    page.tab.route("**/joyhallo/models?*", late)
+    yield
+    page.tab.unroute("**/joyhallo/models?*")
+
+
 def settled(page: Page) -> None:
     """The panel asks a tenth of a second after a change, and the server answers at once."""
     page.tab.wait_for_timeout(1000)
@@ -129,8 +147,12 @@ def test_it_is_fetched_and_the_panel_goes(template, panel, hub, own_base):
     panel.wait_for()
     template.look_at(only(template.nodes("PuppetPortrait")))
     hub.refused[NAME] = 403
-    panel.get_by_role("button", name=FETCH).click()
-    panel.get_by_text("denies access").wait_for()
+    settled(template)
+    with late_answers(template, hub):
+        panel.get_by_role("button", name=FETCH).click()
+        panel.get_by_text("denies access").wait_for()
+        template.tab.wait_for_timeout(2500)
+        assert panel.get_by_text("denies access").is_visible(), "what happened is newer than a late answer"
     hub.refused.clear()
     hub.cuts += [1] * 60  # a connection that breaks off again and again, a second apart
     panel.get_by_role("button", name="Try again").click()

@@ -33,7 +33,11 @@ class Hub:
     cuts: list[int] = field(default_factory=list)  # after how many bytes each coming answer breaks off
     ranges: bool = True  # whether parts of files can be asked for
     requests: list[Request] = field(default_factory=list)
+    may_refuse: threading.Event = field(default_factory=threading.Event)  # until it is set, refusals are late
     port: int = 0
+
+    def __post_init__(self):
+        self.may_refuse.set()
 
     @property
     def url(self) -> str:
@@ -82,6 +86,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 self.point_to_store(file)
 
         def refuse(self, status):
+            hub.may_refuse.wait(30)
             self.send_response(status)
             if status == 404:
                 self.send_header("X-Error-Code", "EntryNotFound")
