@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +11,15 @@ from comfy_api.latest import io
 from torch import nn
 
 from ..joyhallo.config import SAMPLE_RATE
-from ..joyhallo.sound.audio import AudioError, as_channels, checked_rate
+from ..joyhallo.sound.audio import as_channels, checked_rate
 from ..joyhallo.sound.loudness import levelled
 from ..joyhallo.sound.vocals import hear
 from ..joyhallo.sound.wav2vec2 import Encoder, SpeechError, encode, wrap_encoder
+from .inputs import checked
 from .model_folders import separator
 from .preview import Pace, lasting, listed, tell
 from .sockets import Speech, chosen, schema
+from .video import sound_of
 
 SEPARATION = {mode: mode for mode in ("auto", "on", "off")}
 LOUDNESS = {"as recorded": False, "levelled": True}
@@ -92,12 +93,13 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
         return "" if separate_vocals == "off" else str(separator())
 
     @classmethod
+    @checked
     def execute(
         cls, audio_encoder: Any, audio: Any, separate_vocals: str, loudness: str, normalize: str
     ) -> io.NodeOutput:
         mode = chosen(SEPARATION, separate_vocals, "separate_vocals")
         level, normalized = chosen(LOUDNESS, loudness, "loudness"), chosen(NORMALIZATION, normalize, "normalize")
-        waveform, rate = sound_of(audio, "audio")
+        waveform, rate = sound_of(audio)
         progress = Progress(cls.hidden and cls.hidden.unique_id)
         encoder = _encoder(audio_encoder, normalized, progress)
         recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating)
@@ -148,15 +150,6 @@ class Progress:
         if left and left > WORTH_TELLING and now > self.told + PAUSE and not self.finished:
             tell(f"{task}: about {lasting(left)} left.", self.node)
             self.told = now
-
-
-def sound_of(audio: Any, name: str) -> tuple[Any, Any]:
-    """The waveform (1, channels, samples) and sample rate, unchecked."""
-    if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
-        raise AudioError(
-            f"`{name}` is a {type(audio).__name__} without sound, as a silent video gives it; connect a Load Audio."
-        )
-    return audio["waveform"], audio["sample_rate"]
 
 
 def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:

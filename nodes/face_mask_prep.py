@@ -13,8 +13,9 @@ from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.regions import FACE_EXPAND, LIP_EXPAND, Mask
 from ..joyhallo.methods.hallo.overlay import numbered, overlay
 from ..joyhallo.methods.hallo.portrait import Framing, Wishes, prepare
+from .inputs import checked
 from .preview import listed, page, shown
-from .sockets import Face, FaceAnalysis, Landmarks, chosen, expect, schema
+from .sockets import Face, FaceAnalysis, Landmarks, chosen, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
 FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
@@ -104,6 +105,7 @@ class FaceMaskPrep(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: Tensor,
@@ -117,8 +119,6 @@ class FaceMaskPrep(io.ComfyNode):
         lip_mask: Tensor | None = None,
         landmarks: Any = None,
     ) -> io.NodeOutput:
-        if face_analysis is not None:
-            expect(face_analysis, FaceModels, "face_analysis", "Load JoyHallo Models")
         wishes = Wishes(
             choice=chosen(CHOICES, which_face, "which_face"),
             mesh=landmarks,

@@ -9,6 +9,7 @@ from ..joyhallo.faces.known import KnownFaces
 from . import model_folders
 from .autoencoder import load_vae
 from .comfy_adapter import AUTO, WEIGHTS, load_model
+from .inputs import checked
 from .sockets import FaceAnalysis, Model, schema
 from .speech_encoder import load_speech_encoder
 
@@ -77,7 +78,12 @@ class LoadJoyHalloModels(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, checkpoint: Any, audio_encoder: Any, face_models: Any, vae: Any, weight_dtype: Any
+        cls,
+        checkpoint: Any = None,
+        audio_encoder: Any = None,
+        face_models: Any = None,
+        vae: Any = None,
+        weight_dtype: Any = None,
     ) -> bool:
         """Nothing is refused before the files are looked for, which finds more than is listed and says what is missing.
 
@@ -86,6 +92,7 @@ class LoadJoyHalloModels(io.ComfyNode):
         return True
 
     @classmethod
+    @checked
     def execute(
         cls, checkpoint: str, audio_encoder: str, face_models: str, vae: str, weight_dtype: str, download: bool
     ) -> io.NodeOutput:

@@ -10,8 +10,9 @@ from ..joyhallo.methods.hallo.motion import EXPRESSIVENESS, GRAMMAR, MotionError
 from ..joyhallo.methods.hallo.timeline import timeline
 from ..joyhallo.sound.pauses import ATTACK, RELEASE, gate, pauses
 from ..joyhallo.sound.wav2vec2 import Speech
+from .inputs import checked
 from .sockets import Speech as SpeechSocket
-from .sockets import expect, schema
+from .sockets import schema
 
 
 class JoyHalloMotion(io.ComfyNode):
@@ -76,8 +77,8 @@ class JoyHalloMotion(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, pose: Any, expression: Any, lip: Any) -> bool | str:
-        """Report mistakes in the schedules before anything runs; connected inputs arrive as None."""
+    def validate_inputs(cls, pose: Any = None, expression: Any = None, lip: Any = None) -> bool | str:
+        """Report mistakes in the schedules before anything runs; connected ones, and missing ones, are None."""
         for name, text in zip(REGIONS, (pose, expression, lip), strict=True):
             if isinstance(text, str):
                 try:
@@ -87,6 +88,7 @@ class JoyHalloMotion(io.ComfyNode):
         return True
 
     @classmethod
+    @checked
     def execute(
         cls,
         speech: Speech,
@@ -99,7 +101,6 @@ class JoyHalloMotion(io.ComfyNode):
         attack: int,
         release: int,
     ) -> io.NodeOutput:
-        expect(speech, Speech, "speech", "Chinese Wav2Vec2 Encode")
         levels = speech.levels[: speech.length]
         resting = pauses(levels, sensitivity) if rest_in_pauses else torch.zeros(len(levels), dtype=torch.bool)
         found = weights(len(levels), pose, expression, lip, expressiveness, gate(resting, attack, release))

@@ -24,11 +24,12 @@ from ..joyhallo.methods.puppet.render import Pose, Puppet
 from ..joyhallo.methods.puppet.sitter import Hints, Sitter, sit
 from ..joyhallo.sound.audio import Sound, as_channels, checked_rate, prepare
 from . import report
-from .audio_encode import sound_of
+from .inputs import checked
 from .model_folders import face_task, known_faces
 from .preview import Preview, listed
 from .run import Job, Memory, make
-from .sockets import Face, Landmarks, expect, schema
+from .sockets import Face, Landmarks, OverTime, schema
+from .video import sound_of
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class PuppetPortrait(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls,
         image: Tensor,
@@ -126,7 +128,7 @@ class PuppetPortrait(io.ComfyNode):
         face_mask: Tensor | None = None,
     ) -> io.NodeOutput:
         picture = as_picture(image)
-        waveform, rate = sound_of(audio, "audio")
+        waveform, rate = sound_of(audio)
         mesh = landmarks if face is None else mesh_of(face, picture)
         sitter = sit(picture, Hints(mesh, lip_mask, face_mask), known(), landmarker)
         recording = prepare(waveform, rate)
@@ -204,7 +206,6 @@ class Show:
 
 
 def mesh_of(face: Prepared, picture: Picture) -> Any:
-    expect(face, Prepared, "face", "Face & Mask Prep")
     found, given = face.picture.shape[1::-1], picture.shape[1::-1]
     if found != given:
         raise FaceError(
@@ -230,8 +231,8 @@ def landmarker() -> FaceMesh | None:
     return None if task is None else FaceMesh(task)
 
 
-def _strength(name: str, most: float, effect: str) -> io.Float.Input:
-    return io.Float.Input(
+def _strength(name: str, most: float, effect: str) -> OverTime:
+    return OverTime(
         name,
         default=1.0,
         min=0.0,

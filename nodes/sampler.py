@@ -19,8 +19,9 @@ from ..joyhallo.sound.wav2vec2 import Speech
 from . import report
 from .autoencoder import check_vae, latent_format
 from .comfy_adapter import JoyHalloModel
+from .inputs import checked
 from .preview import Preview, listed, shown
-from .sockets import Face, Model, Steady, chosen, expect, schema
+from .sockets import Face, Model, OverTime, Steady, chosen, schema
 from .sockets import Speech as SpeechSocket
 from .take import Take
 
@@ -148,8 +149,8 @@ class JoyHalloSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, size: Any) -> bool | str:
-        """Check `size` here: ComfyUI skips its own check of inputs named in this signature."""
+    def validate_inputs(cls, size: Any = None) -> bool | str:
+        """Check `size` here: ComfyUI leaves inputs named in this signature to us, missing ones too."""
         if isinstance(size, int) and not MULTIPLE <= size <= 2048:
             return f"The size {size} is out of range; choose a multiple of {MULTIPLE} from {MULTIPLE} to 2048."
         if isinstance(size, int) and size % MULTIPLE:
@@ -157,6 +158,7 @@ class JoyHalloSampler(io.ComfyNode):
         return True
 
     @classmethod
+    @checked
     def execute(
         cls,
         model: JoyHalloModel,
@@ -180,11 +182,7 @@ class JoyHalloSampler(io.ComfyNode):
         lip_mask: Tensor | None = None,
     ) -> io.NodeOutput:
         # Everything that can be checked comes before the networks are loaded: a late error costs minutes.
-        expect(model, JoyHalloModel, "model", "Load JoyHallo Models")
-        expect(face, Prepared, "face", "Face & Mask Prep")
-        expect(speech, Speech, "speech", "Chinese Wav2Vec2 Encode")
         steadiness = steadiness or Steadiness()
-        expect(steadiness, Steadiness, "steadiness", "Steadiness")
         check_vae(vae, model.config)
         speech.check(model.config.net.audio_layers, model.config.net.audio_channels)
         before = (*speech.notices, *face.notices)
@@ -219,8 +217,8 @@ def _weights(length: int, *given: float | Sequence[float]) -> Sequence[float] | 
     return numbers if len(numbers) == len(given) else torch.stack([curve(weight, length) for weight in given], dim=-1)
 
 
-def _weight(name: str, effect: str) -> io.Float.Input:
-    return io.Float.Input(
+def _weight(name: str, effect: str) -> OverTime:
+    return OverTime(
         name,
         default=1.0,
         min=0.0,

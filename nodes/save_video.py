@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,10 @@ from comfy.cli_args import args
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..joyhallo.faces.boxes import Size
 from ..joyhallo.film.write import FORMATS, QUALITIES, VideoError, check, write
+from ..joyhallo.libraries import brief
+from .inputs import checked
 from .labels import VISIBLE, Wishes
 from .preview import tell
 from .sockets import chosen, schema
@@ -24,6 +28,7 @@ from .video import Footage, SavedVideo, as_sound, labelling
 log = logging.getLogger(__name__)
 
 ABSENT = object()
+LONGEST = 200  # bytes in a name of `filename_prefix`; what is added to it is shorter than the rest
 
 
 class SaveTalkingVideo(io.ComfyNode):
@@ -126,14 +131,25 @@ class SaveTalkingVideo(io.ComfyNode):
         return str(Wishes.now())
 
     @classmethod
+    @checked
     def check_lazy_status(
-        cls, fps: float, audio: Any = None, frames: Any = ABSENT, video: Any = ABSENT, **_: Any
+        cls,
+        fps: float,
+        filename_prefix: str,
+        format: str,
+        quality: str,
+        audio: Any = None,
+        frames: Any = ABSENT,
+        video: Any = ABSENT,
+        label: str = "off",
     ) -> list[str]:
-        """Check the sound before the frames are made, which may take minutes."""
+        """Check all else before the frames are made, which may take minutes."""
         check(fps, as_sound(audio))
+        _check_choices(filename_prefix, format, quality, label)
         return [name for name, value in (("frames", frames), ("video", video)) if value is None]
 
     @classmethod
+    @checked
     def execute(
         cls,
         fps: float,
@@ -150,10 +166,9 @@ class SaveTalkingVideo(io.ComfyNode):
         footage = Footage.of(video) if frames is None else Footage.of_frames(frames, fps)
         sound = as_sound(audio) or footage.sound()
         check(footage.rate, sound)
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), *footage.size
-        )
-        labels = labelling(video, format, chosen(VISIBLE, label, "label"))
+        _check_choices(filename_prefix, format, quality, label)
+        folder, name, counter, subfolder = _place(filename_prefix, footage.size)
+        labels = labelling(video, format, VISIBLE[label])
         names = (Path(folder, f"{name}_{number:05}_.{format}") for number in count(counter))
         path = write(names, _watched(footage), footage.rate, sound, format, quality, cls._workflow(), labels.labels)
         if told := labels.told():
@@ -176,6 +191,36 @@ def _one_of(frames: bool, video: bool) -> str:
     if frames and video:
         return "Both frames and a video are connected; disconnect one of them."
     return "" if frames or video else "Neither frames nor a video are connected; connect one of them."
+
+
+def _check_choices(prefix: str, format: str, quality: str, label: str) -> None:
+    chosen(FORMATS, format, "format")
+    chosen(dict.fromkeys(QUALITIES), quality, "quality")
+    chosen(VISIBLE, label, "label")
+    _check_prefix(prefix)
+
+
+def _check_prefix(prefix: str) -> None:
+    """Whether files can have such names."""
+    if "\0" in prefix:
+        raise VideoError(f"`filename_prefix` {prefix!r} holds a character of code 0; take it out.")
+    long = next((part for part in re.split(r"[/\\]", prefix) if len(part.encode()) > LONGEST), None)
+    if long is not None:
+        raise VideoError(
+            f"`filename_prefix` has a name of {len(long.encode())} bytes in it ({long:.20}...); expected {LONGEST} at "
+            "most, since a disk takes 255 with number and ending. Shorten it."
+        )
+
+
+def _place(prefix: str, size: Size) -> tuple[str, str, int, str]:
+    """Folder, beginning of the name, next number, subfolder."""
+    try:
+        found = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *size)
+    except (OSError, ValueError) as error:
+        raise VideoError(
+            f"`filename_prefix` {prefix!r} cannot be used in the output folder ({brief(error)}); choose another name."
+        ) from error
+    return found[:4]
 
 
 def _watched(footage: Footage) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from numbers import Real
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
@@ -20,6 +21,10 @@ Face = io.Custom("JOYHALLO_FACE")
 Speech = io.Custom("JOYHALLO_SPEECH")
 Steady = io.Custom("JOYHALLO_STEADINESS")
 Landmarks = io.Custom("FACE_LANDMARKS")  # from the face nodes of newer ComfyUI
+
+
+class OverTime(io.Float.Input):
+    """A number, or a list with one for each frame."""
 
 
 def schema(
@@ -39,14 +44,23 @@ def schema(
     )
 
 
-def expect(value: Any, kind: type, name: str, source: str) -> None:
-    """Raise unless an input has its type: ComfyUI compares only type names, and only of links."""
-    if not isinstance(value, kind):
-        raise TypeError(f"`{name}` is a {type(value).__name__}; connect the output of {source} to it.")
-
-
 def chosen(meanings: Mapping[str, T], choice: str, name: str) -> T:
     """The meaning of a combo's choice, or an error: ComfyUI does not check that it is in the list."""
     if choice not in meanings:
         raise ValueError(f"`{name}` is {choice!r}; choose one of: {', '.join(meanings)}.")
     return meanings[choice]
+
+
+def described(value: Any) -> str:
+    """As an error says what was found."""
+    if value is None:
+        return "empty"
+    if isinstance(value, Real):
+        return f"{value!s:.40}"
+    if isinstance(value, str):
+        return f"the text {value!r:.80}"
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    return (
+        f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}{f' of shape {tuple(shape)}' if shape is not None else ''}"
+    )

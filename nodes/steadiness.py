@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..joyhallo.methods.hallo.config import CHUNK_FRAMES
 from ..joyhallo.methods.hallo.steadiness import Steadiness
+from .inputs import checked
 from .sockets import Steady, schema
 
 
@@ -53,5 +54,6 @@ class JoyHalloSteadiness(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, hold_colours: bool, overlap: int, fade: int, anchor_every: float) -> io.NodeOutput:
         return io.NodeOutput(Steadiness(overlap, hold_colours, fade, anchor_every))

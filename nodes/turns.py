@@ -6,8 +6,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.sound.turns import GRAMMAR, Dialogue, TurnsError, divided, in_turn, together
-from .audio_encode import sound_of
+from .inputs import checked
 from .sockets import chosen, schema
+from .video import sound_of
 
 ORDERS = {"one after the other": in_turn, "at the same time": together}
 
@@ -49,18 +50,19 @@ class JoyHalloTurns(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, audio: Any, turns: str, order: str, second_audio: Any = None) -> io.NodeOutput:
         found = _dialogue(audio, second_audio, turns, order)
         return io.NodeOutput(*(_audio(track, found.rate) for track in (found.first, found.second, found.both)))
 
 
 def _dialogue(audio: Any, second_audio: Any, turns: str, order: str) -> Dialogue:
-    one = sound_of(audio, "audio")
+    one = sound_of(audio)
     if second_audio is None:
         return divided(one, turns)
     if turns.strip():
         raise TurnsError("Turns divide one recording, but there are two: clear `turns`, or disconnect `second_audio`.")
-    return chosen(ORDERS, order, "order")(one, sound_of(second_audio, "second_audio"))
+    return chosen(ORDERS, order, "order")(one, sound_of(second_audio))
 
 
 def _audio(track: Tensor, rate: int) -> dict[str, Any]:

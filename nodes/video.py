@@ -23,19 +23,26 @@ from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.label import Label
 from ..joyhallo.film.marks import Marks, read_marks
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
-from ..joyhallo.film.write import HANDOVER, frame_rate, write
-from ..joyhallo.sound.audio import Sound
+from ..joyhallo.film.write import HANDOVER, check_frames, frame_rate, write
+from ..joyhallo.sound.audio import AudioError, Sound
 from .labels import Labelling
 from .preview import temporary_folder
+from .sockets import described
 
 # What an mp4 of ours fulfils of the wishes of ComfyUI's nodes; of any other wish only None, which is none
 PLAYABLE = {"format": ("auto", "mp4"), "codec": ("auto", "h264"), "bit_depth": (None, 8)}
 TOLERANCE = 1e-6  # frames by which a time may miss the frame it means
 
 
-def as_sound(audio: Any) -> Sound | None:
-    """Of an AUDIO value, not looked at yet."""
-    return None if audio is None else (audio["waveform"], audio["sample_rate"])
+def sound_of(audio: Any, name: str = "`audio`") -> Sound:
+    """Of an AUDIO value; its samples are not looked at yet."""
+    if not isinstance(audio, Mapping) or "waveform" not in audio or "sample_rate" not in audio:
+        raise AudioError(f"{name} is {described(audio)}: no sound, as a silent video gives it. Connect a Load Audio.")
+    return audio["waveform"], audio["sample_rate"]
+
+
+def as_sound(audio: Any, name: str = "`audio`") -> Sound | None:
+    return None if audio is None else sound_of(audio, name)
 
 
 def as_audio(sound: Sound | None) -> Any:
@@ -58,7 +65,9 @@ class Footage:
             return video.footage()
         if not is_whole_file(video):
             parts = video.get_components()
-            return cls.of_frames(parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio)))
+            return cls.of_frames(
+                parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio), "The video's sound")
+            )
         film = Film(video.get_stream_source())
         known, rate = film.facts, frame_rate(film.facts.rate)
         return cls(film.frames(rate), known.count, (known.width, known.height), rate, film.sound)
@@ -67,6 +76,7 @@ class Footage:
     def of_frames(
         cls, images: Tensor, rate: Fraction | float, sound: Callable[[], Sound | None] = lambda: None
     ) -> Footage:
+        check_frames(images)
         return cls(images.split(AT_ONCE), len(images), (images.shape[2], images.shape[1]), rate, sound)
 
 

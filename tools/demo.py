@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def prepare(base: Path) -> None:
     (base / "input").mkdir()
     for asset in ASSETS:
         shutil.copy(FOLDER / asset, base / "input")
+
+
+def shorten(source: Path, target: Path, seconds: float) -> None:
+    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))
 
 
 def film(server: Server, name: str = MODEL, listener: Any = None) -> tuple[Run, str]:

@@ -267,13 +267,7 @@ def pieces(batch: Tensor, seen: int = 0) -> Iterator[Tensor]:
     """Split a batch into opaque RGB pieces (n, 3, height, width) in 0..1; `seen` frames came before it."""
     if batch.ndim == 4 and not len(batch):
         return
-    if batch.ndim != 4 or not 1 <= batch.shape[3] <= 4 or not batch.shape[1] or not batch.shape[2]:
-        raise VideoError(
-            f"The frames have the shape {tuple(batch.shape)}; expected (frames, height, width, channels) with 1 to 4 "
-            "channels."
-        )
-    if not batch.is_floating_point():
-        raise VideoError(f"The frames are {batch.dtype}; expected floating-point numbers from 0 to 1.")
+    check_frames(batch)
     for piece in batch.split(max(1, PIECE // (batch.shape[1] * batch.shape[2]))):
         piece = piece.detach().movedim(3, 1).cpu().float().contiguous()
         least, most = piece.aminmax()
@@ -285,6 +279,21 @@ def pieces(batch: Tensor, seen: int = 0) -> Iterator[Tensor]:
             )
         yield _opaque(piece if least >= 0 and most <= 1 else piece.clamp(0, 1))
         seen += len(piece)
+
+
+def check_frames(batch: Any) -> None:
+    """Raise a VideoError unless these may be frames; their numbers are not looked at."""
+    if not isinstance(batch, Tensor):
+        raise VideoError(
+            f"The frames are a {type(batch).__name__}; expected a tensor (frames, height, width, channels)."
+        )
+    if batch.ndim != 4 or not 1 <= batch.shape[3] <= 4 or not batch.shape[1] or not batch.shape[2]:
+        raise VideoError(
+            f"The frames have the shape {tuple(batch.shape)}; expected (frames, height, width, channels) with 1 to 4 "
+            "channels."
+        )
+    if not batch.is_floating_point():
+        raise VideoError(f"The frames are {batch.dtype}; expected floating-point numbers from 0 to 1.")
 
 
 def _opaque(frames: Tensor) -> Tensor:

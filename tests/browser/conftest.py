@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from canvases import install_finder
 from drawn_faces import drawn_mesh
-from film import shorten
 from looks import View
 
 from tools.comfyui.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
 from tools.comfyui.server import Server, get_comfyui, install_pack
+from tools.demo import shorten
 from tools.demo_model.bundle import FOLDER
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"

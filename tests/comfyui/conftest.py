@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from film import shorten
 from inside import load_pack
 
 from tools.comfyui.server import Client, Server, get_comfyui
-from tools.demo import prepare
+from tools.demo import prepare, shorten
 from tools.demo_model.seeded import NET, write_autoencoder, write_encoder, write_net
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"

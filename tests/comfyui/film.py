@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import wave
-from pathlib import Path
 from typing import Any
 
 from tools.comfyui.workflow import Graph, Outputs
@@ -90,9 +88,3 @@ MODELS = {
     "weight_dtype": "auto",
     "download": False,
 }
-
-
-def shorten(source: Path, target: Path, seconds: float) -> None:
-    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))

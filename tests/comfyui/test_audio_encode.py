@@ -304,7 +304,7 @@ def test_other_encoders_are_named(run, pack, own):
 @pytest.mark.parametrize(
     ("audio", "words"),
     [
-        ({}, "`audio` is a dict without sound"),
+        ({}, "`audio` is a dict: no sound"),
         ({"waveform": None, "sample_rate": 16_000}, "The sound is a NoneType"),
         ({"waveform": torch.zeros(1, 1, 16_000), "sample_rate": None}, "The sample rate is None"),
         ({"waveform": torch.zeros(1, 1, 800), "sample_rate": 16_000}, r"lasts 0\.050 s"),

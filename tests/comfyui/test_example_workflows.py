@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from comfy_lint import lint_workflow
 from comfy_lint.schema import normalize
-from film import shorten
 from PIL import Image
 from stock import stock
 
 from tools.comfyui.server import ROOT, Client
 from tools.comfyui.workflow import NEVER, NOTES, as_prompt, widgets
+from tools.demo import shorten
 from tools.demo_model.bundle import FOLDER
 
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "example_workflows").glob("*.json"))}

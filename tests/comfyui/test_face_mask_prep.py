@@ -225,7 +225,7 @@ EMPTY = torch.zeros(1, 64, 64)  # LoadImageMask's, of a picture without transpar
     [
         ({"landmarks": None}, "face landmarker, but there is none.*connect face_analysis from Load JoyHallo Models"),
         ({"identity": "from the picture"}, "InsightFace models, but there are none.*connect face_analysis.*neutral"),
-        ({"face_analysis": "antelopev2"}, "`face_analysis` is a str; connect the output of Load JoyHallo Models"),
+        ({"face_analysis": "antelopev2"}, "`face_analysis` is the text .*; connect the output of Load JoyHallo Models"),
         ({"landmarks": "somewhere"}, "str that holds no points"),
         ({"landmarks": {"points": []}}, "unknown format"),
         ({"landmarks": landmarks()}, "No face was found"),
@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_said_in_a_sentence(run, inputs, words):
         return
     with pytest.raises((ValueError, TypeError, RuntimeError), match=words) as found:
         run(**inputs)
-    assert type(found.value).__module__.startswith(("joyhallo_pack.joyhallo", "builtins"))
+    assert type(found.value).__module__.startswith(("joyhallo_pack.", "builtins"))
     assert "\n" not in str(found.value)
 
 

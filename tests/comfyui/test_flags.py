@@ -12,12 +12,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from film import Film, shorten
+from film import Film
 from loaded import Loaded
 from PIL import Image
 
 from tools.comfyui.server import PACK, Client, Run, Server
-from tools.demo import prepare
+from tools.demo import prepare, shorten
 
 WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
 SECONDS, FRAMES, CHUNKS, STEPS = 1.1, 28, 2, 2

@@ -199,9 +199,112 @@ def test_a_file_that_is_no_vae_is_named(pack):
         ({"waveform": torch.zeros(1, 1, 0), "sample_rate": 16_000}, "empty"),
         ({"waveform": torch.zeros(2, 1, 16_000), "sample_rate": 16_000}, "one at a time"),
         ({"waveform": torch.full((1, 1, 16_000), torch.nan), "sample_rate": 16_000}, "not numbers"),
-        (None, "connect a Load Audio"),
+        (None, "`audio` is empty: no sound"),
     ],
 )
 def test_sound_that_cannot_be_heard(pack, heard, audio, message):
     with pytest.raises(pack.joyhallo.sound.audio.AudioError, match=message):
         heard(audio)
+
+
+class Anything:
+    """What a link of any type may bring."""
+
+
+ODD_NUMBERS = ["abc", {}, [1], torch.zeros(3), 2.5, 2**70, float("nan"), True, None]
+
+
+@pytest.mark.parametrize("value", ODD_NUMBERS, ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize("name", ["size", "steps", "seed"])
+def test_a_linked_number_is_checked_like_a_typed_one(film, name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` is .*expected a whole number from"):
+        film(**{name: value})
+
+
+@pytest.mark.parametrize("size", [0, 100, 1 << 20])
+def test_a_linked_size_is_one_that_fits(film, size):
+    with pytest.raises(ValueError, match=f"`size` is {size}; expected a whole number from 64 to 2048 in steps of 64"):
+        film(size=size)
+
+
+def test_numbers_that_are_whole_are_taken_whatever_their_type(film, usual):
+    import numpy as np
+
+    changes = {"steps": float(SAMPLING["steps"]), "seed": np.int64(SAMPLING["seed"]), "cfg": np.float32(3.5)}
+    assert (film(**changes) == usual).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -5, 0.5, "3.5", [3.5]])
+def test_guidance_that_is_no_number_in_its_range(film, value):
+    with pytest.raises(ValueError, match=r"`cfg` is .*expected a number from 1 to 20"):
+        film(cfg=value)
+
+
+@pytest.mark.parametrize("value", [-5, float("nan"), 1e30])
+def test_a_weight_is_checked_as_one_number_and_as_many(pack, film, value):
+    with pytest.raises(pack.nodes.inputs.InputError, match=r"`lip_weight` is .*expected a number from 0 to 3"):
+        film(lip_weight=value)
+    with pytest.raises(ValueError, match=r"weight of frame 1 is .*must be from 0 to 10"):
+        film(lip_weight=[1.0, value])
+
+
+@pytest.mark.parametrize("name", ["preset", "picture"])
+@pytest.mark.parametrize("value", [{}, ["exact"], 1, Anything()], ids=str)
+def test_a_choice_that_is_no_text(film, name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` is .*expected text"):
+        film(**{name: value})
+
+
+@pytest.mark.parametrize(("node", "name"), [("steadiness", "overlap"), ("motion", "release")])
+@pytest.mark.parametrize("value", ["abc", {}, torch.zeros(3)], ids=str)
+def test_small_nodes_check_their_numbers(pack, speech, node, name, value):
+    steady = {"hold_colours": True, "overlap": 0, "fade": 0, "anchor_every": 0.0}
+    given = {"steadiness": steady, "motion": {**MOTION, "speech": speech}}[node]
+    kind = {"steadiness": "JoyHalloSteadiness", "motion": "JoyHalloMotion"}[node]
+    with pytest.raises(ValueError, match=rf"`{name}` is .*expected a whole number"):
+        getattr(getattr(pack.nodes, node), kind).execute(**{**given, name: value})
+
+
+MOTION = {
+    **{"expressiveness": "natural", "pose": "1", "expression": "1", "lip": "1"},
+    **{"rest_in_pauses": True, "sensitivity": 0.0, "attack": 1, "release": 1},
+}
+
+
+def test_a_node_without_some_of_its_inputs_leaves_that_to_comfyui(pack):
+    nodes = pack.nodes
+    for node in (nodes.motion.JoyHalloMotion, nodes.sampler.JoyHalloSampler, nodes.load_models.LoadJoyHalloModels):
+        assert node.validate_inputs() is True
+
+
+SAVED = {"fps": 25.0, "filename_prefix": "video/test", "format": "mp4", "quality": "high"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"video": 5}, "`video` is 5; expected a video"),
+        ({"video": torch.zeros(1, 64, 64, 3)}, "`video` is a Tensor of shape .*expected a video"),
+        ({"frames": 5}, "`frames` is 5; expected pictures"),
+        ({"frames": torch.zeros(1, 64, 64, 3).numpy()}, "`frames` is a ndarray of shape .*expected pictures"),
+        ({"frames": torch.zeros(64, 64)}, "`frames` is a Tensor of shape .*expected pictures"),
+        ({"audio": [0.5]}, "`audio` is a list: no sound"),
+        ({"audio": {"waveform": torch.zeros(1, 1, 9)}}, "`audio` is a dict: no sound"),
+        ({"audio": {"waveform": "x", "sample_rate": 9}}, "The sound is a str"),
+        ({"fps": "fast"}, "`fps` is the text 'fast'; expected a number"),
+        ({"fps": [25]}, "`fps` is a list; expected a number"),
+        ({"format": {}}, "`format` is a dict; expected text"),
+        ({"format": "copy"}, "`format` is 'copy'; choose one of: mp4"),
+        ({"quality": "handover"}, "`quality` is 'handover'; choose one of: best"),
+        ({"filename_prefix": "a" * 250}, "name of 250 bytes .* Shorten it"),
+        ({"filename_prefix": "video/" + "\u4f60" * 70}, "name of 2.. bytes .* Shorten it"),
+        ({"filename_prefix": "a\0b"}, "character of code 0"),
+        ({"label": "loud"}, "`label` is 'loud'; choose one of: off"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_before_frames_are_made(pack, given, message):
+    node = pack.nodes.save_video.SaveTalkingVideo
+    with pytest.raises(ValueError, match=message):
+        node.check_lazy_status(**{"frames": None, **SAVED, **given})
+    with pytest.raises(ValueError, match=message):
+        node.execute(**{"frames": None if "video" in given else torch.zeros(1, 64, 64, 3), **SAVED, **given})

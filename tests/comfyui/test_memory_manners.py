@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from film import Film, shorten
+from film import Film
 from loaded import Loaded
 
 from tools.comfyui.server import ROOT, Client, Server
-from tools.demo import prepare
+from tools.demo import prepare, shorten
 from tools.demo_model.seeded import write_autoencoder, write_encoder, write_net
 
 MB = 2**20

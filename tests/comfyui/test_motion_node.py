@@ -94,7 +94,7 @@ def test_mistakes_are_told_before_anything_runs(node):
 
 
 def test_what_is_no_speech_is_said(node):
-    with pytest.raises(TypeError, match="`speech` is a str; connect the output of Chinese Wav2Vec2 Encode"):
+    with pytest.raises(ValueError, match=r"`speech` is the text .*; connect the output of Chinese Wav2Vec2 Encode"):
         node.execute("speech", **DEFAULTS)
 
 

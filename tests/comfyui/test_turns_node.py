@@ -56,8 +56,8 @@ def test_two_recordings_after_one_another_or_at_once(node):
         ((sound(1), "1: 0-0.5, 2: 0.5-3", ORDER), r"beyond the recording, which ends at 1\.00 s"),
         ((sound(1), "1: 0-0.5, 2: 0.5-", ORDER, sound(1)), "clear `turns`, or disconnect `second_audio`"),
         ((sound(1), "", "now", sound(1)), "`order` is 'now'; choose one of: one after the other, at the same time"),
-        (({}, "1: 0-", ORDER), "`audio` is a dict without sound"),
-        ((sound(1), "", ORDER, {"waveform": None}), "`second_audio` is a dict without sound"),
+        (({}, "1: 0-", ORDER), "`audio` is a dict: no sound"),
+        ((sound(1), "", ORDER, {"waveform": None}), "`second_audio` is a dict: no sound"),
     ],
 )
 def test_mistakes_are_told(node, inputs, words):

@@ -19,6 +19,7 @@ from .config import REGIONS
 
 log = logging.getLogger(__name__)
 
+STRONGEST = 10.0  # weight of a frame; beyond, networks give values that are no numbers
 MOST = 3.0  # strongest keyframe; catches "1:05" written for "1:05: 1", which would read as time 1, strength 5
 
 GRAMMAR = (
@@ -111,10 +112,10 @@ def curve(value: Any, length: int) -> Tensor:
     found = _numbers(value)
     if not len(found):
         raise MotionError("The list of weights is empty; give a number, or one for each frame.")
-    wrong = (~found.isfinite() | (found < 0)).nonzero()
+    wrong = (~found.isfinite() | (found < 0) | (found > STRONGEST)).nonzero()
     if len(wrong):
         at = int(wrong[0])
-        raise MotionError(f"The weight of frame {at} is {found[at].item():g}; weights must be 0 or more.")
+        raise MotionError(f"The weight of frame {at} is {found[at].item():g}; weights must be from 0 to {STRONGEST:g}.")
     if len(found) > 1 and abs(len(found) - length) > 1:
         rest = "the last one is repeated" if len(found) < length else "the rest is ignored"
         log.info("%d weights were given for %d frames: %s.", len(found), length, rest)
