@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -201,9 +202,14 @@ def _check_choices(prefix: str, format: str, quality: str, label: str) -> None:
 
 
 def _check_prefix(prefix: str) -> None:
-    """Whether files can have such names."""
+    """Whether files of ComfyUI's output folder can have such names."""
     if "\0" in prefix:
         raise VideoError(f"`filename_prefix` {prefix!r} holds a character of code 0; take it out.")
+    output = os.path.abspath(folder_paths.get_output_directory())
+    if not Path(os.path.abspath(os.path.join(output, prefix))).is_relative_to(output):
+        raise VideoError(
+            f"`filename_prefix` {prefix!r} leads out of the output folder; expected a place in it, like video/JoyHallo."
+        )
     long = next((part for part in re.split(r"[/\\]", prefix) if len(part.encode()) > LONGEST), None)
     if long is not None:
         raise VideoError(

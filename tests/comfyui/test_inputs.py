@@ -298,6 +298,8 @@ SAVED = {"fps": 25.0, "filename_prefix": "video/test", "format": "mp4", "quality
         ({"quality": "handover"}, "`quality` is 'handover'; choose one of: best"),
         ({"filename_prefix": "a" * 250}, "name of 250 bytes .* Shorten it"),
         ({"filename_prefix": "video/" + "\u4f60" * 70}, "name of 2.. bytes .* Shorten it"),
+        ({"filename_prefix": "../x"}, "leads out of the output folder"),
+        ({"filename_prefix": "/etc/x"}, "leads out of the output folder"),
         ({"filename_prefix": "a\0b"}, "character of code 0"),
         ({"label": "loud"}, "`label` is 'loud'; choose one of: off"),
     ],
