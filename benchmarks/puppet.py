@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from joyhallo.config import FPS
 from joyhallo.drawn.drawing import Look, Sitter
 from joyhallo.faces.boxes import Points
-from joyhallo.film.write import COPY, write
+from joyhallo.film.write import COPY, as_floats, write
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.hearing import Articulation, listen, open_ear
 from joyhallo.methods.puppet.perform import Direction, at_once, perform, placed, poses
@@ -53,12 +53,12 @@ def heard(seconds: float) -> tuple[Articulation, float]:
 @cache
 def picture(side: int) -> tuple[Tensor, Points]:
     sitter = Sitter(Look(), side)
-    return torch.from_numpy(sitter.picture().copy()).float() / 255, sitter.mesh()
+    return torch.from_numpy(sitter.picture().copy()), sitter.mesh()
 
 
 def film(side: int, told: Articulation) -> tuple[Puppet, Tensor, Iterator[Tensor]]:
     still, mesh = picture(side)
-    puppet = Puppet(still.permute(2, 0, 1), Features.of_mesh(mesh))
+    puppet = Puppet(as_floats(still).permute(2, 0, 1), Features.of_mesh(mesh))
     chunks = perform(puppet, poses(told, Direction()))
     return puppet, still, (pictures for chunk in chunks for pictures in placed(puppet, still, chunk))
 

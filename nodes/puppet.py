@@ -15,6 +15,7 @@ from ..joyhallo.faces.boxes import Picture
 from ..joyhallo.faces.find import FaceError, FaceMesh
 from ..joyhallo.faces.known import KnownFaces, KnownMeshes
 from ..joyhallo.faces.picture import as_picture
+from ..joyhallo.film.write import as_floats
 from ..joyhallo.methods.chunks import Progress
 from ..joyhallo.methods.hallo.motion import curve
 from ..joyhallo.methods.hallo.portrait import Prepared
@@ -149,7 +150,7 @@ class Show:
     """A puppet, and all that it does."""
 
     puppet: Puppet
-    picture: Tensor  # (height, width, 3), where the puppet is
+    picture: Tensor  # (height, width, 3) of bytes, where the puppet is
     sitter: Sitter
     heard: Articulation
     direction: Direction
@@ -157,8 +158,8 @@ class Show:
 
     @classmethod
     def of(cls, picture: Picture, sitter: Sitter, heard: Articulation, direction: Direction) -> Show:
-        pixels = torch.from_numpy(picture).to(comfy.model_management.get_torch_device()).float() / 255
-        puppet = Puppet(pixels.permute(2, 0, 1), sitter.features)
+        pixels = torch.from_numpy(picture).to(comfy.model_management.get_torch_device())
+        puppet = Puppet(as_floats(pixels).permute(2, 0, 1), sitter.features)
         return cls(puppet, pixels, sitter, heard, direction, poses(heard, direction))
 
     @property

@@ -27,6 +27,7 @@ from ..faces.boxes import Box, Picture, Points
 from ..faces.find import FaceMesh, outline_box
 from ..faces.picture import as_picture
 from ..faces.regions import INNER_LOWER, INNER_UPPER, LOWER_LIDS, UPPER_LIDS
+from ..film.write import as_floats
 from ..methods.puppet.face import Features
 from ..methods.puppet.hearing import Articulation, Ear, listen, open_ear
 from ..methods.puppet.perform import Direction, perform, placed, poses
@@ -79,10 +80,10 @@ class Model:
 
     def film(self, mouth: Articulation, seed: int) -> Iterator[Tensor]:
         """Whole frames (height, width, 3), one after the other"""
-        still = in_floats(self.picture)
+        still = torch.from_numpy(self.picture)
         for chunk in perform(self.puppet, poses(mouth, Direction(seed=seed))):
             for pictures in placed(self.puppet, still, chunk):
-                yield from pictures
+                yield from as_floats(pictures)
 
 
 @dataclass(frozen=True)

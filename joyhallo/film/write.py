@@ -199,7 +199,8 @@ def write(
 
     names: one, or several in one folder, of which the first that is free when the file is complete is used. Nothing is
         ever overwritten, and a file under any of the names is complete.
-    batches: tensors (n, height, width, channels) in 0..1. Values beyond are clipped, transparent areas become white.
+    batches: tensors (n, height, width, channels) in 0..1. Values beyond are clipped, transparent areas become white. Or
+        (n, height, width, 3) of bytes, which cost least.
     sound: cut at the end of the picture, or filled up with silence.
     metadata: kept as JSON, under its names.
     labels: that say how the film was made.
@@ -216,7 +217,7 @@ def write(
         with File(temporary, facts, grade, rate, track, tags) as file:
             for batch in batches:
                 for piece in pieces(batch, file.count):
-                    file.add(piece if labels.visible is None else labels.visible.on(piece, file.count, rate))
+                    file.add(piece if labels.visible is None else labels.visible.on(as_floats(piece), file.count, rate))
             file.finish()
         if labels.sign is not None:
             labels.sign(temporary)
@@ -264,20 +265,13 @@ def _chosen(format: str, quality: str) -> tuple[Format, Grade]:
 
 
 def pieces(batch: Tensor, seen: int = 0) -> Iterator[Tensor]:
-    """Split a batch into opaque RGB pieces (n, 3, height, width) in 0..1; `seen` frames came before it."""
+    """Split a batch into opaque RGB pieces (n, 3, height, width), in 0..1 or bytes; `seen` frames came before it."""
     if batch.ndim == 4 and not len(batch):
         return
     check_frames(batch)
     for piece in batch.split(max(1, PIECE // (batch.shape[1] * batch.shape[2]))):
-        piece = piece.detach().movedim(3, 1).cpu().float().contiguous()
-        least, most = piece.aminmax()
-        if not (least.isfinite() and most.isfinite()):
-            first = int((~piece.isfinite()).flatten(1).any(1).nonzero()[0])
-            raise VideoError(
-                f"Frame {seen + first} holds values that are not numbers (NaN or infinite). The step that made it "
-                "failed: try another weight dtype for its model, such as fp32."
-            )
-        yield _opaque(piece if least >= 0 and most <= 1 else piece.clamp(0, 1))
+        piece = piece.detach().movedim(3, 1).cpu()
+        yield piece if piece.dtype == torch.uint8 else _opaque(_within(piece.float().contiguous(), seen))
         seen += len(piece)
 
 
@@ -292,8 +286,30 @@ def check_frames(batch: Any) -> None:
             f"The frames have the shape {tuple(batch.shape)}; expected (frames, height, width, channels) with 1 to 4 "
             "channels."
         )
-    if not batch.is_floating_point():
+    if not batch.is_floating_point() and not (batch.dtype == torch.uint8 and batch.shape[3] == 3):
         raise VideoError(f"The frames are {batch.dtype}; expected floating-point numbers from 0 to 1.")
+
+
+def _within(frames: Tensor, seen: int) -> Tensor:
+    """Clipped to 0..1."""
+    least, most = frames.aminmax()
+    if not (least.isfinite() and most.isfinite()):
+        first = int((~frames.isfinite()).flatten(1).any(1).nonzero()[0])
+        raise VideoError(
+            f"Frame {seen + first} holds values that are not numbers (NaN or infinite). The step that made it failed: "
+            "try another weight dtype for its model, such as fp32."
+        )
+    return frames if least >= 0 and most <= 1 else frames.clamp(0, 1)
+
+
+def as_bytes(frames: Tensor, seen: int = 0) -> Tensor:
+    """Frames in 0..1 -> 0..255, rounded; `seen` frames came before them."""
+    return (_within(frames, seen) * 255).round_().byte()
+
+
+def as_floats(frames: Tensor) -> Tensor:
+    """Frames in 0..1, of bytes or already so."""
+    return frames.float() / 255 if frames.dtype == torch.uint8 else frames
 
 
 def _opaque(frames: Tensor) -> Tensor:
@@ -306,15 +322,21 @@ def _opaque(frames: Tensor) -> Tensor:
 
 def planes(frames: Tensor, pixels: Pixels) -> list[NDArray[np.unsignedinteger]]:
     """Convert frames (n, 3, height, width) to the planes of a pixel format, each (n, rows, columns)."""
-    whole = np.uint8 if pixels.bits == 8 else np.uint16
+    if pixels.is_rgb and pixels.bits == 8:
+        return [_packed(frames if frames.dtype == torch.uint8 else as_bytes(frames))]
+    frames, whole = as_floats(frames), np.uint8 if pixels.bits == 8 else np.uint16
     if not pixels.is_rgb:
         return [plane.numpy().astype(whole) for plane in _luma_and_chroma(frames, pixels)]
     values = (frames * (2**pixels.bits - 1)).round_().numpy().astype(whole)
-    if pixels.bits > 8:
-        return [values[:, channel] for channel in (1, 2, 0)]
-    packed = np.zeros((len(values), *values.shape[2:], 4), whole)
-    packed[..., :3] = values[:, ::-1].transpose(0, 2, 3, 1)
-    return [packed.reshape(*packed.shape[:2], -1)]
+    return [values[:, channel] for channel in (1, 2, 0)]
+
+
+def _packed(frames: Tensor) -> NDArray[np.uint8]:
+    """Bytes in the order blue, green, red, nothing."""
+    packed = frames.new_zeros(len(frames), *frames.shape[2:], 4)
+    for place, channel in enumerate((2, 1, 0)):
+        packed[..., place] = frames[:, channel]
+    return packed.flatten(2).numpy()
 
 
 def _luma_and_chroma(frames: Tensor, pixels: Pixels) -> Iterator[Tensor]:
@@ -517,7 +539,7 @@ class File:
 def _extended(frames: Tensor, columns: int, rows: int) -> Tensor:
     """Pad frames to multiples of so many columns and rows by repeating the last ones."""
     right, below = -frames.shape[3] % columns, -frames.shape[2] % rows
-    return F.pad(frames, (0, right, 0, below), mode="replicate") if right or below else frames
+    return F.pad(as_floats(frames), (0, right, 0, below), mode="replicate") if right or below else frames
 
 
 def as_json(value: Any) -> str:

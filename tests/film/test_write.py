@@ -16,8 +16,10 @@ from shared import REPOSITORY
 from torch.nn import functional as F
 
 from joyhallo.film import write as video
+from joyhallo.film.label import ENGLISH, Label
+from joyhallo.film.marks import Labels
 from joyhallo.film.read import Film
-from joyhallo.film.write import FORMATS, QUALITIES, VideoError, frame_rate, write
+from joyhallo.film.write import COPY, FORMATS, QUALITIES, VideoError, frame_rate, write
 from joyhallo.libraries import LibraryError
 from joyhallo.sound.audio import AudioError
 
@@ -161,6 +163,16 @@ def test_mkv_loses_nothing_of_its_depth(tmp_path, quality, size):
         else:
             found = np.stack([planes[2], planes[0], planes[1]], -1)
         assert np.array_equal(found, whole)
+
+
+@pytest.mark.parametrize("format", [*FORMATS, COPY])
+def test_bytes_are_written_like_the_numbers_that_they_stand_for(tmp_path, format):
+    frames = torch.randint(0, 256, (5, 33, 47, 3), dtype=torch.uint8)
+    label = Labels(visible=Label(ENGLISH, seconds=1))
+    for name, given in (("bytes", frames), ("floats", frames.float() / 255)):
+        write(tmp_path / name, [given], 3, format=format, labels=label)
+    assert (tmp_path / "bytes").stat().st_size > 500
+    assert np.array_equal(seen(tmp_path / "bytes"), seen(tmp_path / "floats"))
 
 
 @pytest.mark.parametrize("format", ["mp4", "webm", "mov"])
@@ -580,7 +592,7 @@ def test_a_frame_that_is_not_finite_is_named_by_its_number_in_the_film(monkeypat
         ([GOOD[0]], r"shape \(16, 16, 3\)"),
         ([torch.zeros(1, 3, 16, 16)], r"shape \(1, 3, 16, 16\)"),
         ([torch.zeros(1, 0, 16, 3)], r"shape \(1, 0, 16, 3\)"),
-        ([GOOD.byte()], "torch.uint8"),
+        ([GOOD.short()], "torch.int16"),
         ([torch.zeros(1, 2, 17_000, 3)], r"libx264 failed after 0 frames of 17000x2 \(Generic error.*; choose another"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 
 from joyhallo.drawn.drawing import Look, Sitter
 from joyhallo.faces.find import FaceError
+from joyhallo.film.write import as_bytes, as_floats
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.head import Moves
 from joyhallo.methods.puppet.hearing import Articulation
@@ -109,9 +110,9 @@ def test_frames_do_not_depend_on_what_they_are_made_with(puppet):
 
 
 def test_whole_pictures_keep_what_does_not_move():
-    still = torch.rand(300, 320, 3)
-    still[20 : 20 + SIZE, 30 : 30 + SIZE] = PICTURE
-    puppet = Puppet(still.permute(2, 0, 1), Features.of_mesh(SITTER.mesh() + np.array([30, 20])))
+    still = torch.randint(0, 256, (300, 320, 3), dtype=torch.uint8)
+    still[20 : 20 + SIZE, 30 : 30 + SIZE] = as_bytes(PICTURE)
+    puppet = Puppet(as_floats(still).permute(2, 0, 1), Features.of_mesh(SITTER.mesh() + np.array([30, 20])))
     (chunk, *_) = perform(puppet, poses(speech(), Direction()))
     made = torch.cat([*placed(puppet, still, chunk)])
     beside = torch.ones(300, 320, dtype=torch.bool)

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from joyhallo.drawn.drawing import SIDE, Color, Sides
 from joyhallo.faces.boxes import Box
+from joyhallo.film.write import as_floats
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.hearing import listen, open_ear
 from joyhallo.methods.puppet.perform import Direction, Spoken, part, placed, poses
@@ -236,14 +237,14 @@ MOUTH = (166, 322, 346, 402)  # of the portrait
 @cache
 def spoken() -> list[tuple[float, Image.Image]]:
     """The portrait says the example's sentence as in Puppet Portrait: how far the mouth is open, and the frame."""
-    picture = torch.from_numpy(np.array(portrait())).float() / 255
-    puppet = Puppet(picture.permute(2, 0, 1), Features.of_mesh(sitter().mesh()))
+    picture = torch.from_numpy(np.array(portrait()))
+    puppet = Puppet(as_floats(picture).permute(2, 0, 1), Features.of_mesh(sitter().mesh()))
     pose = poses(listen(open_ear(), prepare(*read(EXAMPLES / "speech.wav"))), Direction(seed=42))
     told = list[tuple[float, Image.Image]]()
     for at in range(0, len(pose), STEP):
         chunk = Spoken(at, at, puppet.frames(part(pose, slice(at, at + 1), picture.device)))
         (frame,) = (made[0] for made in placed(puppet, picture, chunk))
-        told.append((float(pose.mouth.opening[at]), Image.fromarray((frame * 255).round().byte().numpy())))
+        told.append((float(pose.mouth.opening[at]), Image.fromarray(frame.numpy())))
     return told
 
 

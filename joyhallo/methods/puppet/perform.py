@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from ...film.write import as_bytes
 from .head import Moves
 from .hearing import Articulation
 from .life import activity, blinks, head_moves
@@ -92,7 +93,8 @@ def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
 
 
 def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
-    """Whole pictures (n, height, width, 3); picture (height, width, 3). What does not move is the picture's own."""
+    """Whole pictures (n, height, width, 3), and the picture (height, width, 3), all of bytes: what does not move is the
+    picture's own."""
     rows, columns = puppet.window.slices
     beside = [
         (slice(None, rows.start), slice(None)),
@@ -104,5 +106,5 @@ def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
         made = picture.new_empty(len(frames), *picture.shape)
         for part_of in beside:
             made[(slice(None), *part_of)] = picture[part_of]
-        made[:, rows, columns] = frames.permute(0, 2, 3, 1).to(made)
+        made[:, rows, columns] = as_bytes(frames, chunk.start).permute(0, 2, 3, 1)
         yield made
