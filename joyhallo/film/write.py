@@ -546,6 +546,11 @@ def _placed(temporary: Path, path: Path, others: Iterator[Path]) -> Path:
             if (another := next(others, None)) is None:
                 raise _taken(path) from error
             path = another
+        except FileNotFoundError as error:
+            raise VideoError(
+                f"The unfinished video in {path.parent} was deleted while it was being written; leave that folder "
+                "alone, and run it again."
+            ) from error
 
 
 def _move(temporary: Path, path: Path) -> None:

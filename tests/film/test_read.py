@@ -14,7 +14,6 @@ import torch
 from handmade import made, numbered
 from torch.nn import functional as F
 
-from joyhallo.film import read
 from joyhallo.film.read import ALL, Film, Reel, UnreadableError, at_rate, retimed
 from joyhallo.film.write import COPY, VideoError, write
 
@@ -87,12 +86,12 @@ def test_ordinary_videos(tmp_path):
 
 @pytest.mark.parametrize("counts", [[21], [1] * 21, [5, 11, 5], [8, 13], [20, 1]])
 def test_taken_in_any_portions(copy, counts):
-    reel = Reel.of(copy)
+    reel = Reel(Film(copy).frames())
     assert torch.equal(torch.cat([reel.take(count) for count in counts]), clip())
 
 
 def test_after_its_end_the_last_frame_stays(copy):
-    reel = Reel.of(copy)
+    reel = Reel(Film(copy).frames())
     reel.take(20)
     assert torch.equal(reel.take(3), clip()[-1:].expand(3, -1, -1, -1))
     assert torch.equal(reel.take(2), clip()[-1:].expand(2, -1, -1, -1))
@@ -281,7 +280,7 @@ def test_images_at_another_rate():
 
 def test_a_reel_at_another_rate(tmp_path):
     path = made(tmp_path / "film.mp4", numbered(60), lambda index: Fraction(index, 30), 30, "libx264rgb")
-    reel = Reel.of(path, 25)
+    reel = Reel(Film(path).frames(25))
     found = torch.cat([reel.take(count) for count in (1, 20, 29)])[:, 0, 0, 0] * 255
     assert found.round().int().tolist() == [index for index in range(60) if index % 6 != 3]
 
@@ -302,12 +301,6 @@ def test_gaps_in_the_sound_are_silent(tmp_path):
     waveform, rate = Film(clicking(tmp_path / "film.mkv", 0.0, 48_000, gap=0.5)).sound()
     assert abs(waveform[0].argmax().item() / rate - 1.5) < 2e-3
     assert waveform.shape[1] == 2.5 * rate
-
-
-@pytest.mark.parametrize("expected", [0, 5, 7, 30])
-def test_sound_that_is_longer_or_shorter_than_its_file_says(expected):
-    blocks = np.arange(30, dtype=np.float32).reshape(15, 2)
-    assert np.array_equal(read._joined(np.split(blocks, [1, 4, 9]), expected), blocks)
 
 
 def clicking(path: Path, delay: float, rate: int, gap: float = 0.0) -> Path:
