@@ -214,7 +214,7 @@ def write(
         raise _taken(path)
     with _temporary(path.parent) as temporary:
         tags = {**{key: as_json(value) for key, value in (metadata or {}).items()}, **labels.tags}
-        with File(temporary, facts, grade, rate, track, tags) as file:
+        with File(temporary, facts, grade, rate, track, tags, path.parent) as file:
             for batch in batches:
                 for piece in pieces(batch, file.count):
                     file.add(piece if labels.visible is None else labels.visible.on(piece, file.count, rate))
@@ -400,7 +400,10 @@ class File:
         rate: Fraction,
         track: SoundTrack | None,
         tags: Mapping[str, str],
+        folder: Path | None = None,
     ):
+        """folder: named in errors, if not that of the path"""
+        self.folder = folder or path.parent
         self.path, self.facts, self.grade, self.rate, self.track = path, facts, grade, rate, track
         self.count = 0  # frames so far
         self._heard = 0  # samples so far
@@ -488,7 +491,7 @@ class File:
 
     @contextmanager
     def _naming_errors(self) -> Iterator[None]:
-        where = f"in {self.path.parent}"
+        where = f"in {self.folder}"
         try:
             yield
         except OSError as error:
