@@ -104,6 +104,11 @@ def as_image(frame: Tensor) -> Image.Image:
     return Image.fromarray((frame.clamp(0, 1) * 255).byte().movedim(0, -1).cpu().numpy())
 
 
+def stop(*_: object) -> None:
+    """If the user cancelled: a watch for work that shows no progress."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
 def lasting(seconds: float) -> str:
     """In words, no finer than anybody needs."""
     if seconds < 90:

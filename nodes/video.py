@@ -27,6 +27,7 @@ from ..joyhallo.film.write import HANDOVER, VideoError, frame_rate, write
 from ..joyhallo.sound.audio import Sound
 from .labels import Labelling
 from .places import working_folder
+from .preview import stop
 
 # What an mp4 of ours fulfils of the wishes of ComfyUI's nodes; of any other wish only None, which is none
 PLAYABLE = {"format": ("auto", "mp4"), "codec": ("auto", "h264"), "bit_depth": (None, 8)}
@@ -72,7 +73,7 @@ class Footage:
 
 def film_of(source: Any) -> Film:
     """One whose reading stops when the user cancels."""
-    return Film(source, watch=comfy.model_management.throw_exception_if_processing_interrupted)
+    return Film(source, watch=stop)
 
 
 def is_whole_file(video: Any) -> bool:

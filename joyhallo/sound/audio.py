@@ -79,15 +79,16 @@ def levels(samples: Tensor, rows: int) -> Tensor:
     return (10 * power.log10()).clamp(min=FLOOR).float()
 
 
-def prepare(waveform: Tensor, rate: int) -> Recording:
+def prepare(waveform: Tensor, rate: int, watch: Watch = unwatched) -> Recording:
     """waveform (channels, samples) or (samples) in -1..1, at any rate. Channels are averaged before resampling.
 
     Raises AudioError for an unusable recording; the result has notices of doubts, which are also logged.
     """
     waveform, rate = as_channels(waveform), checked_rate(rate)
-    blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
+    whole = waveform.shape[1]
+    blocks = _watched((block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1)), whole, watch)
     as_it_is = waveform[0].detach().cpu().float() if len(waveform) == 1 and rate == SAMPLE_RATE else None
-    return _listen(blocks, rate, waveform.shape[1], as_it_is)
+    return _listen(blocks, rate, whole, as_it_is)
 
 
 def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
@@ -100,18 +101,28 @@ def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
 def load(path: str | Path, watch: Watch = unwatched) -> Recording:
     """Read a sound file and resample it piece by piece, however much it promises to hold."""
     with _opened(path) as file:
-        return _listen(_blocks(file, Path(path).name, watch), checked_rate(file.samplerate), file.frames)
+        blocks = _watched(_blocks(file, Path(path).name), file.frames, watch)
+        return _listen(blocks, checked_rate(file.samplerate), file.frames)
 
 
 def read(path: str | Path, watch: Watch = unwatched) -> tuple[Tensor, int]:
     """Read a sound file unchanged: (channels, samples) and its rate."""
     with _opened(path) as file:
-        samples = joined(_blocks(file, Path(path).name, watch), file.frames).reshape(-1, file.channels)
+        blocks = _watched(_blocks(file, Path(path).name), file.frames, watch)
+        samples = joined(blocks, file.frames).reshape(-1, file.channels)
         return torch.from_numpy(samples.T.copy()), file.samplerate
 
 
-def _blocks(file: Any, name: str, watch: Watch) -> Iterator[np.ndarray]:
-    unreadable, seen = library("soundfile", "Reading sound files").SoundFileError, 0
+def _watched(blocks: Iterable[np.ndarray], promised: int, watch: Watch) -> Iterator[np.ndarray]:
+    seen = 0
+    for block in blocks:
+        yield block
+        seen += len(block)
+        watch(min(1.0, seen / max(1, promised)))
+
+
+def _blocks(file: Any, name: str) -> Iterator[np.ndarray]:
+    unreadable = library("soundfile", "Reading sound files").SoundFileError
     while True:
         try:
             block = file.read(BLOCK, dtype="float32", always_2d=True)
@@ -123,8 +134,6 @@ def _blocks(file: Any, name: str, watch: Watch) -> Iterator[np.ndarray]:
         if not len(block):
             return
         yield block
-        seen += len(block)
-        watch(min(1.0, seen / max(1, file.frames)))
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, target: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
