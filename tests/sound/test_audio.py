@@ -92,6 +92,9 @@ def test_reading_can_be_watched_and_stopped(tmp_path, monkeypatch):
     load(path, shares.append)
     assert shares == [0.4, 0.8, 1.0]
 
+    prepare(*read(path), shares.append)
+    assert shares == [0.4, 0.8, 1.0] * 2
+
     def cancelled(done):
         raise KeyboardInterrupt
 
