@@ -21,6 +21,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from .files.scratch import scratch
 from .files.space import Need, RoomError, check_disks
 from .files.weights import WeightsError, open_weights
 from .methods.hallo.checkpoint import HEADER_ENTRY, WANTED, header_entry, model_config, never_run
@@ -47,18 +48,14 @@ def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = Fa
         raise FileExistsError(f"{target} is the source itself; choose another name.")
     shapes, entry = _inspect(source)
     header, size = _header(shapes, dtype, entry)
-    target.parent.mkdir(parents=True, exist_ok=True)
     check_disks([Need(target.name, target.parent, len(header) + size)], "make room, or choose another folder")
 
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
+    with scratch(target.parent) as unfinished:
+        with (unfinished / "part").open("wb") as file:
             sha256 = _stream(source, shapes, dtype, header, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+        os.replace(unfinished / "part", target)
     return Conversion(len(shapes), source.stat().st_size, target.stat().st_size, sha256)
 
 

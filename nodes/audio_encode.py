@@ -17,7 +17,7 @@ from ..joyhallo.sound.vocals import hear
 from ..joyhallo.sound.wav2vec2 import Encoder, SpeechError, encode, wrap_encoder
 from .inputs import checked
 from .model_folders import separator
-from .preview import Pace, lasting, listed, tell
+from .preview import Pace, lasting, listed, stop, tell
 from .sockets import Speech, chosen, schema
 from .video import sound_of
 
@@ -102,7 +102,7 @@ class ChineseWav2Vec2Encode(io.ComfyNode):
         waveform, rate = sound_of(audio)
         progress = Progress(cls.hidden and cls.hidden.unique_id)
         encoder = _encoder(audio_encoder, normalized, progress)
-        recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating)
+        recording = hear(waveform, rate, mode, None if mode == "off" else separator(), progress.separating, stop)
         if level:
             recording = levelled(recording)
         speech = encode(encoder, recording, sound=(as_channels(waveform), checked_rate(rate)))

@@ -85,6 +85,15 @@ def comfy_ops(precision: Precision) -> Ops:
     return ComfyOps
 
 
+def arithmetic() -> tuple[object, ...]:
+    """How this process computes: flags of ComfyUI, and threads, in whose number sums are divided.
+
+    Beside weights and dtypes, the last digits of every result depend on it; over the chunks of a clip they grow.
+    """
+    upcast = comfy.model_management.force_upcast_attention_dtype()
+    return optimized_attention.__name__, upcast, torch.get_num_threads()
+
+
 @dataclass(frozen=True)
 class JoyHalloModel:
     """The networks of a checkpoint, which ComfyUI loads and unloads one by one, as they run at different times."""

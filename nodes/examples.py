@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 
+from ..joyhallo.files.scratch import scratch
 from .model_folders import DEMO_MODEL
 
 log = logging.getLogger(__name__)
@@ -46,15 +45,12 @@ def _provided(name: str) -> bool:
     place = Path(folder_paths.get_input_directory(), name)
     if place.exists():
         return True
-    part = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(EXAMPLES[name], part)
-        os.replace(part, place)  # whole, or not at all
+        with scratch(place.parent) as unfinished:
+            shutil.copyfile(EXAMPLES[name], unfinished / "part")
+            os.replace(unfinished / "part", place)  # whole, or not at all
     except OSError as error:
         log.warning("The example %s cannot be written to %s: %s", name, place.parent, error)
-        with suppress(OSError):
-            part.unlink()
         return False
     return True
 

@@ -185,7 +185,7 @@ def _shown(picture: Picture, marked: Picture, boxes: Sequence[Box], chosen: int 
     """The data for web/faces.js: the picture to show, and faces in fractions of its width and height."""
     height, width = picture.shape[:2]
     return {
-        "image": shown(marked),
+        "image": shown(marked, "faces"),
         "faces": [[box.left / width, box.top / height, box.right / width, box.bottom / height] for box in boxes],
         "chosen": chosen,
     }

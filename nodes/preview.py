@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import sys
 import time
-import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..joyhallo.faces.boxes import Picture
+from ..joyhallo.files.scratch import scratch
 from ..joyhallo.methods.chunks import Chunk, Progress
 from ..joyhallo.notices import Notice
 
 log = logging.getLogger(__name__)
 
+KEPT = 50  # pictures of a kind in the temporary folder, far more than a page shows
 NOTICES = "joyhallo_notices"  # the key that web/notices.js reads
 
 
@@ -100,6 +104,11 @@ def as_image(frame: Tensor) -> Image.Image:
     return Image.fromarray((frame.clamp(0, 1) * 255).byte().movedim(0, -1).cpu().numpy())
 
 
+def stop(*_: object) -> None:
+    """If the user cancelled: a watch for work that shows no progress."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
 def lasting(seconds: float) -> str:
     """In words, no finer than anybody needs."""
     if seconds < 90:
@@ -116,12 +125,24 @@ def temporary_folder() -> Path:
     return Path(folder_paths.get_temp_directory())
 
 
-def shown(picture: Picture) -> ui.SavedResult:
-    """In ComfyUI's temporary folder, from where the page fetches it."""
-    file = f"JoyHallo_{uuid.uuid4().hex}.png"
-    temporary_folder().mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(temporary_folder() / file, compress_level=1)
-    return ui.SavedResult(file, "", io.FolderType.temp)
+def shown(picture: Picture, kind: str) -> ui.SavedResult:
+    """In ComfyUI's temporary folder, from where the page fetches it; the newest of each kind are kept."""
+    digest = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()[:32]
+    path = temporary_folder() / f"JoyHallo_{kind}_{digest}.png"
+    try:
+        os.utime(path)
+    except OSError:  # it is new
+        with scratch(path.parent) as unfinished:
+            Image.fromarray(picture).save(unfinished / path.name, compress_level=1)
+            (unfinished / path.name).replace(path)
+    _keep_newest(path.parent, f"JoyHallo_{kind}_*.png")
+    return ui.SavedResult(path.name, "", io.FolderType.temp)
+
+
+def _keep_newest(folder: Path, pattern: str) -> None:
+    with suppress(OSError):  # another server empties the folder, or on Windows one is being read
+        for path in sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+            path.unlink()
 
 
 def tell(text: str, node: str | None) -> None:

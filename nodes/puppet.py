@@ -27,7 +27,7 @@ from ..joyhallo.sound.audio import Sound, as_channels, checked_rate, prepare
 from . import report
 from .inputs import checked
 from .model_folders import face_task, known_faces
-from .preview import Preview, listed
+from .preview import Preview, listed, stop
 from .run import Job, Memory, make
 from .sockets import Face, Landmarks, OverTime, schema
 from .video import sound_of
@@ -132,7 +132,7 @@ class PuppetPortrait(io.ComfyNode):
         waveform, rate = sound_of(audio)
         mesh = landmarks if face is None else mesh_of(face, picture)
         sitter = sit(picture, Hints(mesh, lip_mask, face_mask), known(), landmarker)
-        recording = prepare(waveform, rate)
+        recording = prepare(waveform, rate, stop)
         wishes = (curve(wish, recording.frames) for wish in (strength, expressiveness, blinks, sway))
         show = Show.of(picture, sitter, listen(open_ear(), recording), Direction(*wishes, seed=seed))
         job = show.job((as_channels(waveform), checked_rate(rate)))

@@ -7,11 +7,9 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 from torch import Tensor
 
@@ -23,7 +21,8 @@ from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.chunks import Chunk
 from ..joyhallo.sound.audio import Sound
 from .labels import Wishes, marked
-from .preview import Preview, lasting, temporary_folder
+from .places import working_folder, working_place
+from .preview import Preview, lasting
 from .video import WorkingCopy
 
 COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
@@ -59,7 +58,7 @@ class Job:
     def needs(self) -> list[Need]:
         """What will lie on disks."""
         still, moving = self.size[0] * self.size[1], self.moving[0] * self.moving[1]
-        copy = Need("the frames", temporary_folder(), 3 * still + int(COMPRESSED * self.length * 3 * moving))
+        copy = Need("the frames", working_place(), 3 * still + int(COMPRESSED * self.length * 3 * moving))
         if self.journal is None:
             return [copy]
         missing = (self.count - self.known) * self.journal.record
@@ -82,7 +81,7 @@ class Job:
         disk, there = sum(need.size for need in self.needs()), comfy.model_management.get_total_memory(self.device)
         return (
             f"{self.length} frames in {chunks}{earlier}; up to {amount(disk)} on disk, where "
-            f"{amount(free(temporary_folder()))} are free; {amount(self.memory.planned)} of memory beside the weights, "
+            f"{amount(free(working_place()))} are free; {amount(self.memory.planned)} of memory beside the weights, "
             f"of {amount(there)}."
         )
 
@@ -100,12 +99,13 @@ class Made:
 
 def make(job: Job, preview: Preview) -> Made:
     """When this returns the frames are in a file, and nowhere else."""
+    folder = working_folder()  # before the check: what a killed run left is removed
     job.check()
     if job.journal is not None:
         tidy(job.journal.path.parent, spare=job.journal.path)
     begun, plan = time.monotonic(), job.plan()
     preview.tell(plan)
-    path = temporary_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
+    path = folder / f"JoyHallo_{uuid.uuid4().hex}.mkv"
     labels = Labels(marked(job.marks, True, Wishes.now(), path.stem).tags())
     write(path, _pictures(job, preview), job.rate, job.sound, COPY, labels=labels)
     made = Made(WorkingCopy(path, job.length, job.marks), plan, time.monotonic() - begun, float(job.length / job.rate))
@@ -118,8 +118,3 @@ def _pictures(job: Job, preview: Preview) -> Iterator[Tensor]:
         comfy.model_management.throw_exception_if_processing_interrupted()
         preview.after_chunk(chunk)
         yield from job.placed(chunk)
-
-
-def journal_folder() -> Path:
-    """A system user directory, which ComfyUI's web server serves to nobody."""
-    return Path(folder_paths.get_system_user_directory("joyhallo"), "journal")

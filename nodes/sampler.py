@@ -203,7 +203,7 @@ class JoyHalloSampler(io.ComfyNode):
         plot = drift.plot()
         ui = listed(notice for notice in notices if notice not in before)  # the others are on the nodes before
         if len(drift.chunks) > 1:
-            ui["joyhallo_drift"] = [shown(plot)]
+            ui["joyhallo_drift"] = [shown(plot, "drift")]
         return io.NodeOutput(made.video, "\n".join(facts), torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 

@@ -25,9 +25,10 @@ from ..joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_st
 from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness, face_outside_lips, outside_lips
 from ..joyhallo.sound.wav2vec2 import Speech
 from .autoencoder import ComfyCodec
-from .comfy_adapter import JoyHalloModel
+from .comfy_adapter import JoyHalloModel, arithmetic
+from .places import journal_folder
 from .preview import Preview
-from .run import Job, Made, Memory, journal_folder, make
+from .run import Job, Made, Memory, make
 from .video import marks_of, reel_of, size_of
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
@@ -127,7 +128,7 @@ class Take:
             settings=settings,
             weights=torch.as_tensor(self.settings.weights, dtype=torch.float32),
             steadiness=self.steadiness,
-            torch=torch.__version__,
+            torch=(torch.__version__, arithmetic()),  # else a clip would be begun by one and finished by another
         )
 
     # ---- the work itself

@@ -23,10 +23,11 @@ from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.label import Label
 from ..joyhallo.film.marks import Marks, read_marks
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
-from ..joyhallo.film.write import HANDOVER, check_frames, frame_rate, write
+from ..joyhallo.film.write import HANDOVER, VideoError, check_frames, frame_rate, write
 from ..joyhallo.sound.audio import AudioError, Sound
 from .labels import Labelling
-from .preview import temporary_folder
+from .places import working_folder
+from .preview import stop
 from .sockets import described
 
 # What an mp4 of ours fulfils of the wishes of ComfyUI's nodes; of any other wish only None, which is none
@@ -68,7 +69,7 @@ class Footage:
             return cls.of_frames(
                 parts.images, parts.frame_rate, lambda: as_sound(_right_sound(video, parts.audio), "The video's sound")
             )
-        film = Film(video.get_stream_source())
+        film = film_of(video.get_stream_source())
         known, rate = film.facts, frame_rate(film.facts.rate)
         return cls(film.frames(rate), known.count, (known.width, known.height), rate, film.sound)
 
@@ -78,6 +79,11 @@ class Footage:
     ) -> Footage:
         check_frames(images)
         return cls(images.split(AT_ONCE), len(images), (images.shape[2], images.shape[1]), rate, sound)
+
+
+def film_of(source: Any) -> Film:
+    """One whose reading stops when the user cancels."""
+    return Film(source, watch=stop)
 
 
 def is_whole_file(video: Any) -> bool:
@@ -92,7 +98,7 @@ def is_whole_file(video: Any) -> bool:
 def size_of(video: Any) -> tuple[int, int]:
     """Width and height of what it shows, upright."""
     if is_whole_file(video):
-        known = Film(video.get_stream_source()).facts
+        known = film_of(video.get_stream_source()).facts
         return known.width, known.height
     height, width = video.get_components().images.shape[1:3]
     return width, height
@@ -101,7 +107,7 @@ def size_of(video: Any) -> tuple[int, int]:
 def reel_of(video: Any, rate: int) -> Reel:
     """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
     if is_whole_file(video):
-        return Reel.of(video.get_stream_source(), rate)
+        return Reel(film_of(video.get_stream_source()).frames(rate))
     parts = video.get_components()
     return Reel(retimed(parts.images, Fraction(parts.frame_rate), rate))
 
@@ -110,7 +116,7 @@ def _right_sound(video: Any, audio: Any) -> Any:
     """A video's own sound. Versions of ComfyUI that cannot trim videos misread what is not AAC, so it is read again."""
     if not isinstance(video, InputImpl.VideoFromFile) or hasattr(video, "as_trimmed"):
         return audio
-    return as_audio(Film(video.get_stream_source()).sound())
+    return as_audio(film_of(video.get_stream_source()).sound())
 
 
 class SavedVideo(InputImpl.VideoFromFile):
@@ -134,7 +140,7 @@ class LosslessVideo(InputImpl.VideoFromFile):
         self.path, self.first, self.count = path, first, count
 
     def footage(self) -> Footage:
-        film = Film(self.path)
+        film = self.film()
         known, end = film.facts, self.first + self.count
         return Footage(
             _between(film.frames(), self.first, end),
@@ -143,6 +149,25 @@ class LosslessVideo(InputImpl.VideoFromFile):
             known.rate,
             lambda: _heard_between(film.sound(), self.first / known.rate, end / known.rate),
         )
+
+    def film(self) -> Film:
+        return film_of(self.get_stream_source())
+
+    def get_stream_source(self) -> str:
+        if not self.path.is_file():
+            raise VideoError(
+                f"The video that this workflow made earlier, {self.path}, was deleted. Choose Unload Models and "
+                "Execution Cache in ComfyUI's Edit menu, and run the workflow again."
+            )
+        return str(self.path)
+
+    def get_dimensions(self) -> tuple[int, int]:
+        self.get_stream_source()
+        return super().get_dimensions()
+
+    def get_duration(self) -> float:
+        self.get_stream_source()
+        return super().get_duration()
 
     def get_frame_count(self) -> int:
         return self.count
@@ -181,7 +206,7 @@ class LosslessVideo(InputImpl.VideoFromFile):
 
     @contextmanager
     def _in_a_file(self, suffix: str, format: str, metadata: Any = None) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
+        with tempfile.TemporaryDirectory(dir=working_folder()) as folder:
             path = Path(folder, f"video.{suffix}")
             self._write(path, format, metadata)
             yield path
@@ -196,7 +221,7 @@ class LosslessVideo(InputImpl.VideoFromFile):
         newer: Any = super()
         if newer.as_trimmed(start_time, duration, strict_duration) is None:
             return None
-        rate = Film(self.path).facts.rate
+        rate = self.film().facts.rate
         begin = max(0, start_time + self.count / rate) if start_time < 0 else start_time
         first = _frame_at(begin, rate)
         end = _frame_at(begin + duration, rate) if duration else self.count
@@ -204,7 +229,7 @@ class LosslessVideo(InputImpl.VideoFromFile):
 
 
 class WorkingCopy(LosslessVideo):
-    """A video in ComfyUI's temporary folder that stays there as long as somebody needs it."""
+    """A video in our working folder that stays there as long as somebody needs it."""
 
     def __init__(self, path: Path, count: int, marks: Marks | None = None):
         """marks: of what it was made from"""
@@ -287,5 +312,5 @@ def _as_values(tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # still being read on Windows: ComfyUI empties the folder when it starts
+    with suppress(OSError):  # still being read on Windows: the folder goes when ComfyUI ends
         path.unlink(missing_ok=True)

@@ -15,9 +15,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..libraries import brief, library
+from .regular import IrregularError, open_regular, size_of
 from .space import DISK_FULL, Need, RoomError, amount, check_disks
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,10 @@ class _Offer:
 
     @property
     def received(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
+        try:
+            return size_of(self.part)
+        except IrregularError as error:
+            raise DownloadError(str(error)) from error
 
 
 def _ask(target: Path, file: Published) -> _Offer:
@@ -135,19 +139,24 @@ class _Broken(Exception):
     """The connection ended before the file did."""
 
 
+class _Unresumable(Exception):
+    """The server has nothing from where the partial file ends."""
+
+
 def _receive(offer: _Offer, report: Callable[[int], None]) -> None:
     """Receive the whole file, in as many requests as it takes."""
     with _writing(offer):
         offer.target.parent.mkdir(parents=True, exist_ok=True)
         for stale in set(offer.target.parent.glob(f"{offer.target.name}.*.part")) - {offer.part}:
             stale.unlink()
-        offer.part.touch()
-    received, fruitless, trouble = offer.received, 0, "it closed the connection"
+    with _part(offer, os.O_RDWR | os.O_CREAT):
+        pass
+    received, fruitless, anew, trouble = offer.received, 0, False, "it closed the connection"
     report(received)
     while received < offer.size:
         before = received
         try:
-            with closing(_chunks(offer, received)) as chunks, _writing(offer), offer.part.open("r+b") as part:
+            with closing(_chunks(offer, received)) as chunks, _part(offer, os.O_RDWR) as part:
                 part.seek(received)
                 for chunk in chunks:
                     part.write(chunk)
@@ -159,6 +168,14 @@ def _receive(offer: _Offer, report: Callable[[int], None]) -> None:
                 os.fsync(part.fileno())
         except _Broken as error:
             trouble = str(error)
+        except _Unresumable as error:
+            if anew:
+                raise DownloadError(_refused(416, offer.file)) from error
+            log.info("%s cannot resume %s at %s; starting anew", _server(), offer.file.path, amount(received))
+            with _part(offer, os.O_RDWR) as part:
+                part.truncate()
+            received, anew = 0, True
+            continue
         if received < offer.size:
             fruitless = 0 if received > before else fruitless + 1
             if fruitless == ATTEMPTS:
@@ -172,7 +189,7 @@ def _chunks(offer: _Offer, start: int) -> Generator[bytes, None, None]:
     headers = _utils().build_hf_headers() | {"Accept-Encoding": "identity"}  # compressed transfers cannot be resumed
     if start:
         headers["Range"] = f"bytes={start}-"
-    with _explained(offer.file), _answer(offer.url, headers) as (status, chunks):
+    with _explained(offer.file, resuming=start > 0), _answer(offer.url, headers) as (status, chunks):
         skipped = start if status == 200 else 0  # some servers answer a request for a range with the whole file
         for chunk in chunks:
             yield chunk[skipped:]
@@ -195,7 +212,7 @@ def _verify(offer: _Offer, report: Callable[[int], None]) -> None:
         digest = hashlib.sha256()
     else:
         digest = hashlib.sha1(b"blob %d\0" % offer.size, usedforsecurity=False)
-    with offer.part.open("rb") as part:
+    with _part(offer, os.O_RDONLY) as part:
         while chunk := part.read(8 * CHUNK):
             digest.update(chunk)
             report(offer.size)
@@ -211,7 +228,7 @@ def _verify(offer: _Offer, report: Callable[[int], None]) -> None:
 
 
 @contextmanager
-def _explained(file: Published) -> Iterator[None]:
+def _explained(file: Published, resuming: bool = False) -> Iterator[None]:
     """Turn errors of huggingface_hub into DownloadErrors, and a lost connection into _Broken."""
     utils = _utils()
     try:
@@ -225,6 +242,8 @@ def _explained(file: Published) -> Iterator[None]:
         status = error.response.status_code
         if status == 429 or status >= 500:
             raise _Broken(f"HTTP status {status}") from error
+        if status == 416 and resuming:  # range not satisfiable
+            raise _Unresumable from error
         raise DownloadError(_refused(status, file)) from error
     except (*utils.HfHubHTTPError.__bases__, OSError) as error:  # of either HTTP library
         raise _Broken(brief(error)) from error
@@ -250,10 +269,18 @@ def _unreachable(trouble: str) -> str:
 
 
 @contextmanager
+def _part(offer: _Offer, flags: int) -> Iterator[BinaryIO]:
+    with _writing(offer), open(open_regular(offer.part, flags), "rb" if flags == os.O_RDONLY else "r+b") as part:
+        yield part
+
+
+@contextmanager
 def _writing(offer: _Offer) -> Iterator[None]:
     folder = offer.target.parent
     try:
         yield
+    except IrregularError as error:
+        raise DownloadError(str(error)) from error
     except OSError as error:
         if error.errno in DISK_FULL:
             raise DownloadError(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..libraries import brief
+from .regular import IrregularError, open_regular, size_of
 from .space import DISK_FULL, RoomError, amount
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,13 @@ class Journal:
 
     def read(self, index: int) -> Tensor | None:
         try:
-            with self.path.open("rb") as file:
+            with open(open_regular(self.path, os.O_RDONLY), "rb") as file:
                 file.seek(index * self.record)
                 digest, payload = file.read(DIGEST), bytearray(file.read(self.size))
         except FileNotFoundError:
             return None
+        except IrregularError as error:
+            raise JournalError(str(error)) from error
         except OSError as error:
             log.warning("Chunk %d cannot be read from %s (%s); it will be made again.", index, self.path, brief(error))
             return None
@@ -71,17 +74,22 @@ class Journal:
         payload = latents.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)), "r+b") as file:
+            with open(open_regular(self.path, os.O_RDWR | os.O_CREAT), "r+b") as file:
                 file.seek(index * self.record)
                 file.write(self._digest(index, payload) + payload)
                 file.flush()
                 os.fsync(file.fileno())
+        except IrregularError as error:
+            raise JournalError(str(error)) from error
         except OSError as error:
             raise self._failed(index, error) from error
 
     def __len__(self) -> int:
         """The number of chunks by the file's size; `read` checks whether each is intact."""
-        return self.path.stat().st_size // self.record if self.path.exists() else 0
+        try:
+            return size_of(self.path) // self.record
+        except IrregularError as error:
+            raise JournalError(str(error)) from error
 
     def _digest(self, index: int, payload: bytes | bytearray) -> bytes:
         digest = hashlib.sha256(f"{self.key} {index}\n".encode())
@@ -104,9 +112,9 @@ def tidy(folder: Path, spare: Path, days: float = KEPT_DAYS, size: int = KEPT_BY
     found = []
     for path in folder.glob(f"*{ENDING}"):
         with suppress(FileNotFoundError):  # another process tidies, too
-            found += [(path.stat(), path)] if path != spare else []
+            found += [(path.lstat(), path)] if path != spare else []
     found.sort(key=lambda each: each[0].st_mtime, reverse=True)
-    total = spare.stat().st_size if spare.exists() else 0
+    total = size_of(spare)
     for facts, path in found:
         total += facts.st_size
         if total > size or facts.st_mtime < time.time() - days * 86400:

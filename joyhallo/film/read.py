@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +24,7 @@ from torch import Tensor
 from ..config import FPS
 from ..faces.boxes import Picture
 from ..libraries import brief, library
-from ..sound.audio import Sound
+from ..sound.audio import BLOCK, Sound, joined
 from .write import VideoError
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,13 @@ log = logging.getLogger(__name__)
 AT_ONCE = 8  # frames
 ALL = 0  # threads: as many as there are cores
 LONGEST_HOLD = 30  # seconds that a picture may stay; beyond it the time stamps are wrong
+LONGEST_SILENCE = 3600  # seconds of gaps in the sound that may be filled in all
 SLACK = Fraction(1, 20)  # seconds by which sound may lag behind its own time stamps before silence fills the gap
 HALF = Fraction(1, 2)
 
 T = TypeVar("T")
 Kind = Literal["pictures", "sound"]
+Watch = Callable[[], object]  # called for each packet; raising stops the work
 
 
 class UnreadableError(VideoError):
@@ -66,10 +68,10 @@ class Facts:
 class Film:
     """A film in a file. It is read from its beginning each time, a few frames at a time."""
 
-    def __init__(self, source: Any, threads: int = ALL):
+    def __init__(self, source: Any, threads: int = ALL, watch: Watch = lambda: None):
         """source: a path, or a file in memory; threads: that decode"""
         self._source = source if hasattr(source, "read") else str(source)
-        self._threads = threads
+        self._threads, self._watch = threads, watch
         self._broken: Counter[Kind] = Counter()  # packets, in the longest reading of each kind
 
     @property
@@ -129,7 +131,7 @@ class Film:
         with self._opened() as (file, _):
             stream = file.streams.audio[0]
             expected = math.ceil(Fraction(file.duration or 0, 1_000_000) * stream.rate) + stream.rate
-            samples = _joined(_in_step(self._decoded(file, stream, "sound"), start, stream.rate), expected)
+            samples = joined(_in_step(self._decoded(file, stream, "sound"), start, stream.rate), expected)
             if not len(samples):
                 raise UnreadableError("none of its sound can be read", "make it again, or take it without its sound")
             return torch.from_numpy(samples.T), stream.rate
@@ -142,7 +144,7 @@ class Film:
         return first
 
     def _decoded(self, file: Any, stream: Any, kind: Kind) -> Iterator[Any]:
-        reading = _Reading()
+        reading = _Reading(self._watch)
         try:
             yield from reading.frames(file, stream)
             if reading.is_short and stream.codec_context.thread_count != 1:
@@ -183,10 +185,6 @@ class Reel:
         self._rest = torch.zeros(0)
         self._last: Tensor | None = None
 
-    @classmethod
-    def of(cls, source: Any, rate: Fraction | int | None = None) -> Reel:
-        return cls(Film(source).frames(rate))
-
     def take(self, count: int) -> Tensor:
         """The next frames (count, height, width, 3) in 0..1; after the end the last one stays."""
         while len(self._rest) < count and (batch := next(self._coming, None)) is not None:
@@ -206,8 +204,8 @@ class Reel:
 class _Reading:
     """What a stream's packets hold, and how many of them are broken."""
 
-    def __init__(self) -> None:
-        self.broken = 0
+    def __init__(self, watch: Watch) -> None:
+        self.watch, self.broken = watch, 0
         self._newest = self._latest = -math.inf  # time stamps: of all packets, of the frames so far
         self._broken_before = 0  # the latest frame
         self._seen = -math.inf  # what is read again, up to this time stamp
@@ -221,6 +219,7 @@ class _Reading:
         error = library("av", "Reading videos").error.FFmpegError
         coming, packet, ended = file.demux(stream), None, False
         while not ended:
+            self.watch()
             try:
                 packet = next(coming, None)
                 ended = packet is None or not packet.size  # and the decoder gives what it still holds
@@ -342,31 +341,20 @@ def _without_pictures() -> UnreadableError:
 def _in_step(frames: Iterable[Any], start: Fraction, rate: int) -> Iterator[NDArray[np.float32]]:
     """Blocks (samples, channels) that begin at `start` seconds, gaps filled with silence."""
     floats = library("av", "Reading videos").AudioResampler(format="flt")
-    at, begun = 0, False  # samples since the start
+    at, begun, silent = 0, False, 0  # samples since the start; of gaps
     for frame in frames:
         pieces = [piece.to_ndarray().reshape(-1, piece.layout.nb_channels) for piece in floats.resample(frame)]
         block = np.concatenate(pieces)
         place = at if frame.pts is None else round((frame.pts * frame.time_base - start) * rate)
         if not begun or place - at > SLACK * rate:
-            if place > at:
-                yield np.zeros((place - at, block.shape[1]), np.float32)
+            silent += max(0, place - at)
+            if silent > LONGEST_SILENCE * rate:
+                jump = f"from {at / rate:.1f} to {place / rate:.1f} s"
+                raise UnreadableError(f"the time stamps of its sound jump {jump}", "convert it anew")
+            for first in range(at, place, BLOCK):
+                yield np.zeros((min(BLOCK, place - first), block.shape[1]), np.float32)
             at, begun = place, True
         before = max(0, -at)  # samples that were heard before the first picture
         at += len(block)
         if before < len(block):
             yield block[before:]
-
-
-def _joined(blocks: Iterable[NDArray[np.float32]], expected: int) -> NDArray[np.float32]:
-    """In one array that is made beforehand and rarely grows, so that nothing is held twice."""
-    whole, filled = np.empty((0, 1), np.float32), 0
-    for block in blocks:
-        needed = filled + len(block)
-        if not filled:
-            whole = np.empty((max(expected, needed), block.shape[1]), np.float32)
-        elif needed > len(whole):
-            whole.resize((needed + needed // 4, whole.shape[1]), refcheck=False)
-        whole[filled:needed] = block
-        filled = needed
-    whole.resize((filled, whole.shape[1]), refcheck=False)
-    return whole

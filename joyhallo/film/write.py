@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..files.scratch import scratch
 from ..files.space import DISK_FULL
 from ..libraries import brief, library
 from ..sound.audio import BLOCK, AudioError, Sound, as_channels, checked_rate, resampled
@@ -214,7 +215,7 @@ def write(
         raise _taken(path)
     with _temporary(path.parent) as temporary:
         tags = {**{key: as_json(value) for key, value in (metadata or {}).items()}, **labels.tags}
-        with File(temporary, facts, grade, rate, track, tags) as file:
+        with File(temporary, facts, grade, rate, track, tags, path.parent) as file:
             for batch in batches:
                 for piece in pieces(batch, file.count):
                     file.add(piece if labels.visible is None else labels.visible.on(as_floats(piece), file.count, rate))
@@ -430,7 +431,10 @@ class File:
         rate: Fraction,
         track: SoundTrack | None,
         tags: Mapping[str, str],
+        folder: Path | None = None,
     ):
+        """folder: named in errors, if not that of the path"""
+        self.folder = folder or path.parent
         self.path, self.facts, self.grade, self.rate, self.track = path, facts, grade, rate, track
         self.count = 0  # frames so far
         self._heard = 0  # samples so far
@@ -518,7 +522,7 @@ class File:
 
     @contextmanager
     def _naming_errors(self) -> Iterator[None]:
-        where = f"in {self.path.parent}"
+        where = f"in {self.folder}"
         try:
             yield
         except OSError as error:
@@ -554,34 +558,52 @@ def as_json(value: Any) -> str:
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """A temporary file, deleted afterwards in any case."""
-    path = folder / f".{uuid.uuid4().hex}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise VideoError(f"The folder {folder} cannot be written to ({brief(error)}); choose another one.") from error
-    try:
+    """A temporary file on the same disk, deleted afterwards in any case; after a kill, by the next one here."""
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(scratch(folder)) / "film.part"
+            path.touch()
+        except OSError as error:
+            raise VideoError(
+                f"The folder {folder} cannot be written to ({brief(error)}); choose another one."
+            ) from error
         yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _placed(temporary: Path, path: Path, others: Iterator[Path]) -> Path:
-    """Move a file to the first free name. A name is claimed by creating it, which works on every disk."""
+    """Move a file to the first free name."""
     while True:
         try:
-            path.open("xb").close()
+            _move(temporary, path)
+            return path
         except FileExistsError as error:
             if (another := next(others, None)) is None:
                 raise _taken(path) from error
             path = another
-            continue
-        try:
-            return temporary.replace(path)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+        except FileNotFoundError as error:
+            raise VideoError(
+                f"The unfinished video in {path.parent} was deleted while it was being written; leave that folder "
+                "alone, and run it again."
+            ) from error
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Raises FileExistsError if the name is taken. In one step where the disk can, so that a kill leaves no husk."""
+    if os.name == "nt":
+        temporary.rename(path)
+        return
+    try:
+        path.hardlink_to(temporary)
+        return
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links, such as exFAT: creating the file claims its name
+        path.open("xb").close()
+    try:
+        temporary.replace(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _taken(path: Path) -> VideoError:

@@ -29,6 +29,7 @@ FULL_SCALE = 0.9995
 FLOOR = -100.0  # dB of full scale; fainter sounds count as this
 CLIPPED_SHARE = 1e-3  # of all samples; loud but clean masters touch full scale, clipped ones stay there
 BLOCK = 1 << 18  # samples at a time, so that hours of sound are never copied as a whole
+BELIEVED = 1 << 24  # samples: more than this a file must hold, not promise, before memory is taken for it
 
 
 Watch = Callable[[float], None]  # called often with the share of the work done, 0..1; raising stops the work
@@ -78,15 +79,16 @@ def levels(samples: Tensor, rows: int) -> Tensor:
     return (10 * power.log10()).clamp(min=FLOOR).float()
 
 
-def prepare(waveform: Tensor, rate: int) -> Recording:
+def prepare(waveform: Tensor, rate: int, watch: Watch = unwatched) -> Recording:
     """waveform (channels, samples) or (samples) in -1..1, at any rate. Channels are averaged before resampling.
 
     Raises AudioError for an unusable recording; the result has notices of doubts, which are also logged.
     """
     waveform, rate = as_channels(waveform), checked_rate(rate)
-    blocks = (block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1))
+    whole = waveform.shape[1]
+    blocks = _watched((block.detach().cpu().float().numpy().T for block in waveform.split(BLOCK, dim=1)), whole, watch)
     as_it_is = waveform[0].detach().cpu().float() if len(waveform) == 1 and rate == SAMPLE_RATE else None
-    return _listen(blocks, rate, waveform.shape[1], as_it_is)
+    return _listen(blocks, rate, whole, as_it_is)
 
 
 def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
@@ -96,23 +98,48 @@ def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
         yield (block if len(block) == 2 else np.repeat(block.mean(axis=0)[None], 2, axis=0)).T
 
 
-def load(path: str | Path) -> Recording:
-    """Read a sound file and resample it piece by piece."""
+def load(path: str | Path, watch: Watch = unwatched) -> Recording:
+    """Read a sound file and resample it piece by piece, however much it promises to hold."""
     with _opened(path) as file:
-        blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
+        blocks = _watched(_blocks(file, Path(path).name), file.frames, watch)
         return _listen(blocks, checked_rate(file.samplerate), file.frames)
 
 
-def read(path: str | Path) -> tuple[Tensor, int]:
+def read(path: str | Path, watch: Watch = unwatched) -> tuple[Tensor, int]:
     """Read a sound file unchanged: (channels, samples) and its rate."""
     with _opened(path) as file:
-        return torch.from_numpy(file.read(dtype="float32", always_2d=True).T.copy()), file.samplerate
+        blocks = _watched(_blocks(file, Path(path).name), file.frames, watch)
+        samples = joined(blocks, file.frames).reshape(-1, file.channels)
+        return torch.from_numpy(samples.T.copy()), file.samplerate
+
+
+def _watched(blocks: Iterable[np.ndarray], promised: int, watch: Watch) -> Iterator[np.ndarray]:
+    seen = 0
+    for block in blocks:
+        yield block
+        seen += len(block)
+        watch(min(1.0, seen / max(1, promised)))
+
+
+def _blocks(file: Any, name: str) -> Iterator[np.ndarray]:
+    unreadable = library("soundfile", "Reading sound files").SoundFileError
+    while True:
+        try:
+            block = file.read(BLOCK, dtype="float32", always_2d=True)
+        except unreadable as error:
+            raise AudioError(
+                f"{name} is damaged: it promises {file.frames} samples that cannot all be read ({error}). Make it "
+                f"again, or save what it holds: ffmpeg -i {name} sound.wav"
+            ) from error
+        if not len(block):
+            return
+        yield block
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, target: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
     """Resample pieces of sound, (samples) or (samples, channels), with soxr's HQ filter.
 
-    Like librosa's default, it fills the end up to ceil(samples * target / rate).
+    Like librosa's default, it makes ceil(samples * target / rate), cutting or filling the end.
     """
     if rate == target:
         yield from blocks
@@ -127,23 +154,31 @@ def resampled(blocks: Iterable[np.ndarray], rate: int, target: int = SAMPLE_RATE
         yield (piece := stream.resample_chunk(np.ascontiguousarray(block)))
         made += len(piece)
     if stream is not None:
-        yield (tail := stream.resample_chunk(np.ascontiguousarray(last), last=True))
-        short = resampled_length(heard, rate, target) - made - len(tail)
-        yield np.zeros((max(0, short), *last.shape[1:]), np.float32)
+        missing = max(0, resampled_length(heard, rate, target) - made)
+        yield (tail := stream.resample_chunk(np.ascontiguousarray(last), last=True)[:missing])
+        yield np.zeros((missing - len(tail), *last.shape[1:]), np.float32)
 
 
 def resampled_length(samples: int, rate: int, target: int = SAMPLE_RATE) -> int:
     return samples if rate == target else math.ceil(samples * (target / rate))
 
 
-def joined(blocks: Iterable[np.ndarray], length: int) -> np.ndarray:
-    """Join at most `length` samples into one array made beforehand: a list of pieces would fragment the heap."""
-    whole, filled = np.empty(length, np.float32), 0
+def joined(blocks: Iterable[np.ndarray], expected: int) -> np.ndarray:
+    """Join (samples) or (samples, channels) in one array made beforehand: a list of pieces would fragment the heap.
+
+    It grows if more come than were expected, and shrinks if fewer do.
+    """
+    whole, filled = np.empty(0, np.float32), 0
     for block in blocks:
-        block = block[: length - filled]
-        whole[filled : filled + len(block)] = block
-        filled += len(block)
-    return whole[:filled]
+        needed = filled + len(block)
+        if not filled:
+            whole = np.empty((max(min(expected, BELIEVED), needed), *block.shape[1:]), np.float32)
+        elif needed > len(whole):
+            whole.resize((needed + needed // 4, *whole.shape[1:]), refcheck=False)
+        whole[filled:needed] = block
+        filled = needed
+    whole.resize((filled, *whole.shape[1:]), refcheck=False)
+    return whole
 
 
 def _listen(blocks: Iterable[np.ndarray], rate: int, count: int, known: Tensor | None = None) -> Recording:

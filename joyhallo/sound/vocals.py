@@ -84,9 +84,11 @@ def hear(
     mode: str = "off",
     separator: Separator | str | Path | None = None,
     watch: Watch = unwatched,
+    reading: Watch = unwatched,
 ) -> Recording:
     """Prepare the speech encoder's input: the sound as it is, or the voice in it.
 
+    watch: called while the voice is separated; reading: before that.
     mode: "off"; "on"; or "auto", which separates if `music_likely` says so and a separator is given. A path is loaded
     when it is needed.
     """
@@ -97,7 +99,7 @@ def hear(
             f"To separate the voice, load {FILE} (in ComfyUI, put it from Hallo's weights into {FOLDER}), or switch "
             "separation off."
         )
-    plain = prepare(waveform, rate)
+    plain = prepare(waveform, rate, reading)
     if mode == "off" or (mode == "auto" and not music_likely(plain.samples)):
         return plain
     if separator is None:

@@ -289,7 +289,7 @@ def test_a_mouth_of_a_few_pixels_is_refused(speak):
 def test_cancelling_leaves_no_file(pack, speak, monkeypatch):
     import comfy.model_management as manager
 
-    folder, perform = pack.nodes.preview.temporary_folder(), pack.nodes.puppet.perform
+    folder, perform = pack.nodes.places.working_folder(), pack.nodes.puppet.perform
     before, made = set(folder.glob("*")), []
 
     def interrupted(*given):

@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_goes_on(pack, job, ours, preview, tmp_path):
 def test_cancelling_leaves_no_file(pack, job, preview):
     import comfy.model_management as manager
 
-    folder = pack.nodes.preview.temporary_folder()
+    folder = pack.nodes.places.working_folder()
     before = set(folder.glob("*"))
 
     class Interrupting(Painter):

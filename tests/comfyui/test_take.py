@@ -204,6 +204,21 @@ def test_what_is_corrected_has_another_journal(take, change):
     assert key(replace(take, steadiness=replace(take.steadiness, **change))) != key(take)
 
 
+def test_other_arithmetic_has_another_journal(pack, take, monkeypatch):
+    """As after a restart with other flags."""
+    import comfy.ldm.modules.attention as attention
+
+    before, threads = key(replace(take)), torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        assert key(replace(take)) != before
+    finally:
+        torch.set_num_threads(threads)
+    assert key(replace(take)) == before
+    monkeypatch.setattr(pack.nodes.comfy_adapter, "optimized_attention", attention.attention_split)
+    assert key(replace(take)) != before
+
+
 def test_another_picture_region_or_identity_has_another_journal(take):
     face = take.face
     others = [

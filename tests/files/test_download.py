@@ -202,12 +202,36 @@ def test_a_disk_that_fills_on_the_way(hub, tmp_path):
     assert (tmp_path / "models" / "net.pth").read_bytes() == NET
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_disk_that_is_full(hub, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows asks for a privilege")
+def test_where_a_link_leads_nothing_is_written(hub, tmp_path):
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / f"net.pth.{hub.hash(NAMES['net.pth'])[:8]}.part").symlink_to("/dev/full")
-    assert re.match("DownloadError: The disk of .* is full", fetch(hub, tmp_path, "net.pth").error)
-    assert there(tmp_path) == ["net.pth (part)"]
+    (tmp_path / "theirs").write_text("theirs")
+    part = tmp_path / "models" / f"net.pth.{hub.hash(NAMES['net.pth'])[:8]}.part"
+    part.symlink_to(tmp_path / "theirs")
+    error = fetch(hub, tmp_path, "net.pth").error
+    assert error == f"DownloadError: {part} is a symbolic link, but a file belongs there; remove it and try again."
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert hub.spans == []
+
+
+def test_where_nothing_can_be_resumed_it_begins_anew_once(hub, tmp_path):
+    fetch(hub, tmp_path, "net.pth", cancel_at=3 * MEGABYTE)
+    kept, hub.resumable = part(tmp_path).stat().st_size, False
+    assert fetch(hub, tmp_path, "net.pth").error is None
+    assert (tmp_path / "models" / "net.pth").read_bytes() == NET
+    assert [request.span for request in hub.requests if request.store and request.method == "GET"][1:] == [
+        f"bytes={kept}-",
+        None,
+    ]
+
+
+def test_where_nothing_can_be_resumed_it_does_not_begin_anew_for_ever(hub, tmp_path):
+    fetch(hub, tmp_path, "net.pth", cancel_at=3 * MEGABYTE)
+    hub.resumable, hub.cuts = False, [4 * MEGABYTE]
+    error = fetch(hub, tmp_path, "net.pth").error
+    assert error == (
+        f"DownloadError: {hub.url}/someone/net refuses to send net.pth (HTTP status 416); download it by hand."
+    )
 
 
 def test_a_folder_that_cannot_be_written(hub, tmp_path):

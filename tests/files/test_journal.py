@@ -184,12 +184,33 @@ def test_a_full_disk_leaves_what_is_whole(kept, monkeypatch):
     assert torch.equal(again(kept).read(2), latents(2))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
-def test_a_disk_that_is_really_full(kept):
-    kept.path.unlink()
-    kept.path.symlink_to("/dev/full")
-    with pytest.raises(JournalError, match="The disk is full"):
-        kept.write(0, latents(0))
+FULL = """
+import resource, sys, torch
+from pathlib import Path
+from joyhallo.files.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+Journal(Path(sys.argv[1]), "key", (100,)).write(0, torch.zeros(100))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
+def test_a_disk_that_really_takes_no_more(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ran = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], env=environment, capture_output=True, text=True)
+    assert "JournalError: The disk is full: chunk 0 could not be kept" in ran.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among files")
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to(path.with_name("target"))], ids="pl")
+def test_only_a_file_is_a_journal(kept, put):
+    """Known before anything is computed; a pipe would be waited for, and where a link leads would be overwritten."""
+    kept.path.rename(kept.path.with_name("target"))
+    before = kept.path.with_name("target").read_bytes()
+    put(kept.path)
+    for use in (len, lambda made: made.read(0), lambda made: made.write(0, latents(5))):
+        with pytest.raises(JournalError, match=r"key.chunks is a (pipe|symbolic link), but a file .* remove it"):
+            use(again(kept))
+    assert kept.path.with_name("target").read_bytes() == before
 
 
 def test_a_folder_that_cannot_be(tmp_path):

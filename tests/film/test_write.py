@@ -1,12 +1,17 @@
 """Files are read back by FFmpeg through PyAV, and by walking their boxes."""
 
+import errno
 import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from fractions import Fraction
 from itertools import count, pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -429,8 +434,7 @@ def test_frames_are_taken_as_they_are_made(tmp_path):
     def made():
         for _ in range(20):
             yield torch.rand(2, 64, 64, 3)
-            (part,) = tmp_path.iterdir()
-            assert part.suffix == ".part"
+            (part,) = tmp_path.rglob("*.part")
             sizes.append(part.stat().st_size)
 
     path = write(tmp_path / "a.mkv", made(), 25, None, "mkv")
@@ -499,6 +503,59 @@ def test_a_name_taken_meanwhile_is_left_alone(tmp_path):
         write(path, made(), 25, None, "mkv")
     assert path.read_text() == "somebody else's"
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import sys, time, torch
+from joyhallo.film.write import write
+
+def batches():
+    while True:
+        yield torch.rand(8, 64, 64, 3)
+        print("written", flush=True)
+
+write(sys.argv[1], batches(), 25)
+"""
+
+
+def test_what_a_kill_leaves_goes_with_the_next_save(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "a.mp4")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert process.stdout is not None
+    with process.stdout as told:
+        assert told.readline() == b"written\n"
+        write(tmp_path / "b.mp4", [clip(2, 16, 16)], 25)
+        assert list(tmp_path.rglob("*.part")) != []  # it is still being written
+        process.kill()
+        process.wait()
+    for path in tmp_path.rglob("*"):
+        os.utime(path, times=(time.time() - 60,) * 2)
+    write(tmp_path / "c.mp4", [clip(2, 16, 16)], 25)
+    assert {path.name for path in tmp_path.iterdir()} == {"b.mp4", "c.mp4"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kill_at_the_end_leaves_no_empty_file(tmp_path, monkeypatch, links):
+    """Where the disk has links, there is no moment at which the name exists and its file is not complete."""
+    seen = []
+
+    def watched(self, target):
+        seen.append((tmp_path / "a.mp4").exists())
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "replace" if links else "hardlink_to", watched)
+    assert write(tmp_path / "a.mp4", [clip(2, 16, 16)], 25).stat().st_size > 1000
+    assert seen == ([] if links else [False])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_unfinished_video_that_somebody_deletes(tmp_path):
+    labels = Labels(sign=lambda path: shutil.rmtree(tmp_path))
+    with pytest.raises(VideoError, match=r"The unfinished video in .* was deleted while it was being written"):
+        write(tmp_path / "a.mkv", [clip(2, 16, 16)], 25, labels=labels)
 
 
 def test_saves_at_the_same_time_get_names_of_their_own(tmp_path):

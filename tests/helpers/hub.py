@@ -32,6 +32,7 @@ class Hub:
     declared_hash: dict[str, str] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)  # after how many bytes each coming answer breaks off
     ranges: bool = True  # whether parts of files can be asked for
+    resumable: bool = True  # if not, requests for parts are refused
     requests: list[Request] = field(default_factory=list)
     may_refuse: threading.Event = field(default_factory=threading.Event)  # until it is set, refusals are late
     port: int = 0
@@ -80,6 +81,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 hub.requests.append(Request(self.command, file, span, self.headers.get("Authorization"), store))
             if file in hub.refused or file not in hub.files:
                 self.refuse(hub.refused.get(file, 404))
+            elif store and span and not hub.resumable:
+                self.refuse(416)
             elif store or file in hub.small:
                 self.send(file, span if hub.ranges else None)
             else:

@@ -11,7 +11,7 @@ from speakers import ENGLISH, MANDARIN, recordings, spoken, voice
 
 from joyhallo.libraries import LibraryError
 from joyhallo.sound import audio
-from joyhallo.sound.audio import AudioError, Recording, levels, load, prepare, read, resampled, video_frames
+from joyhallo.sound.audio import AudioError, Recording, joined, levels, load, prepare, read, resampled, video_frames
 
 RATES = (8_000, 11_025, 12_345, 16_000, 22_050, 44_100, 48_000, 96_000)
 
@@ -48,6 +48,58 @@ def test_blocks_leave_no_seams(monkeypatch):
     whole = prepare(waveform, 44_100).samples
     monkeypatch.setattr(audio, "BLOCK", 997)
     assert torch.equal(prepare(waveform, 44_100).samples, whole)
+
+
+@pytest.mark.parametrize("expected", [0, 5, 7, 30, 1 << 45])
+@pytest.mark.parametrize("shape", [(30,), (15, 2)])
+def test_pieces_are_joined_however_much_was_promised(expected, shape):
+    blocks = np.arange(30, dtype=np.float32).reshape(shape)
+    assert np.array_equal(joined(np.split(blocks, [1, 4, 9]), expected), blocks)
+
+
+def promising(path, endless: bytes):
+    """A file whose header promises as much as it can: the length of a FLAC has 36 bits, that of a WAV 32."""
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(path, sound(16_000).numpy().T, 16_000)
+    content = bytearray(path.read_bytes())
+    place = 21 if path.suffix == ".flac" else content.index(b"data") + 4
+    content[place] |= endless[0]
+    content[place + 1 : place + len(endless)] = endless[1:]
+    path.write_bytes(content)
+    return path
+
+
+def test_a_wav_is_as_long_as_what_is_there(tmp_path):
+    path = promising(tmp_path / "a.wav", b"\xff\xff\xff\xff")
+    assert len(load(path).samples) == 16_000
+    assert read(path)[0].shape == (1, 16_000)
+
+
+@pytest.mark.parametrize("length", [160, None])
+@pytest.mark.parametrize("use", [load, read])
+def test_a_flac_that_promises_days_takes_no_memory_for_them(tmp_path, use, length):
+    path = promising(tmp_path / "a.flac", b"\x0f\xff\xff\xff\xff")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(AudioError, match=r"a.flac is damaged: it promises 68719476735 samples that cannot all be read"):
+        use(path)
+
+
+def test_reading_can_be_watched_and_stopped(tmp_path, monkeypatch):
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(path := tmp_path / "a.wav", sound(5_000).numpy().T, 16_000)
+    monkeypatch.setattr(audio, "BLOCK", 2_000)
+    shares = []
+    load(path, shares.append)
+    assert shares == [0.4, 0.8, 1.0]
+
+    prepare(*read(path), shares.append)
+    assert shares == [0.4, 0.8, 1.0] * 2
+
+    def cancelled(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read(path, cancelled)
 
 
 def test_stereo_stays_stereo_when_resampled():

@@ -186,7 +186,7 @@ class Run:
         return [item for items in shown for item in items if isinstance(item, dict) and "filename" in item]
 
 
-Listener = Callable[[str, dict[str, Any], Run], None]  # kind of event, its data, what is known so far
+Listener = Callable[[str, dict[str, Any], Run], Any]  # kind of event, its data, what is known so far
 
 
 class Client:
