@@ -27,6 +27,14 @@ app.registerExtension({
     if (values.some((value) => OURS.test(value))) await (provided ??= provide())
   },
 
+  // The first nodes of some pages still have the list that was there before.
+  loadedGraphNode(node) {
+    for (const { value, options } of node.widgets ?? []) {
+      const listed = options?.values
+      if (OURS.test(value) && Array.isArray(listed) && !listed.includes(value)) listed.push(value)
+    }
+  },
+
   // Later, as Nodes 2.0 spread nodes when they first draw them, and some pages zoom out to show all nodes.
   afterConfigureGraph() {
     if (fresh) setTimeout(() => requestAnimationFrame(showVideo), SETTLED)

@@ -48,6 +48,9 @@ SEEN = f"""name => {{
   return playable && free && left >= 0 && top >= 0 && right <= screen[0] && bottom <= screen[1] && right - left > 120
 }}"""
 
+LISTED = """() => app.graph.nodes.filter(({type}) => ['LoadImage', 'LoadAudio'].includes(type))
+  .map(({widgets: [{value, options}]}) => options.values.includes(value))"""
+
 
 @pytest.mark.parametrize(("name", "view"), OPENED.items(), indirect=["view"], ids=str)
 def test_a_template_speaks_when_run_is_pressed(page, view, name, base):
@@ -64,6 +67,16 @@ def test_a_template_speaks_when_run_is_pressed(page, view, name, base):
     assert page.errors == []
     (saved,) = (base / "output").rglob(file)
     check_speaks(saved, Album if name in PUPPETS else Gauge)
+
+
+@views(PINNED, NEWEST)
+def test_the_first_template_names_files_that_its_nodes_list(page, view, browser, base, start):
+    """Nodes 2.0 of the pinned page show "Select image..." for what is not listed, on a page that was opened before."""
+    for file in (base / "input").glob("joyhallo_*"):
+        file.unlink()
+    with browser.open(start(view.newest).url) as fresh:
+        fresh.template("puppet")
+        assert fresh.tab.evaluate(LISTED) == [True, True]
 
 
 @views(NEWEST)
