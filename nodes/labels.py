@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+from comfy.cli_args import args
 
 from ..joyhallo import __version__
 from ..joyhallo.film.credentials import MIME, Certificate
@@ -51,8 +52,10 @@ class Wishes:
 
 
 def _settings() -> dict[str, Any]:
-    """ComfyUI's file of the user "default". With --multi-user nobody knows who has queued a workflow, so it is read
-    for all of them."""
+    """ComfyUI's file of its only user. With --multi-user nodes are not told whose workflow it is; rather than use the
+    certificate or the switch of somebody else, it is as if nobody had changed them."""
+    if args.multi_user:
+        return {}
     file = Path(folder_paths.get_user_directory(), "default", "comfy.settings.json")
     with suppress(OSError, ValueError, RecursionError):
         found = json.loads(file.read_text(encoding="utf-8"))

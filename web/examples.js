@@ -6,23 +6,18 @@ import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 import { everyNode, root } from "./graph.js"
 
-const AS_MADE = { scale: 0.68, offset: [110, 230] } // the view that templates are saved with
+const AS_MADE = { scale: 0.68, offset: [110, 195] } // the view that templates are saved with
+const SMALLEST = { width: 1366, height: 768 } // of screens, where the video lies beside or above the page's map
 const EDGE = 10 // pixels
 const READABLE = 0.6 // below this scale some pages draw no widgets
 const SETTLED = 500 // milliseconds
-const PATIENCE = 30_000 // milliseconds, until a template is as its page wants it even where that is slow
 const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
 
 let provided // once for each page
 let fresh = false // whether a template is opened that nobody has moved or saved
-let shown // the view of such a template, and until when it comes after the page's own
 
 app.registerExtension({
   name: "JoyHallo.Examples",
-
-  setup() {
-    comeAfterFits(app.canvas.ds)
-  },
 
   async beforeConfigureGraph(graph) {
     // Undo configures the same graph again, whose view is the user's.
@@ -32,9 +27,16 @@ app.registerExtension({
     if (values.some((value) => OURS.test(value))) await (provided ??= provide())
   },
 
+  // The first nodes of some pages still have the list that was there before.
+  loadedGraphNode(node) {
+    for (const { value, options } of node.widgets ?? []) {
+      const listed = options?.values
+      if (OURS.test(value) && Array.isArray(listed) && !listed.includes(value)) listed.push(value)
+    }
+  },
+
   // Later, as Nodes 2.0 spread nodes when they first draw them, and some pages zoom out to show all nodes.
   afterConfigureGraph() {
-    shown = undefined
     if (fresh) setTimeout(() => requestAnimationFrame(showVideo), SETTLED)
     fresh = false
   },
@@ -51,25 +53,14 @@ async function provide() {
 
 function showVideo() {
   const { ds, canvas } = app.canvas
+  const { clientWidth: width, clientHeight: height } = canvas
   const { scale, offset: [left, top] } = AS_MADE
+  const larger = Math.max(1, Math.min(width / SMALLEST.width, height / SMALLEST.height))
   const right = Math.max(...everyNode().filter(isSaving).map(({ pos, size }) => pos[0] + size[0]))
-  ds.scale = Math.min(scale, Math.max(READABLE, (canvas.clientWidth - EDGE - left * scale) / right))
+  ds.scale = Math.min(scale * larger, Math.max(READABLE, (width - EDGE - left * scale) / right))
   ds.offset[0] = (left * scale) / ds.scale // as far beside and below the page's own buttons at any scale
   ds.offset[1] = (top * scale) / ds.scale
   app.canvas.setDirty(true, true)
-  shown = { view: viewOf(ds), until: performance.now() + PATIENCE }
 }
-
-/** A page that was hidden or busy zooms out to show all nodes later than we showed the video. */
-function comeAfterFits(ds) {
-  const fit = ds.fitToBounds
-  ds.fitToBounds = function (...given) {
-    const unmoved = viewOf(ds) === shown?.view && performance.now() < shown.until
-    fit?.apply(this, given)
-    if (unmoved) showVideo()
-  }
-}
-
-const viewOf = ({ scale, offset }) => [scale, ...offset].join()
 
 const isSaving = ({ comfyClass }) => comfyClass === "SaveTalkingVideo"

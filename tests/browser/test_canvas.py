@@ -9,7 +9,6 @@ import pytest
 from canvases import couple, demo
 from looks import CHINESE, NEWEST, PINNED, only, views
 
-from tools.comfyui.browser import SIZE
 from tools.comfyui.server import ROOT
 
 VIDEO = """name => {
@@ -29,8 +28,6 @@ TEXT = """pattern => {
   return [...document.querySelectorAll('p, span, div')].some(e => seen(e) && new RegExp(pattern).test(e.textContent))
 }"""
 
-VIEW = "() => [app.canvas.ds.scale, ...app.canvas.ds.offset]"
-ZOOMED_OUT = f"() => {{ app.canvas.ds.fitToBounds([0, 0, 9000, 6000]); return ({VIEW})() }}"
 SAVED = "id => app.graph.serialize().nodes.find(node => node.id == id).widgets_values"
 
 
@@ -61,21 +58,6 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     first_frame = page.tab.wait_for_function(VIDEO, arg=file, timeout=30_000)  # until it is not blank
     assert first_frame.json_value() == [64, 64, 0]
     assert page.errors == []
-
-
-@views(PINNED, NEWEST)
-def test_a_page_that_zooms_out_late_still_shows_the_video(page, view):
-    """As pages do when they were busy or hidden while a template was opened; but what the user moved stays."""
-    page.tab.set_viewport_size({"width": 1000, "height": 800})  # so narrow that the view is not the saved one
-    page.template("demo")
-    page.tab.wait_for_function("() => app.canvas.ds.scale === 0.6")
-    shown = page.tab.evaluate(VIEW)
-    assert page.tab.evaluate(ZOOMED_OUT) == shown
-    page.tab.mouse.move(500, 130)
-    page.tab.mouse.wheel(0, -240)
-    page.tab.wait_for_function(f"shown => String(({VIEW})()) !== String(shown)", arg=shown)
-    assert page.tab.evaluate(ZOOMED_OUT)[0] < shown[0]
-    page.tab.set_viewport_size(dict(zip(("width", "height"), SIZE, strict=True)))
 
 
 # ---- choosing a face

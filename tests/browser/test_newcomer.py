@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only
+from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only, views
 
 from joyhallo.evaluation.curves import correlation
 from joyhallo.evaluation.drawn.mouths import Album, Gauge
@@ -40,12 +40,16 @@ LOOK = """name => {
   if (!video) return null
   const {left, top, right, bottom} = video.getBoundingClientRect()
   const {scale, offset} = app.canvas.ds, screen = [innerWidth, innerHeight]
-  return {left, top, right, bottom, playable: video.readyState >= 2, screen, scale, offset: [...offset]}
+  const free = document.elementFromPoint(right - 20, bottom - 10) === video // where the page's map would lie
+  return {left, top, right, bottom, free, playable: video.readyState >= 2, screen, scale, offset: [...offset]}
 }"""
 SEEN = f"""name => {{
-  const seen = ({LOOK})(name), {{left, top, right, bottom, playable, screen}} = seen ?? {{}}
-  return playable && left >= 0 && top >= 0 && right <= screen[0] && bottom <= screen[1] && right - left > 120
+  const seen = ({LOOK})(name), {{left, top, right, bottom, free, playable, screen}} = seen ?? {{}}
+  return playable && free && left >= 0 && top >= 0 && right <= screen[0] && bottom <= screen[1] && right - left > 120
 }}"""
+
+LISTED = """() => app.graph.nodes.filter(({type}) => ['LoadImage', 'LoadAudio'].includes(type))
+  .map(({widgets: [{value, options}]}) => options.values.includes(value))"""
 
 
 @pytest.mark.parametrize(("name", "view"), OPENED.items(), indirect=["view"], ids=str)
@@ -65,8 +69,36 @@ def test_a_template_speaks_when_run_is_pressed(page, view, name, base):
     check_speaks(saved, Album if name in PUPPETS else Gauge)
 
 
+@views(PINNED, NEWEST)
+def test_the_first_template_names_files_that_its_nodes_list(page, view, browser, base, start):
+    """Nodes 2.0 of the pinned page show "Select image..." for what is not listed, on a page that was opened before."""
+    for file in (base / "input").glob("joyhallo_*"):
+        file.unlink()
+    with browser.open(start(view.newest).url) as fresh:
+        fresh.template("puppet")
+        assert fresh.tab.evaluate(LISTED) == [True, True]
+
+
+@views(NEWEST)
+def test_a_template_is_an_app_of_two_fields_where_the_page_has_apps(page, view):
+    """One click away: a template opens as a graph, since an app hides the buttons that fetch missing files."""
+    page.template("puppet")
+    page.tab.wait_for_timeout(1000)  # opened as graphs are
+    page.command("Comfy.ToggleLinear")
+    page.tab.get_by_role("button", name="Skip", exact=True).click()  # the page's tour
+    fields = [page.tab.get_by_role("button", name=f"joyhallo_{name}") for name in ("portrait.png", "speech.wav")]
+    assert [field.count() for field in fields] == [1, 1]
+    with page.tab.expect_response(lambda response: response.url.endswith("/prompt")) as answer:
+        page.tab.get_by_test_id("linear-run-button").get_by_role("button", name="Run").click()
+    page.prompt_id = answer.value.json()["prompt_id"]
+    assert page.wait() == "success"
+    check_seen(page, "JoyHallo_")
+    page.command("Comfy.ToggleLinear")
+    assert page.errors == []
+
+
 def check_seen(page, file: str) -> None:
-    """The whole video is on the screen, wide enough to be watched."""
+    """The whole video is on the screen, nothing upon its controls, wide enough to be watched."""
     from playwright.sync_api import TimeoutError as Never
 
     try:
