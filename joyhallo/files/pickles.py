@@ -10,7 +10,7 @@ import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -183,6 +183,8 @@ class _Thing:
 class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # that in Python: see above
     """Imports nothing: names of classes and functions lead to the few things above."""
 
+    read: Callable[[int], bytes]  # set by load
+
     def __init__(self, file: _Bounded):
         super().__init__(file)
         self.storages = dict[str, int]()  # bytes, by key
@@ -216,7 +218,7 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # that in Pytho
         """Frames say how much to read ahead; no more is read at a time than one step needs."""
         self.read(8)
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.FRAME[0]: load_frame}
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.FRAME[0]: load_frame}
 
 
 def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, _Tensor | None]]:

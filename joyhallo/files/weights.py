@@ -21,6 +21,7 @@ from ..libraries import brief
 from .pickles import LARGEST_INDEX, MOST_NAMES, Damaged, Shape, index_of, unwrapped
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+LONGEST_NAME = 500  # of a tensor: messages tell it
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)  # counters, mostly
 DTYPES = (*FLOATS, *WHOLE_NUMBERS)
 
@@ -166,11 +167,15 @@ def contents(path: Path) -> Contents:
     form = _form(path)
     try:
         if form is Form.SAFETENSORS:
-            return _header(path)
-        index = index_of(path)
+            found = _header(path)
+        else:
+            index = index_of(path)
+            found = Contents(Form.TORCHSCRIPT if index.torchscript else form, index.shapes, {})
+        if any(len(name) > LONGEST_NAME or not name.isprintable() for name in found.shapes):
+            raise WeightsError("its tensors have names that nobody can read")
     except Exception as error:  # of JSON, pickles and zip archives
         raise _damaged(path, form, error) from error
-    return Contents(Form.TORCHSCRIPT if index.torchscript else form, index.shapes, {})
+    return found
 
 
 def _form(path: Path) -> Form:

@@ -35,11 +35,11 @@ class Case:
 
 def cases(state: State, mark: Path) -> Iterator[Case]:
     """Files like one with this good state in it. Code in them, if run, would make the file `mark`."""
-    yield from _other_contents()
+    yield from other_contents()
     yield from _with_code(state, mark)
     yield from _cut(state)
-    yield from _other_states(state)
-    yield from _odd_tensors(state)
+    yield from other_states(state)
+    yield from odd_tensors(state)
     yield from _lying_headers(state)
     yield from _lying_archives(state)
     yield from _lying_pickles()
@@ -49,7 +49,7 @@ def cases(state: State, mark: Path) -> Iterator[Case]:
 # ---- what is no file of weights
 
 
-def _other_contents() -> Iterator[Case]:
+def other_contents() -> Iterator[Case]:
     contents = {
         "no-bytes": b"",
         "web-page": WEB_PAGE,
@@ -122,7 +122,7 @@ def _cut(state: State) -> Iterator[Case]:
 # ---- other things in place of names and tensors
 
 
-def _other_states(state: State) -> Iterator[Case]:
+def other_states(state: State) -> Iterator[Case]:
     first = next(iter(state))
     others: dict[str, Any] = {
         "numbers-as-keys": {1: torch.zeros(2)},
@@ -153,7 +153,7 @@ def _endless() -> dict[str, Any]:
     return whole
 
 
-def _odd_tensors(state: State) -> Iterator[Case]:
+def odd_tensors(state: State) -> Iterator[Case]:
     key, good = max(state.items(), key=lambda item: item[1].numel())
     plain = good.float()
     odd: dict[str, Tensor] = {
