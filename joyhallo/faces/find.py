@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..files.weights import WeightsError, beginning, not_a_model
+from ..files.weights import WeightsError, not_a_model, opened
 from ..libraries import LibraryError, brief, library
 from .boxes import Box, Picture, Points, Size, around, whole
 from .regions import OUTLINE, Mask
@@ -230,10 +230,12 @@ class FaceMesh:
 
 def _task(path: Path) -> bytes:
     try:
-        start, size = beginning(path)
-        if problem := not_a_model(start) or (f"has {size} bytes" if size > LARGEST_TASK else None):
+        with opened(path) as file:
+            content = file.read(LARGEST_TASK + 1)
+        too_long = f"has more than {LARGEST_TASK >> 20} MB" if len(content) > LARGEST_TASK else None
+        if problem := not_a_model(content[:512]) or too_long:
             raise WeightsError(f"{path.name} {problem}.")
-        return path.read_bytes()
+        return content
     except WeightsError as error:
         raise LibraryError(
             f"{str(error).removesuffix('.')}; take {TASK} from face_analysis/models of JoyHallo's weights, or "

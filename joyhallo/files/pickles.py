@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 Shape = tuple[int, ...]
@@ -44,16 +43,14 @@ class Index:
     torchscript: bool = False
 
 
-def index_of(path: Path) -> Index:
-    """Takes what `torch.save` writes, today's and that of 2020, and TorchScript archives, whose modules it walks."""
-    try:
-        with path.open("rb") as file:
-            found = _of_archive(file) if file.read(2) == b"PK" else _of_stream(file)
-    except Damaged:
-        raise
-    except Exception as error:  # bytes that are no pickle make it raise anything
-        raise Damaged(f"{type(error).__name__}: {error}") from error
-    return found
+def index_of(file: BinaryIO) -> Index:
+    """Takes what `torch.save` writes, today's and that of 2020, and TorchScript archives, whose modules it walks.
+
+    Bytes that are no pickle make it raise anything.
+    """
+    archive = file.read(2) == b"PK"
+    file.seek(0)
+    return _of_archive(file) if archive else _of_stream(file)
 
 
 def unwrapped(whole: Any) -> Any:
@@ -86,7 +83,6 @@ def _of_archive(source: BinaryIO) -> Index:
 
 def _of_stream(source: BinaryIO) -> Index:
     """Three small pickles, then the index, then the numbers."""
-    source.seek(0)
     file, size = _Bounded(source), _size(source)
     index = _Reader(file)
     whole = index.load()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import is_zipfile
 
 import torch
@@ -37,12 +37,12 @@ def open_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
     is compared with its size before anything is loaded.
     """
     try:
-        return _opened(path)
+        return _loaded(path)
     except WeightsError as error:
         raise WeightsError(f"{error} Expected {expected}") from error
 
 
-def _opened(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _loaded(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     found = contents(path)
     if found.form is Form.TORCHSCRIPT:
         raise WeightsError(
@@ -164,45 +164,32 @@ def contents(path: Path) -> Contents:
 
     Only regular files are opened: a named pipe would wait for somebody to write into it.
     """
-    form = _form(path)
-    try:
-        if form is Form.SAFETENSORS:
-            found = _header(path)
-        else:
-            index = index_of(path)
-            found = Contents(Form.TORCHSCRIPT if index.torchscript else form, index.shapes, {})
-        if any(len(name) > LONGEST_NAME or not name.isprintable() for name in found.shapes):
-            raise WeightsError("its tensors have names that nobody can read")
-    except Exception as error:  # of JSON, pickles and zip archives
-        raise _damaged(path, form, error) from error
+    with opened(path) as file:
+        form = _form(file, path)
+        try:
+            if form is Form.SAFETENSORS:
+                found = _header(file)
+            else:
+                index = index_of(file)
+                found = Contents(Form.TORCHSCRIPT if index.torchscript else form, index.shapes, {})
+            if any(len(name) > LONGEST_NAME or not name.isprintable() for name in found.shapes):
+                raise WeightsError("its tensors have names that nobody can read")
+        except Exception as error:  # of JSON, pickles and zip archives
+            raise _damaged(path, form, error) from error
     return found
 
 
-def _form(path: Path) -> Form:
-    start, size = beginning(path)
-    if problem := not_a_model(start):
-        raise WeightsError(f"{path.name} {problem}. Download it again.")
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
-        return Form.SAFETENSORS  # before the others: the length of its header may begin with their letters
-    if start.startswith((b"PK", b"\x80")):
-        return Form.PYTORCH
-    if start[8:9] == b"{":
-        raise _damaged(path, Form.SAFETENSORS, WeightsError("its header is longer than the file"))
-    raise WeightsError(f"{path.name} is neither a PyTorch file nor a safetensors file. Download it again.")
-
-
-def beginning(path: Path) -> tuple[bytes, int]:
-    """The first bytes of a file, and its size."""
+def opened(path: Path) -> BinaryIO:
+    """A file to read from. Nothing but files: a named pipe would wait for somebody to write into it."""
     try:
-        found = path.stat()
-        if not S_ISREG(found.st_mode):
-            raise WeightsError(f"{path} is not a file but {'a folder' if S_ISDIR(found.st_mode) else 'a device'}.")
-        with path.open("rb") as file:
-            return file.read(512), found.st_size
+        mode = path.stat().st_mode
+        if S_ISREG(mode):
+            return path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise WeightsError(f"{path} does not exist.") from error
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({brief(error)}).") from error
+    raise WeightsError(f"{path} is not a file but {'a folder' if S_ISDIR(mode) else 'a pipe or a device'}.")
 
 
 def not_a_model(start: bytes) -> str | None:
@@ -216,12 +203,25 @@ def not_a_model(start: bytes) -> str | None:
     return None
 
 
-def _header(path: Path) -> Contents:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > LARGEST_INDEX:
-            raise WeightsError(f"its header has {length} bytes; no file of weights needs more than {LARGEST_INDEX}")
-        told = json.loads(file.read(length))
+def _form(file: BinaryIO, path: Path) -> Form:
+    start, size = file.read(512), file.seek(0, 2)
+    file.seek(0)
+    if problem := not_a_model(start):
+        raise WeightsError(f"{path.name} {problem}. Download it again.")
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return Form.SAFETENSORS  # before the others: the length of its header may begin with their letters
+    if start.startswith((b"PK", b"\x80")):
+        return Form.PYTORCH
+    if start[8:9] == b"{":
+        raise _damaged(path, Form.SAFETENSORS, WeightsError("its header is longer than the file"))
+    raise WeightsError(f"{path.name} is neither a PyTorch file nor a safetensors file. Download it again.")
+
+
+def _header(file: BinaryIO) -> Contents:
+    length = int.from_bytes(file.read(8), "little")
+    if length > LARGEST_INDEX:
+        raise WeightsError(f"its header has {length} bytes; no file of weights needs more than {LARGEST_INDEX}")
+    told = json.loads(file.read(length))
     if len(told) > MOST_NAMES:
         raise WeightsError(f"it names {len(told)} tensors; no file of weights needs more than {MOST_NAMES}")
     header = told.pop("__metadata__", {})
@@ -238,17 +238,17 @@ LARGEST_SETTINGS = 1 << 20  # bytes
 
 def settings(path: Path) -> dict[str, Any] | None:
     """What a JSON file beside the weights says; None if there is none."""
-    try:
-        start, size = beginning(path)
-    except WeightsError:
+    if not path.is_file():
         return None
-    if problem := not_a_model(start):
+    with opened(path) as file:
+        text = file.read(LARGEST_SETTINGS + 1)
+    if problem := not_a_model(text[:512]):
         raise WeightsError(f"{path} {problem}. Download it again.")
-    if size > LARGEST_SETTINGS:
-        raise WeightsError(f"{path} has {size} bytes, more than settings need. Download it again.")
+    if len(text) > LARGEST_SETTINGS:
+        raise WeightsError(f"{path} has more than the {LARGEST_SETTINGS >> 20} MB that settings may need.")
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not valid JSON ({brief(error)}). Download it again.") from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path} holds a {type(found).__name__} where settings are expected. Download it again.")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..config import SAMPLE_RATE
-from ..files.weights import WeightsError, beginning, not_a_model
+from ..files.weights import WeightsError, not_a_model, opened
 from ..libraries import brief, library
 from ..notices import noticed
 from .audio import (
@@ -63,7 +63,9 @@ class Separator:
 def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Separator:
     path = Path(path)
     try:
-        if problem := not_a_model(beginning(path)[0]):
+        with opened(path) as file:
+            problem = not_a_model(file.read(512))
+        if problem:
             raise WeightsError(f"{path.name} {problem}.")
     except WeightsError as error:
         raise WeightsError(f"{error} Expected {FILE}.") from error

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from shared import shared_folder
 from torch import nn
 
-from joyhallo.files.pickles import Damaged, index_of
 from joyhallo.files.weights import WeightsError, contents, open_weights
 from joyhallo.methods import METHODS, kind_of, looks_like, method_of
 
@@ -197,8 +196,8 @@ def test_a_header_of_too_many_tensors_is_refused(tmp_path):
 def test_an_archive_without_an_index(tmp_path):
     with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
         archive.writestr("a/b.txt", "nothing")
-    with pytest.raises(Damaged, match="without PyTorch's index"):
-        index_of(tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match="without PyTorch's index"):
+        contents(tmp_path / "net.pth")
 
 
 @KEPT
