@@ -76,10 +76,9 @@ def checkpoints() -> list[str]:
 
 
 def audio_encoders() -> list[str]:
-    weights = [name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS]
-    folders = [name.rpartition("/")[0] for name in weights]
-    single = [name for name in _holding((WAV2VEC2,), "audio_encoders") if name not in weights]
-    return _choices(ENCODER, filter(_speaks_wav2vec2, folders), single)
+    folders = [name for name in _encoder_folders() if _model_type_in(name) == "wav2vec2"]
+    single = [name for name in _holding((WAV2VEC2,), "audio_encoders") if _base(name) not in WEIGHTS]
+    return _choices(ENCODER, folders, single)
 
 
 def face_models() -> list[str]:
@@ -276,9 +275,14 @@ def _may_be_checkpoint(name: str) -> bool:
     return kind in CHECKPOINTS or (damaged and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
 
 
-def _speaks_wav2vec2(folder: str) -> bool:
+def _encoder_folders() -> list[str]:
+    names = (name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS)
+    return [name.rpartition("/")[0] for name in names]
+
+
+def _model_type_in(folder: str) -> str | Unreadable | None:
     path = _path(ENCODER, folder)
-    return path is not None and _told(_model_type, path / "config.json") == "wav2vec2"
+    return path and _told(_model_type, path / "config.json")
 
 
 def _kind(name: str, folder: str) -> FileKind | None:
@@ -314,12 +318,12 @@ def _model_type(path: Path) -> str:
 
 def unreadable() -> list[str]:
     """A sentence for each file that was looked into for the lists, and could not be read."""
-    found = [_kind(name, OWN) for name in _names(OWN) if name.endswith((".safetensors", ".pth"))]
+    found: list[FileKind | str | None] = [
+        _kind(name, OWN) for name in _names(OWN) if name.endswith((".safetensors", ".pth"))
+    ]
     for folder in ("diffusion_models", "audio_encoders"):
         found += [_kind(name, folder) for name in _names(folder) if name.endswith(".safetensors")]
-    for folder in ENCODER.folders:
-        encoders = (_first(name, folder) for name in _names(folder) if _base(name) == "config.json")
-        found += [_told(_model_type, path) for path in encoders if path and _encoder(path.parent)]
+    found += map(_model_type_in, _encoder_folders())
     return [kind.words for kind in found if isinstance(kind, Unreadable)]
 
 

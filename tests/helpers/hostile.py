@@ -36,7 +36,7 @@ class Case:
 def cases(state: State, mark: Path) -> Iterator[Case]:
     """Files like one with this good state in it. Code in them, if run, would make the file `mark`."""
     yield from other_contents()
-    yield from _with_code(state, mark)
+    yield from with_code(state, mark)
     yield from _cut(state)
     yield from other_states(state)
     yield from odd_tensors(state)
@@ -88,7 +88,7 @@ class Calls:
         return self.call
 
 
-def _with_code(state: State, mark: Path) -> Iterator[Case]:
+def with_code(state: State, mark: Path) -> Iterator[Case]:
     evil = {
         "touch": Calls(Path.touch, mark),
         "open": Calls(open, str(mark), "w"),
