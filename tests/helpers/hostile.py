@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import zipfile
 import zlib
 from argparse import Namespace
@@ -283,30 +284,21 @@ def _many_entries(path: Path) -> None:
 
 
 def bomb(path: Path) -> None:
-    """An index of 3 GB, which is all zeros but its end, in an archive of 3 MB."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        with archive.open("net/data.pkl", "w", force_zip64=True) as file:
-            file.write(b"\x80\x02\x8e" + (BOMB - 64).to_bytes(8, "little"))
-        archive.writestr("net/version", "3")
-    small = path.read_bytes()
-    _deflated(path, small)
-
-
-def _deflated(path: Path, small: bytes) -> None:
-    """The same archive with 3 GB in it: a piece that unpacks to zeros, again and again."""
-    piece = zlib.compressobj(9, zlib.DEFLATED, -15)
-    zeros = piece.compress(bytes(1 << 20)) + piece.flush(zlib.Z_FULL_FLUSH)
-    head = b"\x80\x02\x8e" + (BOMB - 64).to_bytes(8, "little")
-    first = zlib.compressobj(9, zlib.DEFLATED, -15)
-    content = first.compress(head) + first.flush(zlib.Z_FULL_FLUSH) + zeros * (BOMB >> 20) + b"\x03\x00"
-    name = b"net/data.pkl"
-    sizes = len(content).to_bytes(4, "little") + (BOMB + len(head)).to_bytes(4, "little")
-    about = b"\x08\x00" + bytes(8) + sizes + len(name).to_bytes(2, "little") + bytes(2)
-    local = b"PK\x03\x04\x14\x00\x00\x00" + about + name + content
-    entry = b"PK\x01\x02\x14\x00\x14\x00\x00\x00" + about + bytes(12) + bytes(4) + name
-    entry = entry[: 46 + len(name)] if len(entry) > 46 + len(name) else entry
-    end = b"PK\x05\x06" + bytes(4) + b"\x01\x00" * 2 + len(entry).to_bytes(4, "little")
-    path.write_bytes(local + entry + end + len(local).to_bytes(4, "little") + bytes(2))
+    """An archive of 3 MB with an index of 3 GB: a piece that unpacks to zeros, again and again."""
+    start = b"\x80\x02\x8e" + (BOMB - 64).to_bytes(8, "little")
+    packing = zlib.compressobj(9, zlib.DEFLATED, -15)
+    content = packing.compress(start) + packing.flush(zlib.Z_FULL_FLUSH)
+    zeros = packing.compress(bytes(1 << 20)) + packing.flush(zlib.Z_FULL_FLUSH)
+    content += zeros * (BOMB >> 20) + packing.flush()
+    entries = ((b"net/data.pkl", 8, 0, content, BOMB + len(start)), (b"net/version", 0, zlib.crc32(b"3"), b"3", 1))
+    body, directory = b"", b""
+    for name, method, checksum, packed_content, size in entries:
+        about = struct.pack("<HLLLLHH", method, 0, checksum, len(packed_content), size, len(name), 0)
+        directory += struct.pack("<4sHHH", b"PK\x01\x02", 20, 20, 0) + about + bytes(10)
+        directory += struct.pack("<L", len(body)) + name
+        body += struct.pack("<4sHH", b"PK\x03\x04", 20, 0) + about + name + packed_content
+    end = struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, 2, 2, len(directory), len(body), 0)
+    path.write_bytes(body + directory + end)
 
 
 def _lying_pickles() -> Iterator[Case]:
