@@ -92,8 +92,7 @@ def _unusual(tensor: Tensor) -> str | None:
 
 def _damaged(path: Path, form: Form, error: Exception) -> WeightsError:
     reason = str(error) if isinstance(error, (Damaged, WeightsError)) else brief(error)
-    again = "download or convert it" if form is Form.SAFETENSORS else "download it"
-    return WeightsError(f"{path.name} is a damaged or incomplete {form.value} file: {again} again ({reason}).")
+    return WeightsError(f"{path.name} {DAMAGED[form]} again ({reason}).")
 
 
 def _refused(reason: str) -> str:
@@ -145,6 +144,12 @@ class Form(Enum):
     SAFETENSORS = "safetensors"
     PYTORCH = "PyTorch"
     TORCHSCRIPT = "TorchScript"
+
+
+DAMAGED = {
+    Form.SAFETENSORS: "is a damaged or incomplete safetensors file: download or convert it",
+    Form.PYTORCH: "is a damaged or incomplete PyTorch file: download it",
+}
 
 
 @dataclass(frozen=True)
