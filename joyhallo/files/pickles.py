@@ -126,27 +126,16 @@ class _Bounded:
 
 
 @dataclass(frozen=True)
-class _Storage:
-    """A run of numbers in the file."""
-
-    size: int  # bytes
-    width: int  # of each
-
-
-@dataclass(frozen=True)
 class _Tensor:
     shape: Shape
-    size: int
+    size: int  # bytes
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, *_: Any) -> _Tensor:
+def _tensor(width: int, offset: Any, shape: Any, *_: Any) -> _Tensor:
     shape = tuple(shape)
     if not all(type(length) is int and length >= 0 for length in shape):
         raise Damaged("a tensor's shape is not made of whole numbers")
-    tensor = _Tensor(shape, math.prod(shape) * storage.width)
-    if tensor.size > storage.size:
-        raise Damaged("a tensor claims more numbers than were kept for it")
-    return tensor
+    return _Tensor(shape, math.prod(shape) * width)
 
 
 class _Thing:
@@ -196,12 +185,13 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # that in Pytho
             return WIDTHS.get(name.removesuffix("Storage"), 1)
         return _Thing
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> int:
+        """The bytes of each number in a run of them."""
         _, width, key, _, numbers, *_ = pid
         if numbers < 0:
             raise Damaged("a tensor has fewer than no numbers")
-        size = self.storages[str(key)] = numbers * width
-        return _Storage(size, width)
+        self.storages[str(key)] = numbers * width
+        return width
 
     def named(self, whole: Any, size: int) -> dict[str, Shape | None]:
         """What an index holds, unless its tensors take far more memory than the file of this size."""
