@@ -115,7 +115,8 @@ def open_ear(path: str | Path = BUNDLED, device: torch.device | str = "cpu") -> 
         check_count("the number of blocks", blocks, MOST_BLOCKS)
         with torch.device("meta"):
             ear = Ear(len(state["spectrum.weight"]), len(state["frame.weight"]), blocks)
-        ear.load_state_dict(state, assign=True)
+        dtypes = {name: tensor.dtype for name, tensor in ear.state_dict().items()}
+        ear.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in state.items()}, assign=True)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} looks like {looks_like(state)}; expected {EXPECTED}.") from error
     return ear.requires_grad_(False).eval().to(device)
