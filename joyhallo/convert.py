@@ -24,7 +24,7 @@ from torch import Tensor
 from .files.scratch import scratch
 from .files.space import Need, RoomError, check_disks
 from .files.weights import WeightsError, open_weights
-from .methods.hallo.checkpoint import HEADER_ENTRY, WANTED, header_entry, model_config, never_run
+from .methods.hallo.checkpoint import HEADER_ENTRY, WANTED, header_entry, never_run, open_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,10 @@ def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = Fa
 
 def _inspect(source: Path) -> tuple[dict[str, tuple[int, ...]], str]:
     """Return the shapes of the tensors to keep, sorted by name, and the header entry that describes the model."""
-    state, header = open_weights(source, WANTED)
-    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    config = model_config(source, shapes, header)
-    skipped = never_run(config.net)
-    return {key: shapes[key] for key in sorted(shapes) if not skipped.match(key)}, header_entry(config)
+    found = open_checkpoint(source)
+    shapes = {key: tuple(tensor.shape) for key, tensor in found.weights.items()}
+    skipped = never_run(found.config.net)
+    return {key: shapes[key] for key in sorted(shapes) if not skipped.match(key)}, header_entry(found.config)
 
 
 def _header(shapes: dict[str, tuple[int, ...]], dtype: str, entry: str) -> tuple[bytes, int]:

@@ -12,6 +12,7 @@ import comfy.sd
 import torch
 from torch import Tensor
 
+from ..joyhallo.config import check_count
 from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
 from ..joyhallo.files.weights import WeightsError, open_weights
 from ..joyhallo.libraries import brief
@@ -25,6 +26,9 @@ FIRST_BLOCK = (
     "encoder.down_blocks.{level}.resnets.{block}.conv1.weight",
 )
 STABLE_DIFFUSION = [128, 256, 512, 512]
+
+# ComfyUI builds an autoencoder in memory before it compares it with the file
+WIDEST, MOST_DOWN = 1 << 13, 1000
 
 STABLE = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
 PATCHES = "the VAE that was trained with the model: for demo, choose demo as the VAE too"
@@ -141,8 +145,12 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any] | None:
     first = next((first for first in FIRST_BLOCK if first.format(level=0, block=0) in state), None)
     if first is None:
         return None
+    known = [name for name in state if name.startswith("encoder.down")]
+    check_count("the number of tensors that go down", len(known), MOST_DOWN, 0)
     widths = [weight.shape[0] for weight in _following(state, lambda level: first.format(level=level, block=0))]
     blocks = len(_following(state, lambda block: first.format(level=0, block=block)))
+    for width in widths:
+        check_count("the width of a level", width, WIDEST)
     if widths == STABLE_DIFFUSION:
         return None
     sizes = {

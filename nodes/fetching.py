@@ -98,6 +98,11 @@ def missing(choices: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
+def unreadable(choices: Mapping[str, str]) -> list[str]:
+    """A sentence for each file that was left out of the lists of the node."""
+    return [] if choices.get(NODE) == PUPPET else model_folders.unreadable()
+
+
 def register(server: Any) -> None:
     """The routes that web/missing.js asks."""
     from aiohttp import web  # ComfyUI's own
@@ -111,7 +116,9 @@ def register(server: Any) -> None:
 
     @server.routes.get("/joyhallo/models")
     async def models(request: web.Request) -> web.Response:
-        return web.json_response({"files": missing(chosen(request.query)), "fetching": asdict(fetching.status)})
+        choices = chosen(request.query)
+        found = {"files": missing(choices), "unreadable": unreadable(choices), "fetching": asdict(fetching.status)}
+        return web.json_response(found)
 
     @server.routes.post("/joyhallo/models/fetch")
     async def begin(request: web.Request) -> web.Response:

@@ -7,7 +7,6 @@ every system, so that a workflow works elsewhere; of two files with the same nam
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -24,7 +23,7 @@ from ..joyhallo.faces.find import DETECTOR, RECOGNISER
 from ..joyhallo.files.download import Published, fetch
 from ..joyhallo.files.space import amount
 from ..joyhallo.files.weights import VAE as VAE_FILE
-from ..joyhallo.files.weights import WAV2VEC2, WeightsError
+from ..joyhallo.files.weights import WAV2VEC2, WeightsError, settings
 from ..joyhallo.files.weights import Kind as FileKind
 from ..joyhallo.methods import METHODS, kind_of
 from ..joyhallo.methods.hallo.published import PUBLISHED
@@ -46,10 +45,12 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-CONFIG = 128 << 10  # bytes of a config.json read to recognise its kind
 SECONDS = 5  # how long a file's contents are cached: schemas are requested often, and network drives are slow
 CHECKPOINTS = tuple(method.checkpoint for method in METHODS if method.task == "portrait")
-DAMAGED = FileKind("a file that cannot be read", ())
+
+
+class Unreadable(FileKind):
+    """A file that cannot be read; its words say why."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,9 @@ def checkpoints() -> list[str]:
 
 
 def audio_encoders() -> list[str]:
-    weights = [name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS]
-    folders = [name.rpartition("/")[0] for name in weights]
-    single = [name for name in _holding((WAV2VEC2,), "audio_encoders") if name not in weights]
-    return _choices(ENCODER, filter(_speaks_wav2vec2, folders), single)
+    folders = [name for name in _encoder_folders() if _model_type_in(name) == "wav2vec2"]
+    single = [name for name in _holding((WAV2VEC2,), "audio_encoders") if _base(name) not in WEIGHTS]
+    return _choices(ENCODER, folders, single)
 
 
 def face_models() -> list[str]:
@@ -263,55 +263,68 @@ def _holding(kinds: tuple[FileKind, ...], folder: str) -> list[str]:
 
 @lru_cache(maxsize=16)
 def _holding_at(kinds: tuple[FileKind, ...], folder: str, names: tuple[str, ...], moment: float) -> list[str]:
-    places = _folders(folder)
-    return [name for name in names if name.endswith(".safetensors") and _kind(name, places) in kinds]
+    return [name for name in names if name.endswith(".safetensors") and _kind(name, folder) in kinds]
 
 
 def _may_be_checkpoint(name: str) -> bool:
     """True for damaged files, too: choosing one then gives an error that says what is wrong with it."""
     if not name.endswith((".safetensors", ".pth")):
         return False
-    kind = _kind(name, _folders(OWN))
-    return kind in CHECKPOINTS or (kind is DAMAGED and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
+    kind = _kind(name, OWN)
+    damaged = isinstance(kind, Unreadable) and _first(name, OWN) is not None
+    return kind in CHECKPOINTS or (damaged and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
 
 
-def _speaks_wav2vec2(folder: str) -> bool:
+def _encoder_folders() -> list[str]:
+    names = (name for folder in ENCODER.folders for name in _names(folder) if _base(name) in WEIGHTS)
+    return [name.rpartition("/")[0] for name in names]
+
+
+def _model_type_in(folder: str) -> str | Unreadable | None:
     path = _path(ENCODER, folder)
-    return path is not None and _told(_model_type_at, str(path / "config.json"), "") == "wav2vec2"
+    return path and _told(_model_type, path / "config.json")
 
 
-def _kind(name: str, places: Iterable[Path]) -> FileKind | None:
-    paths = (os.path.join(place, name) for place in places)
-    path = next(filter(os.path.isfile, paths), None)
-    return DAMAGED if path is None else _told(_kind_at, path, DAMAGED)
+def _kind(name: str, folder: str) -> FileKind | None:
+    path = _first(name, folder)
+    return _told(kind_of, path) if path else Unreadable(f"{name} is not a file, or a link that leads to none.", ())
 
 
-def _told(tell: Callable[[str, int, int], T], path: str, otherwise: T) -> T:
-    """The cached result of `tell` until the file changes; `otherwise` if it cannot be read."""
+def _first(name: str, folder: str) -> Path | None:
+    return next(filter(os.path.isfile, (place / name for place in _folders(folder))), None)
+
+
+def _told(tell: Callable[[Path], T], path: Path) -> T | Unreadable:
+    """What `tell` finds out about a file, until that changes."""
     try:
         stat = os.stat(path)
-        return tell(path, stat.st_mtime_ns, stat.st_size)
-    except OSError:
-        return otherwise
+    except OSError as error:
+        return Unreadable(f"{path.name} cannot be read ({error.strerror}).", ())
+    return _told_at(tell, path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _kind_at(path: str, changed: int, size: int) -> FileKind | None:
+def _told_at(tell: Callable[[Path], T], path: Path, changed: int, size: int) -> T | Unreadable:
     try:
-        return kind_of(Path(path))
+        return tell(path)
     except WeightsError as error:
         log.warning("%s", error)
-        return DAMAGED
+        return Unreadable(str(error), ())
 
 
-@lru_cache(maxsize=256)
-def _model_type_at(path: str, changed: int, size: int) -> str:
-    with open(path, "rb") as file:
-        start = file.read(CONFIG)
-    try:
-        return str(json.loads(start).get("model_type"))
-    except (ValueError, AttributeError, RecursionError):
-        return ""
+def _model_type(path: Path) -> str:
+    return str((settings(path) or {}).get("model_type"))
+
+
+def unreadable() -> list[str]:
+    """A sentence for each file that was looked into for the lists, and could not be read."""
+    found: list[FileKind | str | None] = [
+        _kind(name, OWN) for name in _names(OWN) if name.endswith((".safetensors", ".pth"))
+    ]
+    for folder in ("diffusion_models", "audio_encoders"):
+        found += [_kind(name, folder) for name in _names(folder) if name.endswith(".safetensors")]
+    found += map(_model_type_in, _encoder_folders())
+    return [kind.words for kind in found if isinstance(kind, Unreadable)]
 
 
 # ---- missing files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..joyhallo.config import SAMPLE_RATE
-from ..joyhallo.files.weights import WeightsError, open_weights
+from ..joyhallo.files.weights import WeightsError, modern_spelling, open_weights
 from ..joyhallo.libraries import brief, library
 from ..joyhallo.methods import looks_like
 from ..joyhallo.sound.audio import prepare
@@ -67,7 +68,8 @@ def load_speech_encoder(path: Path, name: str) -> Any:
     state, _ = open_weights(path, f"{SINGLE}.")
     told = origin(state, {}, None)  # beforehand, as loading renames and drops some of it
     try:
-        encoder = single.load_audio_encoder_from_sd(state)
+        encoder = single.load_audio_encoder_from_sd(modern_spelling(state))
+        _check_complete(encoder.model, state)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path.name} looks like {looks_like(state)}, but ComfyUI cannot build a speech encoder of it "
@@ -75,3 +77,11 @@ def load_speech_encoder(path: Path, name: str) -> Any:
         ) from error
     encoder.origin = told
     return encoder
+
+
+def _check_complete(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """ComfyUI leaves out what a file lacks, and computes with whatever lay in memory there."""
+    known = {key.removeprefix("wav2vec2.") for key in modern_spelling(state)}
+    lacking = [key for key in model.state_dict() if key not in known]
+    if lacking and "feature_projection.projection.weight" in model.state_dict():
+        raise ValueError(f"{len(lacking)} of its tensors are missing, such as {lacking[0]}")

@@ -9,6 +9,7 @@ import { amount, say } from "./words.js"
 
 const CHOICES = ["checkpoint", "audio_encoder", "face_models", "vae"]
 const SMALL = "demo"
+const MOST_UNREADABLE = 3 // the server's log has all
 
 // What suits the small model. What was set before is kept in the loader, and comes back with the full one.
 const SUITS_SMALL = {
@@ -33,7 +34,7 @@ const EXAMPLES = [EXAMPLE, "joyhallo_couple.png"]
 class Missing extends TextPanel {
   constructor(node) {
     super(node, "joyhallo_missing")
-    this.found = { files: [], fetching: { state: "idle" } }
+    this.found = { files: [], unreadable: [], fetching: { state: "idle" } }
   }
 
   widget(name) {
@@ -78,8 +79,18 @@ class Missing extends TextPanel {
     const instead = this.instead()
     if (instead) return this.fill(...instead)
     if (this.found.fetching.state === "running") return this.progress()
-    if (!needed.length) return this.fill()
-    this.fill(...this.list(needed), ...this.trouble(), this.buttons())
+    if (!needed.length) return this.fill(...this.unreadable())
+    this.fill(...this.list(needed), ...this.trouble(), this.buttons(), ...this.unreadable())
+  }
+
+  /** Files that the lists lack because nobody can read them, which their owner would look for. */
+  unreadable() {
+    const { unreadable } = this.found
+    if (!unreadable.length) return []
+    const list = make("ul", "joyhallo-files")
+    const shown = unreadable.slice(0, MOST_UNREADABLE)
+    list.append(...shown.map((textContent) => make("li", "joyhallo-note", { textContent })))
+    return [make("p", "joyhallo-title", { textContent: say("unreadable", unreadable.length) }), list]
   }
 
   list(needed) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -15,13 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights
+from ..config import check_choice, check_count, check_number
+from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights, settings
 from ..libraries import brief
 from ..ops import CastOps, Ops, TorchOps
 
 LATENT_SCALE = 8  # pixels per latent, along each side
 CODEC = "a Stable Diffusion autoencoder in diffusers' layout, such as the folder sd-vae-ft-mse, or a codec of patches"
 FRAMES_AT_ONCE = 4
+MOST_BLOCKS = 100  # of a network of one kind, one after the other
+# What config.json of an autoencoder may say, beside the sizes that its weights show
+TOLD = ("norm_num_groups", "act_fn")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class CodecConfig:
 
     kind: str = "sd-vae"
     scale: float = 0.18215
+
+    def __post_init__(self) -> None:
+        check_choice("codec.kind", self.kind, ("sd-vae", "patches"))
+        check_number("codec.scale", self.scale, 1e-6, 1e6)
 
 
 class AutoencoderCodec:
@@ -168,6 +175,9 @@ class DecoderSizes:
     blocks: int = 3
     fine: int = 32  # channels at twice that size
 
+    def __post_init__(self) -> None:
+        check_count("the decoder's number of blocks", self.blocks, MOST_BLOCKS, 0)
+
     @classmethod
     def of(cls, weights: Mapping[str, Tensor]) -> DecoderSizes:
         blocks = takewhile(lambda block: f"blocks.{block}.first.weight" in weights, count())
@@ -246,11 +256,17 @@ def load_codec(
     )  # slow to import, and only scripts and training need it
 
     state = {key: tensor.to(device=device, dtype=dtype) for key, tensor in modern_spelling(state).items()}
-    sizes = path.parent / "config.json"
-    config = json.loads(sizes.read_text()) if sizes.exists() else _autoencoder_sizes(state)
-    with torch.device("meta"):
-        autoencoder: Any = AutoencoderKL.from_config(config)
-    autoencoder.load_state_dict(state, strict=True, assign=True)
+    facts = settings(path.parent / "config.json") or {}
+    try:
+        sizes = _autoencoder_sizes(state) | {name: facts[name] for name in TOLD if name in facts}
+        with torch.device("meta"):
+            autoencoder: Any = AutoencoderKL(**sizes)
+        autoencoder.load_state_dict(state, strict=True, assign=True)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path.name} names the tensors of a VAE, but not all of them fit ({brief(error)}). It is damaged or of "
+            f"another kind; expected {CODEC}."
+        ) from error
     return AutoencoderCodec(autoencoder.requires_grad_(False).eval())
 
 
@@ -258,7 +274,7 @@ def patch_codec(path: Path, state: Mapping[str, Tensor], ops: Ops = CastOps) -> 
     """Build a PatchCodec from the tensors of a file."""
     try:
         return PatchCodec.of(state, ops)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path.name} looks like a codec of patches, but not all of its tensors fit ({brief(error)}). It is "
             "damaged or of another version; download it again, or make it with python -m "
@@ -273,10 +289,14 @@ def _autoencoder_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     layers = sum(
         re.fullmatch(r"encoder\.down_blocks\.0\.resnets\.\d+\.conv1\.weight", key) is not None for key in state
     )
+    check_count("the number of levels", len(widths), MOST_BLOCKS)
+    check_count("the number of layers", layers, MOST_BLOCKS)
     return {
         "down_block_types": ["DownEncoderBlock2D"] * len(widths),
         "up_block_types": ["UpDecoderBlock2D"] * len(widths),
         "block_out_channels": widths,
         "layers_per_block": layers,
         "latent_channels": state["decoder.conv_in.weight"].shape[1],
+        "use_quant_conv": "quant_conv.weight" in state,
+        "use_post_quant_conv": "post_quant_conv.weight" in state,
     }

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..config import check_choice, check_count, check_number
+
+MOST_TRAIN_STEPS = 100_000
+BETAS = (1e-9, 0.999)  # the share of noise that a level adds
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -17,6 +22,13 @@ class ScheduleConfig:
     beta_end: float = 0.012
     beta_schedule: str = "linear"  # or "scaled_linear": linear in the square root
     zero_terminal_snr: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("schedule.train_steps", self.train_steps, MOST_TRAIN_STEPS, 2)
+        check_number("schedule.beta_start", self.beta_start, *BETAS)
+        check_number("schedule.beta_end", self.beta_end, *BETAS)
+        check_choice("schedule.beta_schedule", self.beta_schedule, ("linear", "scaled_linear"))
+        check_choice("schedule.zero_terminal_snr", self.zero_terminal_snr, (True, False))
 
 
 @dataclass(frozen=True)
@@ -77,10 +89,8 @@ class Schedule:
 def _betas(config: ScheduleConfig) -> Tensor:
     if config.beta_schedule == "linear":
         betas = torch.linspace(config.beta_start, config.beta_end, config.train_steps)
-    elif config.beta_schedule == "scaled_linear":
-        betas = torch.linspace(config.beta_start**0.5, config.beta_end**0.5, config.train_steps) ** 2
     else:
-        raise ValueError(f"Unknown beta schedule {config.beta_schedule!r}; known are 'linear' and 'scaled_linear'.")
+        betas = torch.linspace(config.beta_start**0.5, config.beta_end**0.5, config.train_steps) ** 2
     return _rescale_to_zero_snr(betas) if config.zero_terminal_snr else betas
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..files.weights import WeightsError, not_a_model, opened
 from ..libraries import LibraryError, brief, library
 from .boxes import Box, Picture, Points, Size, around, whole
 from .regions import OUTLINE, Mask
@@ -32,6 +33,8 @@ Choice = Literal["auto", "largest"] | int | Box | Mask
 
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
 TASK = "face_landmarker_v2_with_blendshapes.task"
+LARGEST_TASK = 256 << 20  # bytes; MediaPipe's have 4 MB
+CANNOT_RUN = (OSError, RuntimeError, ValueError)  # of MediaPipe; the first where a .task is another zip archive
 LICENCE = "InsightFace's models are for non-commercial research only"
 INSIGHTFACE = ("Recognising a face", "or choose the neutral identity.")
 MEDIAPIPE = ("Finding the outline of face and lips", "or give face landmarks, or masks for face and lips.")
@@ -155,12 +158,7 @@ class FaceMesh:
 
     def __init__(self, task: str | Path):
         """task: face_landmarker.task or face_landmarker_v2_with_blendshapes.task."""
-        if not Path(task).is_file():
-            raise LibraryError(
-                f"{task} does not exist; take {TASK} from face_analysis/models of JoyHallo's weights, or MediaPipe's "
-                "face_landmarker.task."
-            )
-        self.task = Path(task).read_bytes()  # the content: MediaPipe cannot open every path on Windows
+        self.task = _task(Path(task))  # the content: MediaPipe cannot open every path on Windows
         self._kept: Any = None
 
     @contextmanager
@@ -168,7 +166,7 @@ class FaceMesh:
         """Keep one MediaPipe landmarker for many pictures in a row."""
         try:
             landmarker = self._landmarker(MOST_FACES)
-        except (RuntimeError, ValueError) as error:
+        except CANNOT_RUN as error:
             raise _cannot_run(error) from error
         with landmarker as self._kept:
             try:
@@ -215,7 +213,7 @@ class FaceMesh:
             with nullcontext(self._kept) if self._kept and most == MOST_FACES else self._landmarker(most) as landmarker:
                 image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
                 faces = landmarker.detect(image).face_landmarks
-        except (RuntimeError, ValueError) as error:
+        except CANNOT_RUN as error:
             raise _cannot_run(error) from error
         return [np.array([(point.x, point.y) for point in face]) for face in faces]
 
@@ -228,6 +226,21 @@ class FaceMesh:
             num_faces=most,
         )
         return vision.FaceLandmarker.create_from_options(options)
+
+
+def _task(path: Path) -> bytes:
+    try:
+        with opened(path) as file:
+            content = file.read(LARGEST_TASK + 1)
+        too_long = f"has more than {LARGEST_TASK >> 20} MB" if len(content) > LARGEST_TASK else None
+        if problem := not_a_model(content[:512]) or too_long:
+            raise WeightsError(f"{path.name} {problem}.")
+        return content
+    except WeightsError as error:
+        raise LibraryError(
+            f"{str(error).removesuffix('.')}; take {TASK} from face_analysis/models of JoyHallo's weights, or "
+            "MediaPipe's face_landmarker.task."
+        ) from error
 
 
 def _cannot_run(error: Exception) -> LibraryError:

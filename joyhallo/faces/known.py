@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from ..files.weights import open_weights
 from .boxes import Box, Picture, Points
 from .find import MOST_FACES, FaceError, FaceMesh, FaceModels, outline_box
 
@@ -29,7 +30,8 @@ class KnownFaces(FaceModels):
 
     @cached_property
     def landmarker(self) -> KnownMeshes:
-        return KnownMeshes(load_file(self.path))
+        tensors, _ = open_weights(self.path, "the faces of pictures that come with a small model.")
+        return KnownMeshes({name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 class KnownMeshes(FaceMesh):

@@ -1,42 +1,56 @@
-"""What a PyTorch file holds, told by the index in it: no tensor is read, and nothing that the file names is run."""
+"""What a PyTorch file holds, told by the index in it: no tensor is read, and nothing that the file names is run.
+
+The index is read in Python: C's reader makes room for whatever number an index names, which may be billions.
+"""
 
 from __future__ import annotations
 
+import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 Shape = tuple[int, ...]
 
 MAGIC = 0x1950A86A20F9469CFC6C  # how files of 2020 and before begin
-LARGEST_INDEX = 64 << 20  # bytes; that of 5 GB of weights has a third of one
-MOST_NAMES = 100_000  # of tensors; the largest networks have some thousands
+LARGEST_INDEX = 4 << 20  # bytes; that of 5 GB of weights has a tenth of it
+MOST_READS = 500_000  # of these bytes; an index has about 60 for each tensor
+MOST_NAMES = 50_000  # of tensors; the largest networks have some thousands
+MOST_SHARED = 4  # times the file's size, that its tensors take where they share memory
 DEEPEST = 40  # modules within modules
-REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2")  # calls with storage, offset, size
+REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3")  # calls with storage, offset, size
 WRAPPERS = ("state_dict", "module")  # keys under which trainers put what matters
+WIDTHS = {  # bytes of each number, by what PyTorch calls a run of them
+    **dict.fromkeys(("Half", "BFloat16", "Short"), 2),
+    **dict.fromkeys(("Float", "Int"), 4),
+    **dict.fromkeys(("Double", "Long", "ComplexFloat"), 8),
+    "ComplexDouble": 16,
+}
 
 
 class Damaged(ValueError):
-    """No index that can be read."""
+    """No index that can be read, or one that claims more than the file has."""
 
 
-def names_in(path: Path) -> dict[str, Shape | None]:
-    """The shapes of all tensors by their names, as they are loaded; None for what is no tensor.
+@dataclass(frozen=True)
+class Index:
+    shapes: dict[str, Shape | None]  # by the tensors' names, as they are loaded; None for what is no tensor
+    torchscript: bool = False
 
-    Takes what `torch.save` writes, today's and that of 2020, and TorchScript archives, whose modules it walks through.
+
+def index_of(file: BinaryIO) -> Index:
+    """Takes what `torch.save` writes, today's and that of 2020, and TorchScript archives, whose modules it walks.
+
+    Bytes that are no pickle make it raise anything.
     """
-    try:
-        with path.open("rb") as file:
-            whole = _of_archive(path) if file.read(2) == b"PK" else _of_stream(file)
-    except Damaged:
-        raise
-    except Exception as error:  # bytes that are no pickle make it raise anything
-        raise Damaged(f"{type(error).__name__}: {error}") from error
-    return dict(_named(unwrapped(whole), count()))
+    archive = file.read(2) == b"PK"
+    file.seek(0)
+    return _of_archive(file) if archive else _of_stream(file)
 
 
 def unwrapped(whole: Any) -> Any:
@@ -47,58 +61,81 @@ def unwrapped(whole: Any) -> Any:
     return whole
 
 
-def is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _of_archive(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        index = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-        if index is None:
+def _of_archive(source: BinaryIO) -> Index:
+    with zipfile.ZipFile(_Bounded(source)) as archive:  # type: ignore[arg-type]  # all that it needs of a file
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        name = next((name for name in entries if name.endswith("/data.pkl")), None)
+        if name is None:
             raise Damaged("a zip archive without PyTorch's index in it")
-        if archive.getinfo(index).file_size > LARGEST_INDEX:
+        if entries[name].file_size > LARGEST_INDEX:
             raise Damaged(f"its index claims more than {LARGEST_INDEX >> 20} MB")
-        with archive.open(index) as file:
-            return _Index(file).load()
+        index = _Reader(_Bounded(io.BytesIO(archive.read(name))))
+        whole = index.load()
+    place = name.removesuffix("data.pkl")
+    for key, size in index.storages.items():
+        entry = entries.get(f"{place}data/{key}")
+        if entry is None or entry.file_size < size:
+            raise Damaged("its index names more numbers than the archive holds")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise Damaged("the archive was compressed, as PyTorch never does")
+    return Index(index.named(whole, _size(source)), f"{place}constants.pkl" in entries)
 
 
-def _of_stream(source: BinaryIO) -> Any:
+def _of_stream(source: BinaryIO) -> Index:
     """Three small pickles, then the index, then the numbers."""
-    source.seek(0)
-    file = _Bounded(source)
-    first = _Index(file).load()
-    if first != MAGIC:
-        return first
-    for _ in ("version of the format", "facts about the system"):
-        _Index(file).load()
-    return _Index(file).load()
+    file, size = _Bounded(source), _size(source)
+    index = _Reader(file)
+    whole = index.load()
+    if whole == MAGIC:
+        for _ in ("version of the format", "facts about the system"):
+            _Reader(file).load()
+        index = _Reader(file)
+        whole = index.load()
+    if sum(index.storages.values()) > size:
+        raise Damaged("its index names more numbers than the file holds")
+    return Index(index.named(whole, size))
+
+
+def _size(file: BinaryIO) -> int:
+    here = file.tell()
+    size = file.seek(0, 2)
+    file.seek(here)
+    return size
 
 
 class _Bounded:
     """A file of which no more is read than an index needs, whatever lengths it claims."""
 
-    def __init__(self, file: BinaryIO):
-        self.file, self.left = file, LARGEST_INDEX
+    def __init__(self, file: Any):
+        self.file, self.left, self.reads = file, LARGEST_INDEX, MOST_READS
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
-    def read(self, size: int) -> bytes:
-        return self._counted(self.file.read(min(size, self.left + 1)))
-
-    def readline(self) -> bytes:
-        return self._counted(self.file.readline(self.left + 1))
-
-    def _counted(self, found: bytes) -> bytes:
+    def read(self, size: int = -1) -> bytes:
+        found = self.file.read(size if 0 <= size <= self.left else self.left + 1)
         self.left -= len(found)
-        if self.left < 0:
-            raise Damaged(f"its index is longer than {LARGEST_INDEX >> 20} MB")
+        self.reads -= 1
+        if self.left < 0 or self.reads < 0:
+            raise Damaged(f"its index takes more than {LARGEST_INDEX >> 20} MB or {MOST_READS} steps")
         return found
 
+    def readline(self) -> bytes:
+        start = self.file.tell()
+        length = len(self.file.readline(self.left + 1))
+        self.file.seek(start)
+        return self.read(length)
 
+
+@dataclass(frozen=True)
 class _Tensor:
-    def __init__(self, shape: Shape):
-        self.shape = shape
+    shape: Shape
+    size: int  # bytes
+
+
+def _tensor(width: int, offset: Any, shape: Any, *_: Any) -> _Tensor:
+    shape = tuple(shape)
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise Damaged("a tensor's shape is not made of whole numbers")
+    return _Tensor(shape, math.prod(shape) * width)
 
 
 class _Thing:
@@ -128,23 +165,49 @@ class _Thing:
         pass
 
 
-class _Index(pickle.Unpickler):
+class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # that in Python: see above
     """Imports nothing: names of classes and functions lead to the few things above."""
+
+    read: Callable[[int], bytes]  # set by load
+
+    def __init__(self, file: _Bounded):
+        super().__init__(file)
+        self.storages = dict[str, int]()  # bytes, by key
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch._utils" and name in REBUILDING:
-            return lambda storage, offset, size, *_: _Tensor(tuple(size))
+            return _tensor
         if module == "torch._utils" and name.startswith("_rebuild_parameter"):
             return lambda data, *_: data
+        if module == "torch" and name.endswith("Storage"):
+            return WIDTHS.get(name.removesuffix("Storage"), 1)
         return _Thing
 
-    def persistent_load(self, pid: Any) -> None:
-        return None
+    def persistent_load(self, pid: Any) -> int:
+        """The bytes of each number in a run of them."""
+        _, width, key, _, numbers, *_ = pid
+        if numbers < 0:
+            raise Damaged("a tensor has fewer than no numbers")
+        self.storages[str(key)] = numbers * width
+        return width
+
+    def named(self, whole: Any, size: int) -> dict[str, Shape | None]:
+        """What an index holds, unless its tensors take far more memory than the file of this size."""
+        found = dict(_named(unwrapped(whole), count()))
+        if sum(thing.size for thing in found.values() if thing) > MOST_SHARED * size:
+            raise Damaged("its tensors share numbers so often that they would fill far more memory than the file")
+        return {name: thing and thing.shape for name, thing in found.items()}
+
+    def load_frame(self) -> None:
+        """Frames say how much to read ahead; no more is read at a time than one step needs."""
+        self.read(8)
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.FRAME[0]: load_frame}
 
 
-def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Shape | None]]:
+def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, _Tensor | None]]:
     state = whole.state if isinstance(whole, _Thing) else whole
     if not isinstance(state, Mapping) or depth > DEEPEST:
         return
@@ -152,7 +215,7 @@ def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) ->
         if next(seen) > MOST_NAMES:  # modules may be shared, and then a short index names without end
             raise Damaged(f"it names more than {MOST_NAMES} things")
         if isinstance(value, _Tensor):
-            yield f"{prefix}{key}", value.shape
+            yield f"{prefix}{key}", value
         elif isinstance(value, _Thing) and isinstance(value.state, Mapping):
             yield from _named(value, seen, f"{prefix}{key}.", depth + 1)
         elif not prefix:

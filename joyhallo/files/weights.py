@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import struct
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from stat import S_ISDIR, S_ISREG
+from typing import Any, BinaryIO
+from zipfile import is_zipfile
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from ..libraries import brief
-from .pickles import LARGEST_INDEX, MOST_NAMES, Shape, is_torchscript, names_in, unwrapped
+from .pickles import LARGEST_INDEX, MOST_NAMES, Damaged, Shape, index_of, unwrapped
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+LONGEST_NAME = 500  # of a tensor: messages tell it
+WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)  # counters, mostly
+DTYPES = (*FLOATS, *WHOLE_NUMBERS)
 
 
 class WeightsError(ValueError):
@@ -26,69 +33,66 @@ class WeightsError(ValueError):
 def open_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors, mapped into memory where the format allows, and the header's entries. Told by content, not by name.
 
-    `expected` completes the sentence "Expected ..." where the file is something else.
+    `expected` completes the sentence "Expected ..." where the file is something else. What a file claims about itself
+    is compared with its size before anything is loaded.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist. Expected {expected}")
-    with path.open("rb") as file:
-        start = file.read(512)
-    if problem := _not_weights(start):
-        raise WeightsError(f"{path.name} {problem}. Download it again; expected {expected}")
-    if _is_safetensors(start, path.stat().st_size):  # before the others: its length may begin with their letters
-        return _open_safetensors(path)
-    if start.startswith(b"PK"):
-        return _open_pickle(path, True, expected), {}
-    if start.startswith(b"\x80"):
-        return _open_pickle(path, False, expected), {}
-    return _open_safetensors(path)
+    try:
+        return _loaded(path)
+    except WeightsError as error:
+        raise WeightsError(f"{error} Expected {expected}") from error
 
 
-def _not_weights(start: bytes) -> str | None:
-    if not start:
-        return "is empty"
-    if start.startswith(b"version https://git-lfs"):
-        return "is only a Git LFS pointer, a few lines of text that stand for the real file"
-    if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return "is a web page, which is what a failed download leaves"
-    known = start.startswith((b"PK", b"\x80")) or (len(start) > 8 and start[8:9] == b"{")
-    return None if known else "is neither a PyTorch file nor a safetensors file"
+def _loaded(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    found = contents(path)
+    if found.form is Form.TORCHSCRIPT:
+        raise WeightsError(
+            f"{path.name} is a TorchScript archive, a program with its weights; programs in files are never run."
+        )
+    state = _safetensors(path) if found.form is Form.SAFETENSORS else _pickled(path)
+    for key, tensor in state.items():
+        if unusual := _unusual(tensor):
+            raise WeightsError(f"{path.name} holds {unusual} ({key}), which no network here takes.")
+    return state, dict(found.header)
 
 
-def _is_safetensors(start: bytes, size: int) -> bool:
-    """It begins with the length of its header, which is JSON."""
-    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
-
-
-def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
-    except (SafetensorError, struct.error, ValueError) as error:
-        raise WeightsError(
-            f"{path.name} is a damaged or incomplete safetensors file: download or convert it again ({brief(error)})."
-        ) from error
+            return {key: file.get_tensor(key) for key in file.keys()}
+    except Exception as error:  # releases of the library raise different errors
+        raise _damaged(path, Form.SAFETENSORS, error) from error
 
 
-def _open_pickle(path: Path, mapped: bool, expected: str) -> dict[str, Tensor]:
+def _pickled(path: Path) -> dict[str, Tensor]:
+    misnamed = path.suffix == ".safetensors"  # which torch.load takes for the truth, unless it is given no name
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with path.open("rb") as file:
+            mapped = not misnamed and is_zipfile(path)
+            state = torch.load(file if misnamed else path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path.name} {_refused(str(error))}. Expected {expected}") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        if is_torchscript(path):
-            raise WeightsError(
-                f"{path.name} is a TorchScript archive, a program with its weights; programs in files are never run. "
-                f"Expected {expected}"
-            ) from error
-        raise WeightsError(
-            f"{path.name} is a damaged or incomplete PyTorch file: download it again ({brief(error)})."
-        ) from error
+        raise WeightsError(f"{path.name} {_refused(str(error))}.") from error
+    except Exception as error:  # bytes that are no pickle make it raise anything
+        raise _damaged(path, Form.PYTORCH, error) from error
     state = unwrapped(state)
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise WeightsError(f"{path.name} holds a {type(state).__name__} without names of tensors. Expected {expected}")
+        raise WeightsError(f"{path.name} holds a {type(state).__name__} without names of tensors.")
     if not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {expected}")
+        raise WeightsError(f"{path.name} looks like {looks_like(state)}.")
     return state
+
+
+def _unusual(tensor: Tensor) -> str | None:
+    """What a tensor is that layers cannot be filled with."""
+    if tensor.dtype not in DTYPES:
+        return f"numbers of the type {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return "a tensor that is sparse or without numbers"
+    return None if tensor.numel() else "an empty tensor"
+
+
+def _damaged(path: Path, form: Form, error: Exception) -> WeightsError:
+    reason = str(error) if isinstance(error, (Damaged, WeightsError)) else brief(error)
+    return WeightsError(f"{path.name} {DAMAGED[form]} again ({reason}).")
 
 
 def _refused(reason: str) -> str:
@@ -136,10 +140,23 @@ class Kind:
         return all(_some(names, need) for need in self.needs) and not any(_some(names, lack) for lack in self.lacks)
 
 
+class Form(Enum):
+    SAFETENSORS = "safetensors"
+    PYTORCH = "PyTorch"
+    TORCHSCRIPT = "TorchScript"
+
+
+DAMAGED = {
+    Form.SAFETENSORS: "is a damaged or incomplete safetensors file: download or convert it",
+    Form.PYTORCH: "is a damaged or incomplete PyTorch file: download it",
+}
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a file holds, without its numbers."""
 
+    form: Form
     shapes: Mapping[str, Shape | None]  # by name; None for what is no tensor
     header: Mapping[str, str]  # of a safetensors file
 
@@ -148,31 +165,99 @@ class Contents:
 
 
 def contents(path: Path) -> Contents:
-    """What the index of a file tells. A WeightsError if the file has none that can be read."""
+    """What the index of a file tells. A WeightsError if the file has none that can be read.
+
+    Only regular files are opened: a named pipe would wait for somebody to write into it.
+    """
+    with opened(path) as file:
+        form = _form(file, path)
+        try:
+            if form is Form.SAFETENSORS:
+                found = _header(file)
+            else:
+                index = index_of(file)
+                found = Contents(Form.TORCHSCRIPT if index.torchscript else form, index.shapes, {})
+            if any(len(name) > LONGEST_NAME or not name.isprintable() for name in found.shapes):
+                raise WeightsError("its tensors have names that nobody can read")
+        except Exception as error:  # of JSON, pickles and zip archives
+            raise _damaged(path, form, error) from error
+    return found
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read from. Nothing but files: a named pipe would wait for somebody to write into it."""
     try:
-        with path.open("rb") as file:
-            start = file.read(512)
-            if problem := _not_weights(start):
-                raise WeightsError(f"{path.name} {problem}.")
-            if _is_safetensors(start, path.stat().st_size):
-                return _header(file)
-        return Contents(names_in(path), {})
-    except WeightsError:
-        raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{path.name} is damaged or incomplete: download it again ({brief(error)}).") from error
+        mode = path.stat().st_mode
+        if S_ISREG(mode):
+            return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise WeightsError(f"{path} does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read ({brief(error)}).") from error
+    raise WeightsError(f"{path} is not a file but {'a folder' if S_ISDIR(mode) else 'a pipe or a device'}.")
+
+
+def not_a_model(start: bytes) -> str | None:
+    """What a file is, by its first bytes, that takes the place of a model when a download fails."""
+    if not start:
+        return "is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "is only a Git LFS pointer, a few lines of text that stand for the real file"
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "is a web page, which is what a failed download leaves"
+    return None
+
+
+def _form(file: BinaryIO, path: Path) -> Form:
+    start, size = file.read(512), file.seek(0, 2)
+    file.seek(0)
+    if problem := not_a_model(start):
+        raise WeightsError(f"{path.name} {problem}. Download it again.")
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return Form.SAFETENSORS  # before the others: the length of its header may begin with their letters
+    if start.startswith((b"PK", b"\x80")):
+        return Form.PYTORCH
+    if start[8:9] == b"{":
+        raise _damaged(path, Form.SAFETENSORS, WeightsError("its header is longer than the file"))
+    raise WeightsError(f"{path.name} is neither a PyTorch file nor a safetensors file. Download it again.")
 
 
 def _header(file: BinaryIO) -> Contents:
-    file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > LARGEST_INDEX:
-        raise WeightsError(f"{Path(file.name).name} claims a header of {length} bytes; no file of weights needs that.")
+        raise WeightsError(f"its header has {length} bytes; no file of weights needs more than {LARGEST_INDEX}")
     told = json.loads(file.read(length))
     if len(told) > MOST_NAMES:
-        raise WeightsError(f"{Path(file.name).name} names {len(told)} tensors; no file of weights needs that many.")
+        raise WeightsError(f"it names {len(told)} tensors; no file of weights needs more than {MOST_NAMES}")
     header = told.pop("__metadata__", {})
-    return Contents({name: tuple(about["shape"]) for name, about in told.items()}, header)
+    if not all(isinstance(entry, str) for entry in header.values()):
+        raise WeightsError("the entries of its header are not all text")
+    shapes = {name: tuple(about["shape"]) for name, about in told.items()}
+    if not all(type(length) is int for shape in shapes.values() for length in shape):
+        raise WeightsError("a tensor's shape is not made of whole numbers")
+    return Contents(Form.SAFETENSORS, shapes, header)
+
+
+LARGEST_SETTINGS = 1 << 20  # bytes
+
+
+def settings(path: Path) -> dict[str, Any] | None:
+    """What a JSON file beside the weights says; None if there is none."""
+    if not path.is_file():
+        return None
+    with opened(path) as file:
+        text = file.read(LARGEST_SETTINGS + 1)
+    if problem := not_a_model(text[:512]):
+        raise WeightsError(f"{path} {problem}. Download it again.")
+    if len(text) > LARGEST_SETTINGS:
+        raise WeightsError(f"{path} has more than the {LARGEST_SETTINGS >> 20} MB that settings may need.")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not valid JSON ({brief(error)}). Download it again.") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path} holds a {type(found).__name__} where settings are expected. Download it again.")
+    return found
 
 
 def _some(names: Collection[str], pattern: str) -> bool:

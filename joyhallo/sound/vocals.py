@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..config import SAMPLE_RATE
-from ..files.weights import WeightsError
-from ..libraries import library
+from ..files.weights import WeightsError, not_a_model, opened
+from ..libraries import brief, library
 from ..notices import noticed
 from .audio import (
     SILENCE,
@@ -62,20 +62,33 @@ class Separator:
 
 def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Separator:
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"The file {path} does not exist. Expected {FILE}.")
+    try:
+        with opened(path) as file:
+            problem = not_a_model(file.read(512))
+        if problem:
+            raise WeightsError(f"{path.name} {problem}.")
+    except WeightsError as error:
+        raise WeightsError(f"{error} Expected {FILE}.") from error
     runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
     try:
         session = runtime.InferenceSession(str(path), providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base
         raise WeightsError(
-            f"{path.name} cannot be run as an ONNX network ({str(error).splitlines()[0]}). Download {FILE} again."
+            f"{path.name} cannot be run as an ONNX network ({brief(error)}). Download {FILE} again."
         ) from error
-    (entry, *more), sizes = session.get_inputs(), (4, BINS, FRAMES)
-    if more or any(isinstance(n, int) and n != m for n, m in zip(entry.shape[1:], sizes, strict=False)):
-        shapes = [tuple(put.shape) for put in (entry, *more)]
-        raise WeightsError(f"{path.name} takes {shapes}; expected (batch, 4, {BINS}, {FRAMES}), as {FILE} does.")
-    return Separator(path.name, lambda spectrum: session.run(None, {entry.name: spectrum})[0])
+    shapes, sizes = [put.shape for put in session.get_inputs()], (4, BINS, FRAMES)
+    if len(shapes) != 1 or any(isinstance(n, int) and n != m for n, m in zip(shapes[0][1:], sizes, strict=False)):
+        found = [tuple(shape) for shape in shapes]
+        raise WeightsError(f"{path.name} takes {found}; expected (batch, 4, {BINS}, {FRAMES}), as {FILE} does.")
+    (entry,) = session.get_inputs()
+
+    def network(spectrum: np.ndarray) -> np.ndarray:
+        try:
+            return session.run(None, {entry.name: spectrum})[0]
+        except Exception as error:  # as above
+            raise AudioError(f"{path.name} cannot separate a voice ({brief(error)}). Choose {FILE}.") from error
+
+    return Separator(path.name, network)
 
 
 def hear(

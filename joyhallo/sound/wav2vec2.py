@@ -7,7 +7,6 @@ transformer sees them, so every row has heard the whole recording.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import FPS, SAMPLE_RATE
+from ..config import FPS, SAMPLE_RATE, check_choice, check_count, check_number
 from ..files.fingerprint import of_module
-from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights
-from ..libraries import brief, library
+from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights, settings
+from ..libraries import library
 from ..notices import Notice
 from .audio import Recording, Sound, Watch, levels, unwatched, video_frames
 from .origin import ENGLISH, origin
@@ -58,9 +57,15 @@ SIZES = {
     "num_conv_pos_embedding_groups": 1 << 12,
 }
 SIZES_OF_EACH = {"conv_dim": 1 << 14, "conv_kernel": 1 << 10, "conv_stride": 1 << 10}  # a list, by convolution
-FLAGS = ("conv_bias", "do_stable_layer_norm")
-WORDS = ("hidden_act", "feat_extract_activation", "feat_extract_norm")
-NUMBERS = ("layer_norm_eps",)
+ACTIVATIONS = ("gelu", "gelu_new", "relu", "selu", "silu", "swish")
+CHOICES = {
+    "conv_bias": (True, False),
+    "do_stable_layer_norm": (True, False),
+    "hidden_act": ACTIVATIONS,
+    "feat_extract_activation": ACTIVATIONS,
+    "feat_extract_norm": ("group", "layer"),
+}
+NUMBERS = {"layer_norm_eps": (1e-12, 0.1)}
 ATTENTION = "sdpa"  # PyTorch's own
 
 PARTS = ("feature_extractor", "feature_projection", "encoder")
@@ -179,9 +184,9 @@ def load_encoder(
     if folder.is_file() and folder.name in WEIGHTS:
         folder = folder.parent
     name = name or folder.resolve().name
-    facts = _read_json(folder / "config.json") or {}
+    facts = settings(folder / "config.json") or {}
     if facts.get("model_type", "wav2vec2") != "wav2vec2":
-        raise WeightsError(f"{name} is a {facts['model_type']} model; expected {FOLDER}.")
+        raise WeightsError(f"{name} is a {facts['model_type']!s:.60} model; expected {FOLDER}.")
     state = _encoder_weights(folder)
     model = _build(facts, state, name)
     told = _told_to_normalize(folder)
@@ -217,18 +222,6 @@ def wrap_encoder(
     if normalize is None:
         normalize = bool(getattr(model, "do_normalize", False)) or told == ENGLISH or _kind_normalizes(name, {})
     return Encoder(model, name, normalize, device or getattr(thing, "load_device", "cpu"), ready, watch, told)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not valid JSON ({brief(error)}). Download it again.") from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path} holds a {type(found).__name__} where settings are expected. Download it again.")
-    return found
 
 
 def _encoder_weights(folder: Path) -> dict[str, Tensor]:
@@ -277,27 +270,33 @@ def _build(facts: dict[str, Any], state: dict[str, Tensor], name: str) -> nn.Mod
 
 def _described(facts: dict[str, Any], name: str) -> dict[str, Any]:
     """What shapes the network, and nothing else of config.json: other fields make transformers fetch and run code."""
-    told = {key: facts[key] for key in (*SIZES, *SIZES_OF_EACH, *FLAGS, *WORDS, *NUMBERS) if key in facts}
-    for key, value in told.items():
-        if not _fits(key, value):
-            raise WeightsError(
-                f"config.json of {name} does not describe a wav2vec2 encoder: {key} is {value!s:.80}. Download it "
-                "again."
-            )
+    told = {key: facts[key] for key in (*SIZES, *SIZES_OF_EACH, *CHOICES, *NUMBERS) if key in facts}
+    try:
+        for key, value in told.items():
+            _check(key, value)
+    except ValueError as error:
+        raise WeightsError(
+            f"config.json of {name} does not describe a wav2vec2 encoder: {error} Download it again."
+        ) from error
     return told
 
 
-def _fits(key: str, value: Any) -> bool:
+def _check(key: str, value: Any) -> None:
     if key in SIZES:
-        return type(value) is int and 1 <= value <= SIZES[key]
-    if key in SIZES_OF_EACH:
-        sizes = value if isinstance(value, list) and len(value) <= MOST_LAYERS else [None]
-        return all(type(size) is int and 1 <= size <= SIZES_OF_EACH[key] for size in sizes)
-    return isinstance(value, bool if key in FLAGS else str if key in WORDS else float | int)
+        check_count(key, value, SIZES[key])
+    elif key in CHOICES:
+        check_choice(key, value, CHOICES[key])
+    elif key in NUMBERS:
+        check_number(key, value, *NUMBERS[key])
+    elif not isinstance(value, list) or not 1 <= len(value) <= MOST_LAYERS:
+        raise ValueError(f"{key} is {value!s:.60}; expected a list of numbers, one for each convolution.")
+    else:
+        for size in value:
+            check_count(key, size, SIZES_OF_EACH[key])
 
 
 def _told_to_normalize(folder: Path) -> bool | None:
-    facts = _read_json(folder / "preprocessor_config.json")
+    facts = settings(folder / "preprocessor_config.json")
     if facts is None:
         return None
     rate = facts.get("sampling_rate", SAMPLE_RATE)
@@ -310,7 +309,7 @@ def _kind_normalizes(name: str, facts: dict[str, Any]) -> bool:
     """chinese-wav2vec2-base was trained without normalisation; Facebook's recognisers and large models with it."""
     if "chinese" in name.lower():
         return False
-    recogniser = any("ForCTC" in kind for kind in facts.get("architectures") or ())
+    recogniser = "ForCTC" in str(facts.get("architectures"))
     return recogniser or "960h" in name.lower() or facts.get("feat_extract_norm") == "layer"
 
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import hostile
 import patchwork
 import pytest
 import torch
@@ -242,3 +243,62 @@ def test_what_is_no_vae_is_said_in_a_sentence(pack, tmp_path):
     for path, words in files:
         with pytest.raises(pack.joyhallo.files.weights.WeightsError, match=words):
             pack.nodes.autoencoder.load_vae(path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["patches", "stable"])
+def test_hostile_vaes_are_said_in_a_sentence(pack, tmp_path, kind):
+    """Whatever is wrong with one of the tensors; tests/files/test_hostile.py has what is wrong with a file."""
+    good = tmp_path / "good.safetensors"
+    state = load_file(patchwork.write(good, 4) if kind == "patches" else stable_diffusions(good))
+    mark = tmp_path / "mark"
+    first = "patches.mean" if kind == "patches" else "encoder.conv_in.weight"
+    cases = [*hostile.with_code({first: state[first]}, mark), *hostile.odd_tensors(state)]
+    cases += [*misshapen(state)] if kind == "patches" else [*misnumbered(state)]
+    for case in cases:
+        path = tmp_path / case.name
+        case.write(path)
+        mark.unlink(missing_ok=True)
+        try:
+            pack.nodes.autoencoder.load_vae(path)
+        except pack.joyhallo.files.weights.WeightsError as error:
+            said = str(error)
+        except Exception as error:
+            pytest.fail(f"{case.name}: {type(error).__name__}: {error}")
+        else:
+            pytest.fail(f"{case.name} was taken for a VAE")
+        assert case.name in said, said
+        assert "xpected" in said or "make it with" in said, said
+        assert "weights_only" not in said
+        assert not mark.exists(), case.name
+
+
+def misshapen(state):
+    """Each of the tensors of a codec with other shapes, not numbers, or missing."""
+    for key, tensor in state.items():
+        others = {
+            "one": torch.zeros(1),
+            "longer": torch.cat([tensor, tensor]),
+            "deeper": tensor[..., None].clone(),
+            "nan": torch.full_like(tensor, torch.nan),
+        }
+        for name, other in others.items():
+            if name != "nan" or key.startswith("patches."):
+                yield hostile.Case(
+                    f"{key}-{name}.safetensors",
+                    lambda path, key=key, other=other: save_file({**state, key: other}, path),
+                )
+        lacking = {name: other for name, other in state.items() if name != key}
+        yield hostile.Case(f"{key}-missing.safetensors", lambda path, lacking=lacking: save_file(lacking, path))
+
+
+def misnumbered(state):
+    """Names of levels and blocks that ComfyUI would build for minutes, and widths that fill the memory."""
+    key = "encoder.down_blocks.0.resnets.{}.conv1.weight"
+    many = {key.format(number): torch.zeros(1) for number in range(5000)}
+    levels = {f"encoder.down_blocks.{number}.resnets.0.conv1.weight": torch.zeros(1) for number in range(3000)}
+    wide = {key.format(0): torch.zeros(3_000_000, 1, 1, 1, dtype=torch.int8)}
+    flat = {key.format(0): torch.zeros(())}
+    for name, more in {"blocks": many, "levels": levels, "wide": wide, "flat": flat}.items():
+        yield hostile.Case(f"{name}.safetensors", lambda path, more=more: save_file({**state, **more}, path))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import hostile
 import numpy as np
 import pytest
 import torch
@@ -269,6 +270,96 @@ def test_one_bad_file_costs_itself_alone(start, models, caplog):
     assert "deep" not in folders.audio_encoders()
     assert folders.vaes()[0] == "vae.safetensors"
     assert "deep.safetensors" in caplog.text  # the log names what is left out
+
+
+def test_no_file_that_is_none_is_opened(start, models, caplog):
+    """Named pipes would wait for ever, in any folder and in any place; links may lead nowhere or in a circle."""
+    folders = ("joyhallo", "diffusion_models", "audio_encoders", "vae", "insightface", "checkpoints", "detection")
+    names = (
+        "x.safetensors",
+        "x.pth",
+        "config.json",
+        "scrfd_10g_bnkps.onnx",
+        "face_landmarker.task",
+        "Kim_Vocal_2.onnx",
+    )
+    make = {
+        "pipe": os.mkfifo,
+        "nowhere": lambda path: path.symlink_to("nowhere"),
+        "circle": lambda path: path.symlink_to(path.name),
+        "folder": Path.mkdir,
+    }
+    for folder in folders:
+        for kind, write in make.items():
+            (models / folder / kind).mkdir(parents=True)
+            for name in names:
+                write(models / folder / kind / name)
+    lay(models / "audio_encoders" / "pipe", "model.safetensors")
+    lay_encoder(models / "audio_encoders" / "good")
+    lay_weights(models / "joyhallo", checkpoint="good.safetensors", vae="vae.safetensors")
+    found = start()
+    assert found.checkpoints() == ["good.safetensors", NET, "hallo/net.pth"]
+    assert found.audio_encoders() == ["good", ENCODER, "wav2vec/wav2vec2-base-960h"]
+    assert found.face_models() == ["face_analysis", "none"]
+    assert found.vaes()[0] == "vae.safetensors"
+    assert found.face_task() is None
+    assert found.separator() is None
+    assert {"pipe/x.pth", "circle/x.safetensors"} <= {said.split()[0] for said in found.unreadable()}
+    with pytest.raises(FileNotFoundError, match="missing"):
+        found.find("pipe/x.pth", "pipe", "pipe", "pipe/x.safetensors")
+
+
+def test_hostile_files_cost_themselves_alone(start, models, tmp_path):
+    """All that tests/helpers/hostile.py knows, in each folder that lists are made of."""
+    lay_weights(models / "joyhallo", checkpoint="good.safetensors", vae="vae.safetensors")
+    lay_encoder(models / "audio_encoders" / "good")
+    state, mark = {key: torch.zeros(1) for key in KEYS["checkpoint"]}, tmp_path / "mark"
+    cases = [case for case in hostile.cases(state, mark) if not case.name.startswith(SLOW)]
+    for folder in ("joyhallo", "diffusion_models", "audio_encoders", "vae"):
+        (models / folder).mkdir(exist_ok=True)
+        for case in cases if folder == "joyhallo" else cases[::9]:
+            case.write(models / folder / case.name)
+    for name, content in CONFIGS.items():
+        lay(models / "audio_encoders" / name, "model.safetensors")
+        lay(models / "audio_encoders" / name, "config.json", content=content)
+    mark.unlink(missing_ok=True)
+    folders = start()
+    assert "good.safetensors" in folders.checkpoints()
+    assert folders.audio_encoders() == ["good", ENCODER, "wav2vec/wav2vec2-base-960h"]
+    assert folders.vaes()[0] == "vae.safetensors"
+    said = folders.unreadable()
+    assert not mark.exists()
+    assert len(said) > 60
+    assert all("\n" not in sentence and len(sentence) < 700 for sentence in said)
+    for name in ("deep", "text", "long", "page"):
+        assert any(f"audio_encoders{os.sep}{name}{os.sep}config.json" in sentence for sentence in said), name
+
+
+SLOW = ("deep", "lists", "many", "names-700000", "sparse-bytes", "bomb")  # tests/files/test_hostile.py has them
+CONFIGS = {
+    "deep": b"[" * 100_000,
+    "text": b'"wav2vec2"',
+    "number": b"7",
+    "null": b"null",
+    "long": b" " * (2 << 20),
+    "page": b"<!DOCTYPE html><html>",
+    "bytes": bytes(range(256)),
+    "none": b"",
+    "other": b'{"model_type": ["wav2vec2"]}',
+}
+
+
+def test_what_the_page_is_told_of_files_that_cannot_be_read(start, models):
+    start()
+    fetching = importlib.import_module("pack.nodes.fetching")
+    choices = dict(zip(fetching.CHOICES, FRESH, strict=True))
+    assert fetching.unreadable(choices) == []
+    lay(models / "joyhallo", "page.pth", content=b"<!DOCTYPE html><html>")
+    (said,) = fetching.unreadable(choices)
+    assert said == "page.pth is a web page, which is what a failed download leaves. Download it again."
+    assert fetching.unreadable({"node": fetching.PUPPET}) == []  # which lists no files
+    lay_weights(models / "joyhallo", checkpoint="page.pth")
+    assert fetching.unreadable(choices) == []
 
 
 def test_a_file_that_becomes_another_is_told_anew(start, models):

@@ -1,7 +1,9 @@
 """InsightFace and MediaPipe as they are, with stand-ins for their models where these cannot be had."""
 
+import os
 import subprocess
 import sys
+import zipfile
 
 import mesh as true_mesh
 import numpy as np
@@ -178,6 +180,32 @@ def test_a_damaged_or_missing_task_file(tmp_path):
     (tmp_path / "bad.task").write_bytes(b"bad" * 99)
     with pytest.raises(LibraryError, match=r"download the \.task file again"):
         FaceMesh(tmp_path / "bad.task").meshes(np.zeros((64, 64, 3), np.uint8))
+    with zipfile.ZipFile(tmp_path / "other.task", "w") as archive:
+        archive.writestr("a/b.txt", "nothing")
+    landmarker = FaceMesh(tmp_path / "other.task")
+    with pytest.raises(LibraryError, match=r"download the \.task file again"):
+        landmarker.meshes(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(LibraryError, match=r"download the \.task file again"), landmarker.at_work():
+        pass
+
+
+def test_what_takes_a_task_files_place(tmp_path):
+    (tmp_path / "page.task").write_bytes(b"<!DOCTYPE html><html>")
+    (tmp_path / "none.task").touch()
+    os.mkfifo(tmp_path / "pipe.task")  # which would be waited for for ever
+    (tmp_path / "circle.task").symlink_to("circle.task")
+    with (tmp_path / "long.task").open("wb") as file:
+        file.write(b"PK")
+        file.truncate(1 << 40)  # takes no room on the disk
+    for name, words in {
+        "page": "is a web page",
+        "none": "is empty",
+        "pipe": "is not a file",
+        "circle": "cannot be read|does not exist",
+        "long": "has more than 256 MB",
+    }.items():
+        with pytest.raises(LibraryError, match=rf"{name}\.task ({words}).*; take face_landmarker"):
+            FaceMesh(tmp_path / f"{name}.task")
 
 
 # ---- one person
@@ -462,7 +490,7 @@ def test_a_broken_library_is_named_with_the_command(tmp_path, monkeypatch, name,
     for module in [module for module in sys.modules if module.split(".")[0] == name]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, "meta_path", [Broken(name, error), *sys.meta_path])
-    (tmp_path / "x.task").touch()
+    (tmp_path / "x.task").write_bytes(b"a task")
     with pytest.raises(LibraryError) as found:
         FaceMesh(tmp_path / "x.task").meshes(np.zeros((64, 64, 3), np.uint8))
     assert remedy in str(found.value)

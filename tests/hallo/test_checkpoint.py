@@ -4,9 +4,11 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import hostile
 import pytest
 import seeded
 import small
@@ -229,6 +231,100 @@ def test_a_header_that_makes_no_sense(tmp_path, state):
     assert "not valid JSON" in complaint(tmp_path / "a.safetensors")
     save_file(state, tmp_path / "b.safetensors", {"joyhallo": json.dumps({"schedule": {"gamma": 1}})})
     assert "gamma" in complaint(tmp_path / "b.safetensors")
+
+
+NUMBERS = [
+    ("net", "heads", [0, -8, 7, 8.0, True, "8", None, float("nan"), 2**70, [8], {}]),
+    ("net", "norm_groups", [0, -1, 33, 1e12, None]),
+    ("net", "audio_layers", [0, 10**9, "12", float("inf")]),
+    ("net", "audio_window", [0, None]),
+    ("schedule", "train_steps", [0, 1, -1, 1e12, 10**12, 1000.5, float("nan"), "1000", None, True]),
+    ("schedule", "beta_start", [0, -0.1, 1, 2, float("nan"), float("inf"), "x", None, [0.1]]),
+    ("schedule", "beta_end", [0, 1.5, float("nan"), None, {}]),
+    ("schedule", "beta_schedule", ["cosine", None, 1]),
+    ("schedule", "zero_terminal_snr", [1, "yes", None]),
+    ("codec", "scale", [0, -1, float("nan"), float("inf"), 1e300, None, "1", True]),
+    ("codec", "kind", ["flux", None, 3, ["patches"]]),
+]
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [(part, name, value) for part, name, values in NUMBERS for value in values],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_header_with_numbers_out_of_bounds(tmp_path, part, name, value):
+    """What is wrong is named when the file is opened, not in the sampler."""
+    path, told = tmp_path / "a.safetensors", json.loads(header_entry(ModelConfig(small.SMALL)))
+    told[part][name] = value
+    save_file(small.net().state_dict(), path, {"joyhallo": json.dumps(told)})
+    said = complaint(path)
+    assert "expected" in said or "choose widths divisible" in said
+    assert name in said or "norm groups" in said
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "[" * 100_000,
+        "[]",
+        "7",
+        "null",
+        '{"net": 7}',
+        '{"codec": []}',
+        '{"schedule": null}',
+        '{"net": {"heads": 1e999}}',
+    ],
+    ids=lambda entry: entry[:20],
+)
+def test_a_header_that_is_something_else(tmp_path, entry):
+    save_file(small.net().state_dict(), tmp_path / "a.safetensors", {"joyhallo": entry})
+    complaint(tmp_path / "a.safetensors")
+
+
+SIZES_ARE_TOLD_FROM = (
+    "imageproj.norm.weight",
+    "imageproj.proj.weight",
+    "audioproj.proj1.weight",
+    "face_locator.conv_in.weight",
+    "denoising_unet.conv_in.weight",
+    "denoising_unet.down_blocks.0.resnets.0.conv1.weight",
+)
+
+
+@pytest.mark.parametrize("key", SIZES_ARE_TOLD_FROM)
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5, 7, 2, 1), (1, 200_000)], ids=str)
+def test_a_tensor_that_sizes_are_told_from_has_another_shape(tmp_path, state, key, shape):
+    torch.save({**state, key: torch.zeros(shape)}, tmp_path / "net.pth")
+    complaint(tmp_path / "net.pth")
+
+
+def test_names_of_more_blocks_than_a_network_has(tmp_path, state):
+    """It would be built in minutes, only to be compared with the file."""
+    names = (f"denoising_unet.down_blocks.0.resnets.{number}.conv1.weight" for number in range(3000))
+    torch.save({**state, **dict.fromkeys(names, torch.zeros(1))}, tmp_path / "net.pth")
+    start = time.process_time()
+    assert "net.layers is 3000; expected a whole number from 1 to 20" in complaint(tmp_path / "net.pth")
+    assert time.process_time() - start < 10
+
+
+def test_weights_that_are_whole_numbers(tmp_path):
+    header = {"joyhallo": header_entry(ModelConfig(small.SMALL))}
+    for case in hostile.whole_numbers(small.net().state_dict()):
+        path = tmp_path / case.name
+        case.write(path)
+        if path.suffix == ".safetensors":
+            save_file(load_file(path), path, header)
+            assert "holds whole numbers" in complaint(path)
+        complaint(path)
+
+
+def test_hostile_files_in_a_checkpoints_place(tmp_path, state):
+    """Those that make tensors of this network what they must not be; tests/files/test_hostile.py has all others."""
+    for case in hostile.odd_tensors(state):
+        path = tmp_path / case.name
+        case.write(path)
+        complaint(path)
 
 
 # ---- conversion

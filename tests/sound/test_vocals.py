@@ -1,3 +1,4 @@
+import os
 import sys
 
 import numpy as np
@@ -110,6 +111,21 @@ def test_peaks_are_brought_down_before_and_after():
     assert plain.abs().max() > 0.2  # nothing was scaled
     assert quiet.abs().max() < 0.95
     assert torch.allclose(above, quiet, atol=1e-3)
+
+
+def test_what_takes_the_networks_place(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "page.onnx").write_bytes(b"<!DOCTYPE html><html>")
+    (tmp_path / "words.onnx").write_bytes(b"hello")
+    os.mkfifo(tmp_path / "pipe.onnx")  # which would be waited for for ever
+    for name, words in {
+        "page": "is a web page",
+        "words": "cannot be run as an ONNX network",
+        "pipe": "is not a file",
+        "absent": "does not exist",
+    }.items():
+        with pytest.raises(WeightsError, match=rf"{name}\.onnx {words}.*Kim_Vocal_2\.onnx"):
+            load_separator(tmp_path / f"{name}.onnx")
 
 
 def test_the_users_sound_is_left_alone():

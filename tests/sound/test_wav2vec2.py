@@ -523,36 +523,64 @@ def test_files_of_another_kind_are_named(tmp_path):
 
 
 HOSTILE = """
-import socket, sys
+import json, socket, sys
+asked = []
 
-def connect(*_):
-    raise SystemExit("the network was asked for")
+def connect(*given, **_):
+    asked.append(str(given))
+    raise OSError("there is no network")
 
-socket.socket.connect = socket.getaddrinfo = connect
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.gethostbyname = connect
+from joyhallo.files.fingerprint import of_module
 from joyhallo.sound.wav2vec2 import load_encoder
-print(load_encoder(sys.argv[1], normalize=False).model.config._attn_implementation)
+good, evil = (load_encoder(folder, normalize=False).model for folder in sys.argv[1:])
+same = of_module(good) == of_module(evil) and good.config.to_dict() == evil.config.to_dict()
+print(json.dumps([evil.config._attn_implementation, str(evil.dtype), evil.training, same, asked]))
 """
+# Fields by which releases of transformers fetch code, run it, or make another network
+REMOTE = "some-org/some-repo"
+FIELDS = {
+    **dict.fromkeys(("_attn_implementation", "attn_implementation", "_attn_implementation_internal"), REMOTE),
+    **dict.fromkeys(("_name_or_path", "name_or_path", "_commit_hash", "experts_implementation"), REMOTE),
+    "auto_map": {"AutoConfig": "evil.Config", "AutoModel": f"{REMOTE}--evil.Model"},
+    "custom_pipelines": {"speech": {"impl": "evil.Pipeline"}},
+    "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True, "modules_to_not_convert": None},
+    "torch_dtype": "float16",
+    "dtype": "float16",
+    "add_adapter": True,
+    "adapter_attn_dim": 4,
+    "use_kernels": True,
+    "torchscript": True,
+    "return_dict": False,
+    "output_attentions": True,
+    "gradient_checkpointing": True,
+    "pruned_heads": {"0": [0]},
+    "base_model_tp_plan": {"*": "colwise"},
+    "transformers_version": "999",
+}
 
 
 @pytest.mark.slow
 def test_a_config_runs_no_foreign_code(tmp_path):
     """Attention by a kernel of somebody's repository: transformers fetches and imports it through `kernels`."""
-    folder = write_folder(tmp_path / "encoder", do_normalize=False)
-    fields = ("_attn_implementation", "attn_implementation", "_attn_implementation_internal", "auto_map")
+    good, folder = (write_folder(tmp_path / name, do_normalize=False) for name in ("good", "evil"))
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **dict.fromkeys(fields, "some-org/some-repo")}))
+    (folder / "config.json").write_text(json.dumps({**config, **FIELDS}))
     site, mark = tmp_path / "site", tmp_path / "mark"
+    (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
     (site / "kernels-0.10.4.dist-info").mkdir(parents=True)
     about = "Metadata-Version: 2.1\nName: kernels\nVersion: 0.10.4\n"
     (site / "kernels-0.10.4.dist-info" / "METADATA").write_text(about)
     (site / "kernels.py").write_text(f"def get_kernel(*_, **__):\n    open({str(mark)!r}, 'w').close()\n")
     done = subprocess.run(
-        [sys.executable, "-c", HOSTILE, str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(REPOSITORY)])},
+        [sys.executable, "-c", HOSTILE, str(good), str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(REPOSITORY), *sys.path])},
+        cwd=folder,
         capture_output=True,
         text=True,
     )
-    assert (done.stdout, done.returncode) == ("sdpa\n", 0), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["sdpa", "torch.float32", False, True, []]
     assert not mark.exists()
 
 
@@ -569,6 +597,16 @@ def test_a_config_runs_no_foreign_code(tmp_path):
         {"conv_kernel": [1] * 100_000},
         {"layer_norm_eps": "small"},
         {"hidden_act": 3},
+        {"hidden_act": "some-org/some-repo"},
+        {"feat_extract_activation": "Gelu"},
+        {"feat_extract_norm": "batch"},
+        {"conv_bias": 1},
+        {"conv_dim": []},
+        {"conv_kernel": [10.5] * 7},
+        {"layer_norm_eps": float("nan")},
+        {"layer_norm_eps": -1},
+        {"intermediate_size": 2**70},
+        {"num_conv_pos_embedding_groups": 0},
     ],
     ids=lambda change: str(change)[:40],
 )

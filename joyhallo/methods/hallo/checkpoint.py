@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...diffusion.codec import CodecConfig
 from ...diffusion.schedule import ScheduleConfig
-from ...files.weights import WeightsError, open_weights
+from ...files.weights import FLOATS, WeightsError, open_weights
+from ...libraries import brief
 from ...ops import Ops, TorchOps
 from .. import looks_like
 from .config import ModelConfig, NetConfig
@@ -73,7 +74,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a checkpoint, or raise a WeightsError unless it holds a complete JoyHallo or Hallo model."""
     path = Path(path)
     state, header = open_weights(path, WANTED)
-    return Checkpoint(model_config(path, {key: tuple(tensor.shape) for key, tensor in state.items()}, header), state)
+    config = model_config(path, {key: tuple(tensor.shape) for key, tensor in state.items()}, header)
+    if odd := [key for key, tensor in state.items() if tensor.dtype not in FLOATS]:
+        raise WeightsError(f"{path.name} holds whole numbers ({odd[0]}) where weights are expected. {ADVICE}")
+    return Checkpoint(config, state)
 
 
 def load_checkpoint(
@@ -115,6 +119,8 @@ def model_config(path: Path, shapes: Shapes, header: Mapping[str, str]) -> Model
         raise WeightsError(_misfit(path, "JoyHallo", [error.args[0]], [], [])) from error
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path.name}: {error}") from error
+    except (ArithmeticError, IndexError) as error:  # sizes of tensors that have other dimensions than expected
+        raise WeightsError(_misfit(path, "JoyHallo", [], [], [brief(error)])) from error
     _check_keys(path, shapes, net)
     return config
 
@@ -167,7 +173,10 @@ def _told(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
         told = json.loads(header.get(HEADER_ENTRY, "{}"))
         return {**told, **{part: dict(told.get(part, {})) for part in ("net", "schedule", "codec")}}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{path.name}: its header's {HEADER_ENTRY!r} entry is not valid JSON ({error}).") from error
+        raise WeightsError(
+            f"{path.name}: its header's {HEADER_ENTRY!r} entry is not valid JSON ({error}). "
+            "Download or convert it again."
+        ) from error
 
 
 def never_run(config: NetConfig) -> re.Pattern[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ...config import check_count
 from ...diffusion.codec import LATENT_SCALE, CodecConfig
 from ...diffusion.schedule import ScheduleConfig
 from ...sound.wav2vec2 import FILLED, WINDOW
@@ -15,6 +16,27 @@ REGIONS = ("pose", "expression", "lip")
 SAMPLING_STEPS = 40
 GUIDANCE = 3.5
 SHALLOW_LAYERS = 2  # run at every step, even if deep features are reused: a quarter of the work at 512 pixels
+
+MOST_LEVELS = 10
+WIDEST = 1 << 16
+MOST = {
+    "channels": WIDEST,
+    "layers": 20,
+    "heads": WIDEST,
+    "norm_groups": WIDEST,
+    "latent_channels": 1 << 10,
+    "face_dim": WIDEST,
+    "face_tokens": 1 << 10,
+    "face_width": WIDEST,
+    "audio_window": 1 << 10,
+    "audio_layers": 1 << 10,
+    "audio_channels": WIDEST,
+    "audio_hidden": WIDEST,
+    "audio_tokens": 1 << 10,
+    "audio_width": WIDEST,
+    "locator_channels": WIDEST,
+    "positions": 1 << 16,
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,12 @@ class NetConfig:
     )
 
     def __post_init__(self) -> None:
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                check_count(f"net.{name}", number, most)
+        for name in ("channels", "locator_channels"):
+            check_count(f"the number of net.{name}", len(getattr(self, name)), MOST_LEVELS)
         for width in self.channels:
             if width % self.norm_groups or width % self.heads:
                 raise ValueError(

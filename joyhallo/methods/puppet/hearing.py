@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...config import FPS, SAMPLE_RATE
+from ...config import FPS, SAMPLE_RATE, check_count
 from ...files.weights import WeightsError, looks_like, open_weights
 from ...sound.audio import Recording, levels, video_frames
 
@@ -35,6 +35,7 @@ SILENCE, BELOW_MEAN = 1e-9, 0.1  # powers that do not count when the level is me
 MOST_GAIN = 1e3  # of the power; more would lift noise, not speech
 NEARBY = 12  # frames
 MURMUR = (0.2, 0.3)  # the widest opening nearby that is none, and that is one
+MOST_BLOCKS = 100
 PIECE = 1000  # frames at a time; the result does not depend on it
 
 
@@ -111,9 +112,12 @@ def open_ear(path: str | Path = BUNDLED, device: torch.device | str = "cpu") -> 
     state, _ = open_weights(path, f"{EXPECTED}.")
     try:
         blocks = sum(key.endswith(".within.weight") for key in state)
-        ear = Ear(len(state["spectrum.weight"]), len(state["frame.weight"]), blocks)
-        ear.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
+        check_count("the number of blocks", blocks, MOST_BLOCKS)
+        with torch.device("meta"):
+            ear = Ear(len(state["spectrum.weight"]), len(state["frame.weight"]), blocks)
+        dtypes = {name: tensor.dtype for name, tensor in ear.state_dict().items()}
+        ear.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in state.items()}, assign=True)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} looks like {looks_like(state)}; expected {EXPECTED}.") from error
     return ear.requires_grad_(False).eval().to(device)
 
