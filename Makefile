@@ -17,13 +17,12 @@ check: $(VENV)/ready
 	$(RUN) -m pytest tests --ignore=tests/hallo $(FAST); others=$$?; \
 	wait $$types && wait $$hallo && exit $$others
 
-# Two at a time, of about the same length: those in ComfyUI mostly wait for one core, and so do the others.
-APART := tests/training tests/evaluation
+# Three at a time: those in ComfyUI and in the browser often wait for servers and pages.
 test: $(VENV)/ready
-	$(RUN) -m pytest tests --ignore=tests/comfyui $(APART:%=--ignore=%) & others=$$!; \
-	$(RUN) -m pytest tests/comfyui; inside=$$?; \
-	$(RUN) -m pytest $(APART); apart=$$?; \
-	wait $$others && [ $$inside = 0 ] && exit $$apart
+	$(RUN) -m pytest tests/browser & seen=$$!; \
+	$(RUN) -m pytest tests/comfyui & inside=$$!; \
+	$(RUN) -m pytest tests --ignore=tests/comfyui --ignore=tests/browser; others=$$?; \
+	wait $$seen; seen=$$?; wait $$inside && [ $$seen = 0 ] && exit $$others
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
