@@ -106,5 +106,6 @@ def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
         made = picture.new_empty(len(frames), *picture.shape)
         for part_of in beside:
             made[(slice(None), *part_of)] = picture[part_of]
-        made[:, rows, columns] = as_bytes(frames, chunk.start).permute(0, 2, 3, 1)
+        for channel, values in enumerate(as_bytes(frames, chunk.start).unbind(1)):  # faster than all at once
+            made[:, rows, columns, channel] = values
         yield made
