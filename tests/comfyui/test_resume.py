@@ -10,9 +10,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from film import Film, shorten
+from film import Film
 
 from tools.comfyui.server import Client, Server
+from tools.demo import shorten
 
 STEPS, SAME = 3, 11
 SPEECH, SHORT = "sentence.wav", "short.wav"  # of three chunks, and of one
