@@ -146,6 +146,9 @@ PLACE = """id => {
           width: node.size[0] * scale, height: (node.size[1] + title) * scale}
 }"""
 
+# Half a second after a template is opened its view is set, in the page's own time: see web/examples.js.
+PLACED = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 1000))"
+
 LOOK = """({id, scale}) => {
   const {canvas} = app, node = canvas.graph.getNodeById(id)
   canvas.ds.scale = scale
@@ -203,6 +206,7 @@ class Page:
         self.tab.evaluate(f"() => {{ {ROOT}.extra.before = true }}")
         yield
         self.tab.wait_for_function(f"() => !{ROOT}.extra?.before && {ROOT}.nodes.length", timeout=60_000)
+        self.tab.evaluate(PLACED)
 
     def command(self, name: str) -> None:
         self.tab.evaluate("name => app.extensionManager.command.execute(name)", name)
