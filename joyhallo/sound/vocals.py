@@ -61,6 +61,7 @@ class Separator:
 
 
 def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Separator:
+    runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
     path = Path(path)
     try:
         with opened(path) as file:
@@ -69,7 +70,6 @@ def load_separator(path: str | Path, providers: Sequence[str] = ("CPUExecutionPr
             raise WeightsError(f"{path.name} {problem}.")
     except WeightsError as error:
         raise WeightsError(f"{error} Expected {FILE}.") from error
-    runtime = library("onnxruntime", "Separating the voice from music", "or switch separation off.")
     try:
         session = runtime.InferenceSession(str(path), providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base
