@@ -305,7 +305,11 @@ def _within(frames: Tensor, seen: int) -> Tensor:
 
 def as_bytes(frames: Tensor, seen: int = 0) -> Tensor:
     """Frames in 0..1 -> 0..255, rounded; `seen` frames came before them."""
-    return (_within(frames, seen) * 255).round_().byte()
+    return _in_bytes(_within(frames, seen))
+
+
+def _in_bytes(frames: Tensor) -> Tensor:
+    return (frames * 255).round_().byte()
 
 
 def as_floats(frames: Tensor) -> Tensor:
@@ -324,7 +328,7 @@ def _opaque(frames: Tensor) -> Tensor:
 def planes(frames: Tensor, pixels: Pixels) -> list[NDArray[np.unsignedinteger]]:
     """Convert frames (n, 3, height, width) to the planes of a pixel format, each (n, rows, columns)."""
     if pixels.is_rgb and pixels.bits == 8:
-        return [_packed(frames if frames.dtype == torch.uint8 else as_bytes(frames))]
+        return [_packed(frames if frames.dtype == torch.uint8 else _in_bytes(frames))]
     frames, whole = as_floats(frames), np.uint8 if pixels.bits == 8 else np.uint16
     if not pixels.is_rgb:
         return [plane.numpy().astype(whole) for plane in _luma_and_chroma(frames, pixels)]
