@@ -13,6 +13,7 @@ from inspect import signature
 from numbers import Integral, Real
 from typing import Any, TypeGuard, TypeVar
 
+import numpy as np
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -38,7 +39,8 @@ def checked(work: Callable[..., R]) -> Callable[..., R]:
     @wraps(work)
     def wrapper(cls: type[io.ComfyNode], *args: Any, **given: Any) -> R:
         bound = parameters.bind(cls, *args, **given)
-        for wanted in cls.define_schema().inputs:
+        schema = cls.SCHEMA or cls.define_schema()  # the former is ComfyUI's, made once: the loader's lists folders
+        for wanted in schema.inputs:
             if wanted.id in bound.arguments:
                 bound.arguments[wanted.id] = _checked(bound.arguments[wanted.id], wanted)
         return work(*bound.args, **bound.kwargs)
@@ -74,11 +76,13 @@ def _real(value: Any, wanted: Any) -> Any:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, Integral):  # which may be larger than any float
+        return not isinstance(value, bool)
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _switch(value: Any, wanted: io.Input) -> bool:
-    if not isinstance(value, Integral) or value not in (0, 1):
+    if not isinstance(value, Integral | np.bool_) or value not in (0, 1):
         raise _unfit(value, wanted, "yes or no")
     return bool(value)
 

@@ -19,6 +19,7 @@ from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.files.journal import Journal, key_of
 from ..joyhallo.film.marks import Marks
 from ..joyhallo.film.read import Reel
+from ..joyhallo.film.write import frame_rate
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
@@ -29,7 +30,7 @@ from .comfy_adapter import JoyHalloModel, arithmetic
 from .places import journal_folder
 from .preview import Preview
 from .run import Job, Made, Memory, make
-from .video import marks_of, reel_of, size_of
+from .video import Footage, marks_of, reel_of
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
 
@@ -98,7 +99,9 @@ class Take:
                 "A background is connected, but `picture` is square, which hides it; choose the whole picture, or "
                 "disconnect the background."
             )
-        found, expected = size_of(video), self.face.crop.picture
+        footage, expected = Footage.of(video), self.face.crop.picture
+        frame_rate(footage.rate)  # raises unless it is one
+        found = footage.size
         if found != expected:
             raise ValueError(
                 f"The background is {found[0]}x{found[1]} pixels, but the picture is {expected[0]}x{expected[1]}; "

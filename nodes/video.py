@@ -23,7 +23,7 @@ from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.label import Label
 from ..joyhallo.film.marks import Marks, read_marks
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
-from ..joyhallo.film.write import HANDOVER, VideoError, check_frames, frame_rate, write
+from ..joyhallo.film.write import HANDOVER, VideoError, as_floats, check_frames, frame_rate, pieces, write
 from ..joyhallo.sound.audio import AudioError, Sound
 from .labels import Labelling
 from .places import working_folder
@@ -95,21 +95,13 @@ def is_whole_file(video: Any) -> bool:
     return video.get_duration() >= InputImpl.VideoFromFile(video.get_stream_source()).get_duration() - 1e-3
 
 
-def size_of(video: Any) -> tuple[int, int]:
-    """Width and height of what it shows, upright."""
-    if is_whole_file(video):
-        known = film_of(video.get_stream_source()).facts
-        return known.width, known.height
-    height, width = video.get_components().images.shape[1:3]
-    return width, height
-
-
 def reel_of(video: Any, rate: int) -> Reel:
     """Read as it is needed; what is no file, or is trimmed, must be held as a whole."""
     if is_whole_file(video):
         return Reel(film_of(video.get_stream_source()).frames(rate))
     parts = video.get_components()
-    return Reel(retimed(parts.images, Fraction(parts.frame_rate), rate))
+    batches = retimed(parts.images, frame_rate(parts.frame_rate), rate)
+    return Reel(as_floats(piece).movedim(1, -1) for batch in batches for piece in pieces(batch))
 
 
 def _right_sound(video: Any, audio: Any) -> Any:

@@ -211,7 +211,7 @@ class Anything:
     """What a link of any type may bring."""
 
 
-ODD_NUMBERS = ["abc", {}, [1], torch.zeros(3), 2.5, 2**70, float("nan"), True, None]
+ODD_NUMBERS = ["abc", {}, [1], torch.zeros(3), 2.5, 2**70, 10**400, float("nan"), True, None]
 
 
 @pytest.mark.parametrize("value", ODD_NUMBERS, ids=lambda value: str(value)[:12])
@@ -225,6 +225,17 @@ def test_a_linked_number_is_checked_like_a_typed_one(film, name, value):
 def test_a_linked_size_is_one_that_fits(film, size):
     with pytest.raises(ValueError, match=f"`size` is {size}; expected a whole number from 64 to 2048 in steps of 64"):
         film(size=size)
+
+
+def test_a_switch_is_yes_or_no_whatever_its_type(pack):
+    import numpy as np
+
+    node, numbers = pack.nodes.steadiness.JoyHalloSteadiness, {"overlap": 0, "fade": 0, "anchor_every": 0.0}
+    for value in (True, 1, np.bool_(True)):
+        assert node.execute(hold_colours=value, **numbers).args[0].hold_colours is True
+    for value in ("true", 2, None, torch.ones(1)):
+        with pytest.raises(ValueError, match=r"`hold_colours` is .*expected yes or no"):
+            node.execute(hold_colours=value, **numbers)
 
 
 def test_numbers_that_are_whole_are_taken_whatever_their_type(film, usual):

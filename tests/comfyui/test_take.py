@@ -361,6 +361,35 @@ def test_a_background_of_another_size(make):
         make(background=make()[0], picture="whole picture")
 
 
+def held(images: torch.Tensor, rate: float = 25):
+    """A video in memory, as other nodes make it."""
+    from comfy_api.latest import InputImpl, Types
+
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images, frame_rate=rate))
+
+
+@pytest.mark.parametrize(
+    ("images", "rate", "message"),
+    [
+        (torch.zeros(512, 512), 25, r"The frames have the shape \(512, 512\)"),
+        (torch.zeros(2, 512, 512, 3), 0, "The frame rate is 0; expected a number above 0"),
+        (torch.zeros(2, 512, 512, 3).long(), 25, "The frames are torch.int64; expected floating-point"),
+    ],
+)
+def test_a_background_that_is_no_video_is_refused_beforehand(make, images, rate, message):
+    with pytest.raises(ValueError, match=message):
+        make(background=held(images, rate), picture="whole picture")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_background_in_memory_may_be_grey_or_transparent(pack, loaded, make, channels):
+    box = pack.joyhallo.faces.boxes.Box(160, 160, 352, 352)
+    face = replace(loaded.face, crop=pack.joyhallo.faces.crops.Crop(loaded.face.crop.picture, box, (64, 64)))
+    behind = held(torch.full((3, 512, 512, channels), 0.5))
+    found = make(face=face, picture="whole picture", background=behind)[0].get_components().images
+    assert found[0, 0, 0].tolist() == pytest.approx([0.5 if channels == 1 else 0.75] * 3, abs=0.01)
+
+
 def test_a_background_is_opened_after_all_checks(pack, make, background, monkeypatch):
     space, usage = pack.joyhallo.files.space, shutil.disk_usage
     monkeypatch.setattr(pack.nodes.take, "reel_of", lambda *_: pytest.fail("it was opened"))

@@ -148,7 +148,7 @@ def film() -> Graph:
         expression_weight=motion[1],
         lip_weight=motion[2],
         size=64,
-        picture="square",
+        picture="whole picture",
         resume=False,
         steadiness=steadiness[0],
     )
