@@ -55,10 +55,13 @@ def prepare(base: Path) -> None:
         shutil.copy(FOLDER / asset, base / "input")
 
 
-def shorten(source: Path, target: Path, seconds: float) -> None:
-    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(round(seconds * whole.getframerate())))
+def speech_of(seconds: float, source: Path, target: Path) -> None:
+    """A recording cut off at a length, or repeated up to it."""
+    with wave.open(str(source)) as once, wave.open(str(target), "wb") as made:
+        made.setparams(once.getparams())
+        sound, wanted = once.readframes(once.getnframes()), round(seconds * once.getframerate())
+        size = wanted * once.getsampwidth() * once.getnchannels()
+        made.writeframes((sound * -(-size // len(sound)))[:size])
 
 
 def film(server: Server, name: str = MODEL, listener: Any = None) -> tuple[Run, str]:

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-import wave
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from joyhallo.film.read import Film
 
 from .comfyui.server import Client, Listener, Prompt, Run, Server, install_pack
 from .comfyui.workflow import as_prompt
-from .demo import WORKFLOWS
+from .demo import WORKFLOWS, speech_of
 from .demo_model.bundle import FOLDER
 
 SAMPLER, SAVING, SOUND = "JoyHalloSampler", "SaveTalkingVideo", "LoadAudio"
@@ -242,14 +241,6 @@ def _prompt(client: Client) -> Prompt:
     return prompt
 
 
-def _repeat(source: Path, target: Path, seconds: float) -> None:
-    with wave.open(str(source)) as once, wave.open(str(target), "wb") as often:
-        often.setparams(once.getparams())
-        sound, size = once.readframes(once.getnframes()), round(seconds * once.getframerate())
-        width = once.getsampwidth() * once.getnchannels()
-        often.writeframes((sound * (-(-size * width // len(sound))))[: size * width])
-
-
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -265,7 +256,7 @@ def main() -> None:
         base = Path(folder)
         install_pack(base)
         (base / "input").mkdir()
-        _repeat(FOLDER / "speech.wav", base / "input" / CHANGES[SOUND]["audio"], given.seconds)
+        speech_of(given.seconds, FOLDER / "speech.wav", base / "input" / CHANGES[SOUND]["audio"])
         trials = Trials(base, random.Random(given.seed))  # noqa: S311
         trials.run(given.kills)
     took = time.monotonic() - begun

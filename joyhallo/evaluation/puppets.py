@@ -80,7 +80,7 @@ class Model:
 
     def film(self, mouth: Articulation, seed: int) -> Iterator[Tensor]:
         """Whole frames (height, width, 3), one after the other"""
-        still = torch.from_numpy(self.picture)
+        still = in_bytes(self.picture)
         for chunk in perform(self.puppet, poses(mouth, Direction(seed=seed))):
             for pictures in placed(self.puppet, still, chunk):
                 yield from as_floats(pictures)
@@ -222,7 +222,11 @@ def _grown(box: Box, picture: Picture) -> Box:
 
 
 def in_floats(picture: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).float() / 255
+    return as_floats(in_bytes(picture))
+
+
+def in_bytes(picture: Picture) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture))
 
 
 def astronaut() -> Picture:

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 MAGIC = 0x1950A86A20F9469CFC6C  # how files of 2020 and before begin
 LARGEST_INDEX = 4 << 20  # bytes; that of 5 GB of weights has a tenth of it
-MOST_READS = 500_000  # of these bytes; an index has about 60 for each tensor
+MOST_READS = 500_000  # steps; an index takes about 60 for each tensor
 MOST_NAMES = 50_000  # of tensors; the largest networks have some thousands
 MOST_SHARED = 4  # times the file's size, that its tensors take where they share memory
 DEEPEST = 40  # modules within modules

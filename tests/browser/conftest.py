@@ -14,7 +14,7 @@ from looks import View
 
 from tools.comfyui.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
 from tools.comfyui.server import Server, get_comfyui, install_pack
-from tools.demo import shorten
+from tools.demo import speech_of
 from tools.demo_model.bundle import FOLDER
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
@@ -40,7 +40,7 @@ def base(tmp_path_factory) -> Path:
     base = tmp_path_factory.mktemp("comfyui")
     install_pack(base)
     (base / "input").mkdir()
-    shorten(FOLDER / "speech.wav", base / "input" / "short.wav", seconds=1.6)
+    speech_of(1.6, FOLDER / "speech.wav", base / "input" / "short.wav")
     install_finder(base, drawn_mesh(256, 288, 230), drawn_mesh(768, 288, 230))
     return base
 

@@ -11,7 +11,7 @@ import pytest
 from inside import load_pack
 
 from tools.comfyui.server import Client, Server, get_comfyui
-from tools.demo import prepare, shorten
+from tools.demo import prepare, speech_of
 from tools.demo_model.seeded import NET, write_autoencoder, write_encoder, write_net
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
@@ -47,7 +47,7 @@ def base(tmp_path_factory) -> Path:
     write_net(ours / "small-hallo.safetensors", replace(NET, regional_audio=True))
     write_encoder(ours / "small-wav2vec2")
     write_autoencoder(vaes / "small-vae.safetensors")
-    shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=0.6)
+    speech_of(0.6, base / "input" / "speech.wav", base / "input" / "short.wav")
     return base
 
 

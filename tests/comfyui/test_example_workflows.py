@@ -22,7 +22,7 @@ from stock import stock
 
 from tools.comfyui.server import ROOT, Client
 from tools.comfyui.workflow import NEVER, NOTES, as_prompt, widgets
-from tools.demo import shorten
+from tools.demo import speech_of
 from tools.demo_model.bundle import FOLDER
 
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "example_workflows").glob("*.json"))}
@@ -56,7 +56,7 @@ def stocked(server):
     """The server's folders with small models; without them again for the tests that follow."""
     folder = stock(server.base)
     inputs = server.base / "input"
-    shorten(inputs / "speech.wav", inputs / "brief.wav", seconds=FRAMES / 25)
+    speech_of(FRAMES / 25, inputs / "speech.wav", inputs / "brief.wav")
     for name in ("portrait", "couple"):
         picture = Image.open(inputs / f"{name}.png")
         picture.resize((picture.width // 2, picture.height // 2)).save(inputs / f"small_{name}.png")

@@ -17,7 +17,7 @@ from loaded import Loaded
 from PIL import Image
 
 from tools.comfyui.server import PACK, Client, Run, Server
-from tools.demo import prepare, shorten
+from tools.demo import prepare, speech_of
 
 WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
 SECONDS, FRAMES, CHUNKS, STEPS = 1.1, 28, 2, 2
@@ -66,7 +66,7 @@ def sessions(comfyui, tmp_path_factory):
         if flags not in made:
             base = tmp_path_factory.mktemp("base")
             prepare(base)
-            shorten(base / "input" / "speech.wav", base / "input" / "short.wav", SECONDS)
+            speech_of(SECONDS, base / "input" / "speech.wav", base / "input" / "short.wav")
             with Server(base, ("--cpu", *flags), tree=comfyui) as started:
                 made[flags] = session(started)
         return made[flags]

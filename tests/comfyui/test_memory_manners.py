@@ -15,7 +15,7 @@ from film import Film
 from loaded import Loaded
 
 from tools.comfyui.server import ROOT, Client, Server
-from tools.demo import prepare, shorten
+from tools.demo import prepare, speech_of
 from tools.demo_model.seeded import write_autoencoder, write_encoder, write_net
 
 MB = 2**20
@@ -35,7 +35,7 @@ OPEN_TO_COMFYUI = ("output", "temp", "user", "comfyui.log")
 def own_base(tmp_path_factory) -> Path:
     base = tmp_path_factory.mktemp("base")
     prepare(base)
-    shorten(base / "input" / "speech.wav", base / "input" / "short.wav", seconds=0.5)
+    speech_of(0.5, base / "input" / "speech.wav", base / "input" / "short.wav")
     models = base / "models" / "joyhallo"
     models.mkdir(parents=True)
     for name in ("a", "b"):

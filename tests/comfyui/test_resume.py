@@ -13,7 +13,7 @@ import pytest
 from film import Film
 
 from tools.comfyui.server import Client, Server
-from tools.demo import shorten
+from tools.demo import speech_of
 
 STEPS, SAME = 3, 11
 SPEECH, SHORT = "sentence.wav", "short.wav"  # of three chunks, and of one
@@ -41,7 +41,7 @@ def steps_of(run, graph: Film) -> list[int]:
 
 @pytest.fixture(scope="module", autouse=True)
 def sentence(base) -> None:
-    shorten(base / "input" / "speech.wav", base / "input" / SPEECH, seconds=1.6)
+    speech_of(1.6, base / "input" / "speech.wav", base / "input" / SPEECH)
 
 
 @pytest.fixture

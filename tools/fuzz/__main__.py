@@ -21,7 +21,7 @@ from joyhallo.film.read import Film
 from joyhallo.film.write import write
 
 from ..comfyui.server import Client, Run, Server
-from ..demo import prepare, shorten
+from ..demo import prepare, speech_of
 from . import hands_out
 from .outcomes import RAW, STOPPED, Outcome, outcome
 from .prompts import Asked, asked, film
@@ -68,7 +68,7 @@ def serving(base: Path) -> Server:
     prepare(base)
     shutil.copy(hands_out.__file__, base / "custom_nodes" / "hands_out.py")
     write(base / "input" / "film.mp4", [torch.rand(5, 64, 64, 3)], 25)
-    shorten(base / "input" / "speech.wav", base / "input" / "short.wav", SHORT)
+    speech_of(SHORT, base / "input" / "speech.wav", base / "input" / "short.wav")
     return Server(base)
 
 

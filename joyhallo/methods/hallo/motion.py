@@ -19,7 +19,7 @@ from .config import REGIONS
 
 log = logging.getLogger(__name__)
 
-STRONGEST = 10.0  # weight of a frame; beyond, networks give values that are no numbers
+STRONGEST = 10.0  # weight of a frame: twice what keyframes and expressiveness can reach; 1e30 gives no numbers
 MOST = 3.0  # strongest keyframe; catches "1:05" written for "1:05: 1", which would read as time 1, strength 5
 
 GRAMMAR = (
