@@ -21,7 +21,7 @@ from ..faces.boxes import Box, Picture, Points, Size, joint
 from ..faces.crops import Crop, crop_face, cut, in_crop
 from ..faces.find import OVERLAP, FaceError, Limits, check_face, face_of, turn
 from ..faces.regions import Mask, drawn, face_rectangle, lip_rectangle, resized
-from ..faces.track import Track, follow
+from ..faces.stretch import Stretch, follow
 from ..files.fingerprint import sha256
 from ..files.space import MARGIN, RoomError, amount, free
 from ..film.read import Film, UnreadableError
@@ -278,32 +278,32 @@ def _pictures(clip: _UnderWay, _: Record) -> Told:
         raise ValueError("there is no face landmarker: give --landmarker, or --finders")
     sizes: set[Size] = set()
     seen = _noting_sizes(clip.film.pictures(FPS), sizes)
-    track = follow(seen, landmarker, clip.settings.every, clip.settings.most_missed)
-    if track is None:
+    stretch = follow(seen, landmarker, clip.settings.every, clip.settings.most_missed)
+    if stretch is None:
         raise Unfit("no face was found")
     if len(sizes) > 1:
         raise Unfit(f"its pictures change their size: {', '.join(f'{w}x{h}' for w, h in sorted(sizes))}")
-    length = min(len(track), heard - track.start)
+    length = min(len(stretch), heard - stretch.start)
     if length < clip.settings.shortest:
         raise Unfit(f"{max(0, length)} frames show a face and have sound; it takes at least {clip.settings.shortest}")
-    track = replace(track, meshes=track.meshes[:length])
+    stretch = replace(stretch, meshes=stretch.meshes[:length])
     (size,) = sizes
-    turned = _checked(track, size, clip.settings)
-    crop = crop_face(size, joint(track.boxes), (clip.settings.size, clip.settings.size))
-    meshes = (in_crop(mesh, crop) * (clip.settings.size / crop.seen[0]) for mesh in track.meshes)
+    turned = _checked(stretch, size, clip.settings)
+    crop = crop_face(size, joint(stretch.boxes), (clip.settings.size, clip.settings.size))
+    meshes = (in_crop(mesh, crop) * (clip.settings.size / crop.seen[0]) for mesh in stretch.meshes)
     write_masks(clip.folder, *joint_masks(meshes, crop.size, clip.settings))
-    write_film(clip.path("video"), _batches(clip.pictures(track.start, track.start + length), crop))
-    window, boxes = crop.box, track.boxes
+    write_film(clip.path("video"), _batches(clip.pictures(stretch.start, stretch.start + length), crop))
+    window, boxes = crop.box, stretch.boxes
     share = float(np.median([box.longest for box in boxes])) / min(crop.seen)
     return {
         "length": length,
-        "range": [track.start, track.start + length],  # frames of the source at 25 fps
+        "range": [stretch.start, stretch.start + length],  # frames of the source at 25 fps
         "source_size": list(size),
         "crop": [window.left, window.top, window.right, window.bottom],  # of the source
         "face_share": round(share, 4),
         "turned": round(turned, 4),
-        "looks": track.looks,
-        "missed": track.missed,
+        "looks": stretch.looks,
+        "missed": stretch.missed,
         "broken": clip.film.skipped,  # packets of the source that could not be decoded
         "faces": [[at, *_rounded(boxes[at])] for at in _spread(length, LOOKED_AT)],
     }
@@ -315,9 +315,9 @@ def _noting_sizes(pictures: Iterable[Picture], sizes: set[Size]) -> Iterator[Pic
         yield picture
 
 
-def _checked(track: Track, size: Size, settings: Preparation) -> float:
+def _checked(stretch: Stretch, size: Size, settings: Preparation) -> float:
     """The largest turn of the face; raises Unfit if it turns away, or is small or cut off."""
-    faces = [face_of(mesh) for mesh in track.meshes]
+    faces = [face_of(mesh) for mesh in stretch.meshes]
     turned = float(np.quantile([turn(face.marks) for face in faces if face.marks is not None], 0.95))
     if turned > settings.turned:
         raise Unfit(f"the face turns away: its nose lies {turned:.2f} eye distances off the middle of the eyes")

@@ -1,88 +1,55 @@
-"""`follow` tracks one face through a video: it searches every few frames and interpolates in between."""
+"""`Track`: where one face is in each frame of a film. `tracking.py` makes one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .boxes import Box, Picture, Points
-from .find import FaceError, FaceMesh, outline_box
+from .boxes import Box, Size
 
-
-class Landmarker(Protocol):
-    """The interface of `find.FaceMesh`."""
-
-    def anywhere(self, picture: Picture) -> list[Points]: ...
-
-    def mesh(self, picture: Picture, box: Box) -> Points:
-        """The mesh of the face near the box, or a FaceError."""
-        ...
+# What the points of a face are. mesh: MediaPipe's, 468 or 478; marks: two eyes, nose and two corners of the mouth.
+Scheme = Literal["none", "marks", "mesh"]
 
 
 @dataclass(frozen=True)
 class Track:
-    start: int  # the video's frame of the first mesh
-    meshes: np.ndarray  # (frames, points, 2), in the video's pixels
-    looks: int  # frames searched, from start to end
-    missed: int  # those without a face
+    """One face through a whole film. Where it is not, and no gap was bridged, boxes and points are NaN.
+
+    Boxes reach from the hairline to the chin and across both cheeks, whatever finder they come from.
+    """
+
+    boxes: NDArray[np.float32]  # (frames, 4): left, top, right, bottom, in pixels of the film
+    points: NDArray[np.float32]  # (frames, points, 2), in the order of the scheme
+    scores: NDArray[np.float32]  # (frames): how sure the finder was, in 0..1; 0 where nobody was seen
+    scheme: Scheme
+    size: Size  # of the film's pictures
+    rate: Fraction  # at which its frames are numbered
+    cuts: tuple[int, ...] = ()  # frames that begin another shot
 
     def __len__(self) -> int:
-        return len(self.meshes)
+        return len(self.boxes)
 
     @property
-    def boxes(self) -> list[Box]:
-        return [outline_box(mesh) for mesh in self.meshes]
+    def found(self) -> NDArray[np.bool_]:
+        """(frames): where the face is known, seen or bridged."""
+        return np.isfinite(self.boxes).all(1)
+
+    def box(self, frame: int) -> Box:
+        return Box(*self.boxes[frame].tolist())
+
+    def until(self, count: int) -> Track:
+        """Its first frames alone."""
+        cuts = tuple(cut for cut in self.cuts if cut < count)
+        return replace(
+            self, boxes=self.boxes[:count], points=self.points[:count], scores=self.scores[:count], cuts=cuts
+        )
 
 
-def follow(pictures: Iterable[Picture], landmarker: Landmarker, every: int = 2, most_missed: int = 3) -> Track | None:
-    """Find the longest stretch of one face, with at most `most_missed` failed searches in a row; None if there is none.
-
-    The largest face is followed, then whichever is at its place.
-    """
-    found: dict[int, Points] = {}
-    count, near = 0, None
-    with landmarker.at_work() if isinstance(landmarker, FaceMesh) else nullcontext():
-        for count, picture in enumerate(pictures, 1):
-            if (count - 1) % every == 0 and (mesh := _look(picture, landmarker, near)) is not None:
-                found[count - 1], near = mesh, outline_box(mesh)
-    if not found:
-        return None
-    stretch = max(stretches(sorted(found), every * (most_missed + 1)), key=lambda some: some[-1] - some[0])
-    return _filled(found, stretch, count, every)
-
-
-def _look(picture: Picture, landmarker: Landmarker, near: Box | None) -> Points | None:
-    if near is None:
-        return max(landmarker.anywhere(picture), key=lambda mesh: outline_box(mesh).area, default=None)
-    try:
-        return landmarker.mesh(picture, near)
-    except FaceError:
-        return None
-
-
-def stretches(places: Sequence[int], longest_step: int) -> list[list[int]]:
-    """Split rising numbers into groups whose steps are at most `longest_step`."""
-    groups = [[places[0]]]
-    for before, place in pairwise(places):
-        if place - before > longest_step:
-            groups.append([])
-        groups[-1].append(place)
-    return groups
-
-
-def _filled(found: dict[int, Points], stretch: list[int], count: int, every: int) -> Track:
-    """Interpolate meshes for all frames; the last one is repeated if the video ends before the next search."""
-    first, last = stretch[0], stretch[-1]
-    stop = count if last + every >= count else last + 1
-    known = np.stack([found[place] for place in stretch]).astype(np.float32)
-    at = np.interp(np.arange(first, stop), stretch, np.arange(len(stretch)))
-    before = at.astype(int)
-    after, share = np.minimum(before + 1, len(stretch) - 1), (at - before)[:, None, None]
-    meshes = known[before] * (1 - share) + known[after] * share
-    looks = (last - first) // every + 1
-    return Track(first, meshes.astype(np.float32), looks, looks - len(stretch))
+def gaps(found: NDArray[np.bool_]) -> list[range]:
+    """The stretches of frames without the face."""
+    steps = np.flatnonzero(np.diff(np.concatenate([[True], found, [True]]).astype(np.int8)))
+    return [range(start, stop) for start, stop in steps.reshape(-1, 2).tolist()]

@@ -27,7 +27,7 @@ from joyhallo.data.models import Models
 from joyhallo.data.prepare import Shares, identify, prepare
 from joyhallo.data.steps import Preparation
 from joyhallo.diffusion.codec import load_codec
-from joyhallo.faces import track as tracking
+from joyhallo.faces import stretch as stretching
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.find import Face, Finders, outline_box
 from joyhallo.film.read import Film
@@ -318,29 +318,29 @@ def test_mediapipe_looks_at_a_whole_video(panned, tmp_path):
 
 def meshes_of(way, count=40, every=2, most_missed=3):
     pictures = [filmed.frame(way(index), (96, 96), 0.4) for index in range(count)]
-    return tracking.follow(pictures, filmed.GreenLandmarker(), every, most_missed)
+    return stretching.follow(pictures, filmed.GreenLandmarker(), every, most_missed)
 
 
 def test_short_misses_are_filled_evenly():
     def way(index):
         return None if 10 <= index < 16 else (0.4 + 0.005 * index, 0.5)
 
-    track = meshes_of(way)
-    assert (track.start, len(track), track.looks, track.missed) == (0, 40, 20, 3)
-    middles = [box.center[0] for box in track.boxes]
+    stretch = meshes_of(way)
+    assert (stretch.start, len(stretch), stretch.looks, stretch.missed) == (0, 40, 20, 3)
+    middles = [box.center[0] for box in stretch.boxes]
     assert np.abs(np.diff(middles) - 0.48).max() < 0.6  # a pixel is the finest that the stand-in sees
     assert abs(middles[13] - 96 * 0.465) < 1
 
 
 def test_the_longest_stretch_with_a_face_is_kept():
-    track = meshes_of(lambda index: (0.5, 0.5) if index < 8 or 20 <= index < 37 else None)
-    assert (track.start, len(track), track.missed) == (20, 17, 0)
+    stretch = meshes_of(lambda index: (0.5, 0.5) if index < 8 or 20 <= index < 37 else None)
+    assert (stretch.start, len(stretch), stretch.missed) == (20, 17, 0)
     assert meshes_of(lambda _: None) is None
     assert len(meshes_of(lambda _: (0.5, 0.5), count=1)) == 1
 
 
 def test_steps_between_places():
-    assert tracking.stretches([0, 2, 4, 12, 14, 30], 8) == [[0, 2, 4, 12, 14], [30]]
+    assert stretching.stretches([0, 2, 4, 12, 14, 30], 8) == [[0, 2, 4, 12, 14], [30]]
 
 
 def test_the_part_with_a_face_has_its_own_sound(tmp_path):
