@@ -36,7 +36,7 @@ class Track:
     @property
     def found(self) -> NDArray[np.bool_]:
         """(frames): where the face is known, seen or bridged."""
-        return np.isfinite(self.boxes).all(1)
+        return np.asarray(np.isfinite(self.boxes).all(1))
 
     def box(self, frame: int) -> Box:
         return Box(*self.boxes[frame].tolist())

@@ -28,7 +28,7 @@ class Painter:
     def crops(self, track: Track) -> Crops:
         mask = torch.zeros(self.size, self.size)
         mask[self.size // 2 :] = 1
-        return Warps.of(list(track.meshes), CORNERS, self.size, mask)
+        return Warps.of(list(track.points), CORNERS, self.size, mask, track.size)
 
     def listen(self, recording: Recording, rate: Fraction) -> Tensor:
         """(frames): how loud each is, in 0..1"""
