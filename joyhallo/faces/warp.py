@@ -45,8 +45,14 @@ class Warps:
 
     @classmethod
     def of(cls, points: Sequence[Points], template: Points, size: int, mask: Tensor, picture: Size) -> Warps:
-        """template: where the points lie in the square, in its pixels."""
-        return cls(np.stack([similarity(some, template) for some in points]), size, mask, picture)
+        """template: where the points lie in the square, in its pixels. Unknown points give an unknown square."""
+        unknown = np.full((2, 3), np.nan)
+        each = [similarity(some, template) if np.isfinite(some).all() else unknown for some in points]
+        return cls(np.stack(each), size, mask, picture)
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        return np.asarray(np.isfinite(self.matrices).all((1, 2)))
 
     def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
         """(n, height, width, 3) of bytes -> (n, 3, size, size) in 0..1; borders are repeated"""

@@ -17,12 +17,18 @@ from ..faces.blend import Blend, Patch, blended
 from ..faces.track import Track
 from ..sound.audio import Recording
 from .chunks import Kept, Progress
+from .script import Script
 
 OnStep = Callable[[int, int, Tensor | None], None]  # steps of this chunk: done, in all; latents, if there are any
 
 
 class Crops(Protocol):
     """Where the face is in each frame of a film, and how it goes back. `frames`: the film's numbers of the pictures."""
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(frames of the film): where there is something to cut."""
+        ...
 
     def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
         """(n, height, width, 3) of bytes -> (n, 3, size, size), in the method's own terms"""
@@ -60,21 +66,6 @@ class Redubber(Protocol):
 
 
 @dataclass(frozen=True)
-class Script:
-    """What each frame of the result shows, and what of it is made anew."""
-
-    places: NDArray[np.int64]  # (frames): the number of its picture in the film
-    amounts: NDArray[np.float32]  # (frames): how much of what is made counts; where it is 0 nothing is made
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @property
-    def spoken(self) -> NDArray[np.bool_]:
-        return self.amounts > 0
-
-
-@dataclass(frozen=True)
 class Redubbed:
     """A chunk of the result: its pictures as they were, and the crops of those that speak."""
 
@@ -104,14 +95,15 @@ def redub(
     coming, count = iter(pictures), chunk_count(redubber, script)
     for index in range(count):
         start = index * redubber.at_once
-        batch = torch.stack([next(coming) for _ in range(min(redubber.at_once, len(script) - start))]).to(device)
+        shown = range(start, min(start + redubber.at_once, len(script)))
+        batch = torch.stack([next(coming) for _ in shown]).to(device)
         at = (start + np.flatnonzero(script.spoken[start : start + len(batch)])).tolist()
         spoken = None if kept is None or not at else kept.read(index)
         if not at:
             spoken = batch.new_zeros(0, 3, redubber.size, redubber.size)
         elif spoken is None:
-            shown = crops.cut(batch[[one - start for one in at]], script.places[at].tolist())
-            spoken = redubber.speak(shown, windows[at], _reporter(on_progress, index, count))
+            seen = crops.cut(batch[[one - start for one in at]], script.places[at].tolist())
+            spoken = redubber.speak(seen, windows[at], _reporter(on_progress, index, count))
             if kept is not None:
                 kept.write(index, F.pad(spoken, (0, 0, 0, 0, 0, 0, 0, redubber.at_once - len(spoken))))
         frames = spoken[: len(at)].to(batch.device)

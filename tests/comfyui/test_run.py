@@ -18,7 +18,7 @@ def ours(pack):
     """The pack's own modules, whose classes are not those of the tests' `joyhallo`."""
     import importlib
 
-    names = ("faces.blend", "faces.track", "files.journal", "methods.redub")
+    names = ("faces.blend", "faces.track", "files.journal", "methods.redub", "methods.script")
     return {name: importlib.import_module(f"{pack.__name__}.joyhallo.{name}") for name in names}
 
 
@@ -34,7 +34,7 @@ def job(pack, ours, film):
     boxes, scores = np.concatenate([points.min(1), points.max(1)], axis=1), np.ones(FRAMES, np.float32)
     track = ours["faces.track"].Track(boxes, points, scores, "marks", (128, 90), RATE)
     amounts = np.array([float(2 <= i < FRAMES - 2) for i in range(FRAMES)], np.float32)
-    script, blend = redub.Script(np.arange(FRAMES), amounts), ours["faces.blend"].Blend()
+    script, blend = ours["methods.script"].Script(np.arange(FRAMES), amounts), ours["faces.blend"].Blend()
 
     def job(painter, journal=None, sound=None, memory=1):
         windows, crops = torch.linspace(0, 1, FRAMES), painter.crops(track)

@@ -11,7 +11,8 @@ from joyhallo.config import SAMPLE_RATE
 from joyhallo.faces.blend import Blend, feathered
 from joyhallo.faces.track import Track
 from joyhallo.files.journal import Journal
-from joyhallo.methods.redub import Script, chunk_count, placed, redub, repainted
+from joyhallo.methods.redub import chunk_count, placed, redub, repainted
+from joyhallo.methods.script import Script
 from joyhallo.sound.audio import Recording
 
 HEIGHT, WIDTH, FRAMES = 90, 130, 23
