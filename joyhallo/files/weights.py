@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..libraries import brief
-from .pickles import LARGEST_INDEX, MOST_NAMES, Damaged, Shape, index_of, unwrapped
+from .pickles import LARGEST_INDEX, MOST_NAMES, Damaged, Run, Shape, index_of, unwrapped
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 LONGEST_NAME = 500  # of a tensor: messages tell it
@@ -89,8 +89,12 @@ def _torchscript(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file, ZipFile(file) as archive:
             index = index_of(file)
             places = {name: place for name, place in index.places.items() if place is not None}
-            bytes_of = {place.run: archive.read(f"{index.folder}data/{place.run.key}") for place in places.values()}
-            runs = {run: torch.frombuffer(bytearray(found), dtype=NUMBERS[run.kind]) for run, found in bytes_of.items()}
+
+            def numbers(run: Run) -> Tensor:
+                dtype = NUMBERS[run.kind]
+                return torch.frombuffer(bytearray(archive.read(f"{index.folder}data/{run.key}")), dtype=dtype)
+
+            runs = {run: numbers(run) for run in {place.run for place in places.values()}}
             return {name: runs[at.run].as_strided(at.shape, at.strides, at.offset) for name, at in places.items()}
     except Exception as error:  # of zip archives and of their numbers
         raise _damaged(path, Form.TORCHSCRIPT, error) from error
