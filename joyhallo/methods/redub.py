@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Protocol
 
@@ -47,12 +47,41 @@ class Windows(Protocol):
     def __getitem__(self, frames: Sequence[int]) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What may be wished of a method, with each one's own numbers as the default; not every method knows every wish."""
+
+    seed: int = 0
+    steps: int = 0  # 0: the method's own number
+    guidance: float = 0.0  # 0: the method's own
+    strength: float = 1.0  # with which the mouth follows the sound
+    sync_offset: float = 0.0  # milliseconds by which the lips come later
+    cover_tail: bool = False  # as many frames as the sound lasts, even if the original makes fewer
+    smoothing: str = "original"  # of the boxes over time: original, centred, none
+    pads: tuple[int, int, int, int] = (0, 10, 0, 0)  # pixels added to a box: top, bottom, left, right
+
+    def ignored(self, known: frozenset[str]) -> list[str]:
+        """Those that differ from the default, though a method does not know them."""
+        return [one.name for one in fields(self) if one.name not in known and getattr(self, one.name) != one.default]
+
+
 class Redubber(Protocol):
     """A method. `speak` is a function of its arguments alone, so that any batch may be done anywhere, at any time."""
 
-    size: int  # side of the crops, in pixels
-    at_once: int  # frames that are done together
-    licence: str  # of the weights
+    @property
+    def size(self) -> int:
+        """Side of the crops, in pixels."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Frames that are done together."""
+        ...
+
+    @property
+    def stored(self) -> torch.dtype:
+        """Of the crops that speak."""
+        ...
 
     def crops(self, track: Track) -> Crops: ...
 
