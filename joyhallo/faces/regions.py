@@ -27,6 +27,7 @@ LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 3
 BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # their lower borders
 # fmt: on
 CHIN, UNDER_NOSE, NOSE_TIP = 152, 2, 1
+FOREHEAD = (10, 338, 297, 332, 109, 67, 103)  # of the outline, its uppermost point first
 
 FACE_EXPAND = 1.2
 LIP_EXPAND = 2.0
