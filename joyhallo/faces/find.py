@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -124,6 +125,18 @@ class InsightFace:
             padded = np.pad(picture, ((border, border), (border, border), (0, 0)), "constant", constant_values=127)
             found = [_moved(face, -border) for face in self._look(padded)]
         return sorted(found, key=lambda face: face.box.center)
+
+    def located(self, picture: Picture, side: int = DETECTION_SIZE[0]) -> list[Face]:
+        """Boxes and marks alone, in no order, the unsure ones included. side: pixels at which the detector looks"""
+        check_shape(picture)
+        boxes, marks = self.analysis.det_model.detect(np.ascontiguousarray(picture[..., ::-1]), input_size=(side, side))
+        return [Face(Box(*box[:4].tolist()), float(box[4]), points) for box, points in zip(boxes, marks, strict=True)]
+
+    def identity(self, picture: Picture, marks: Points) -> NDArray[np.float32]:
+        """Of the face whose marks these are."""
+        face = SimpleNamespace(kps=np.asarray(marks, np.float32))
+        found = self.analysis.models["recognition"].get(np.ascontiguousarray(picture[..., ::-1]), face)
+        return np.asarray(found, np.float32)
 
     def _look(self, picture: Picture) -> list[Face]:
         faces = self.analysis.get(np.ascontiguousarray(picture[..., ::-1]))

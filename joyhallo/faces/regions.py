@@ -28,6 +28,7 @@ BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # their lower borders
 # fmt: on
 JAW = OUTLINE[10:27]  # from the height of the nose down to the chin, and up again
 CHIN, UNDER_NOSE, NOSE_TIP = 152, 2, 1
+FOREHEAD = (10, 338, 297, 332, 109, 67, 103)  # of the outline, its uppermost point first
 
 FACE_EXPAND = 1.2
 LIP_EXPAND = 2.0

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .boxes import Box, Size
+from .boxes import Box, Size, covered
+from .find import FaceError
 
 # What the points of a face are. mesh: MediaPipe's, 468 or 478; marks: two eyes, nose and two corners of the mouth.
 Scheme = Literal["none", "marks", "mesh"]
@@ -41,12 +42,35 @@ class Track:
     def box(self, frame: int) -> Box:
         return Box(*self.boxes[frame].tolist())
 
+    @classmethod
+    def of_mask(cls, mask: NDArray[np.uint8], count: int, size: Size, rate: Fraction) -> Track:
+        """A face drawn by hand: one mask (height, width) for the whole film, or one for each frame, of any size."""
+        masks = mask if mask.ndim == 3 else mask[None]
+        if len(masks) not in (1, count):
+            raise FaceError(
+                f"There are {len(masks)} masks for the film's {count} frames; give one for all, or one for each."
+            )
+        boxes = np.array([_sides(covered(one)) for one in masks], np.float32)
+        if not np.isfinite(boxes).any():
+            raise FaceError(
+                "The mask is empty, so it does not say where the face is; paint the face, or disconnect it."
+            )
+        boxes *= np.tile(np.divide(size, masks.shape[:0:-1]), 2).astype(np.float32)
+        boxes = boxes.repeat(count, 0) if len(masks) == 1 else boxes
+        scores = np.asarray(np.isfinite(boxes[:, 0]), np.float32)
+        return cls(boxes, np.empty((count, 0, 2), np.float32), scores, "none", size, rate)
+
     def until(self, count: int) -> Track:
         """Its first frames alone."""
         cuts = tuple(cut for cut in self.cuts if cut < count)
         return replace(
             self, boxes=self.boxes[:count], points=self.points[:count], scores=self.scores[:count], cuts=cuts
         )
+
+
+def _sides(box: Box | None) -> tuple[float, float, float, float]:
+    box = box or Box(np.nan, np.nan, np.nan, np.nan)
+    return box.left, box.top, box.right, box.bottom
 
 
 def gaps(found: NDArray[np.bool_]) -> list[range]:
