@@ -424,7 +424,7 @@ def _complaint(missing: dict[Kind, str]) -> str:
     }
     if homes:
         lines.append(f"Switch on `download` to fetch those with an address into {', '.join(map(str, homes))}.")
-    demo = f", such as {DEMO}" if _path(CHECKPOINT, DEMO) else ""
+    demo = f", such as {DEMO}" if REDUB not in missing and _path(CHECKPOINT, DEMO) else ""
     lines.append(f"You can also put them there by hand, under these names, or choose models that you have{demo}.")
     return "\n".join(lines)
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..joyhallo.faces.blend import Blend, Weights, around_mouths, feathered, painted
+from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.faces.find import FaceError
 from ..joyhallo.faces.track import Track, gaps
-from ..joyhallo.faces.tracking import of_mask
+from ..joyhallo.faces.tracking import drawn
 from ..joyhallo.files.journal import Journal, key_of
 from ..joyhallo.film.ahead import read_ahead
 from ..joyhallo.film.lengths import Long, Short, in_order, places
@@ -30,6 +30,7 @@ from .comfy_adapter import RedubModel, arithmetic
 from .places import journal_folder
 from .preview import Preview
 from .run import Job, Memory
+from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
@@ -192,7 +193,7 @@ class Redubbing:
             f"{len(self.track)} frames used",
             "Face": self._face(),
             "Wishes": self._wishes(),
-            "Not used": self._ignored() or "nothing",
+            "Not used": self._ignored(),
             "Labels": f"{report.labels()}; of the video: {self.pictures.marks}",
         }
         return report.listed(lines)
@@ -210,8 +211,8 @@ class Redubbing:
         return f"{look.short} or {look.long}, {offset}, blend {look.blend}, silence {look.silence}, {tail}{level}"
 
     def _ignored(self) -> str:
-        names = ", ".join(["seed", *(name for name in self.model.ignored(self.wishes) if name != "seed")])
-        return f"{names}: {self.model.method.name} knows no such thing" if self.model.ignores_seed else names
+        names = self.wishes.ignored(self.method.known)
+        return f"{', '.join(names)}, which {self.model.method.name} does not know" if names else "nothing"
 
     def found(self) -> list[str]:
         """Frames that come through as they were."""
@@ -232,11 +233,10 @@ def _track(pictures: Pictures, track: Track | None, mask: Tensor | None) -> Trac
     if track is not None:
         _check_track(track, pictures)
         return track
+    each = (picture.numpy() for picture in pictures.read(0))
     if mask is not None:
-        return of_mask(mask, pictures.count(), pictures.size, pictures.rate)
-    from .track_face import tracked  # which brings the finders
-
-    return tracked(pictures)
+        return drawn(each, (mask * 255).round().byte().numpy(), pictures.rate).track
+    return tracked(each, pictures.rate).track
 
 
 def _check_track(track: Track, pictures: Pictures) -> None:
@@ -268,17 +268,8 @@ def _blend(look: Look, track: Track, mask: Tensor | None) -> Blend:
         return Blend(own or around_mouths(track), matched=True)
     if look.blend == "feather":
         soft = feathered(FEATHER)
-        return Blend(soft if own is None else _both(soft, own), matched=True)
+        return Blend(soft if own is None else both(soft, own), matched=True)
     return Blend() if own is None else Blend(own)
-
-
-def _both(one: Weights, other: Weights) -> Weights:
-    def weights(frame: int, box: object, device: torch.device) -> Tensor:
-        first, second = one(frame, box, device), other(frame, box, device)  # type: ignore[arg-type]
-        assert first is not None and second is not None
-        return first * second
-
-    return weights
 
 
 def _nothing(crops: Crops, track: Track) -> str:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import math
 import tempfile
+import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -301,6 +303,22 @@ class WorkingCopy(LosslessVideo):
         super().__init__(path, 0, count)
         self.marks, self.key = marks or Marks(), key
         finalize(self, _remove, path)
+
+
+class MadeWhenNeeded(LosslessVideo):
+    """A video in our working folder that is written when somebody first looks at it."""
+
+    def __init__(self, count: int, make: Callable[[Path], object]):
+        path = working_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
+        super().__init__(path, 0, count)
+        self.make, self.lock = make, threading.Lock()
+        finalize(self, _remove, path)
+
+    def get_stream_source(self) -> str:
+        with self.lock:
+            if not self.path.exists():
+                self.make(self.path)
+        return str(self.path)
 
 
 class Excerpt(LosslessVideo):

@@ -99,6 +99,16 @@ def painted(masks: Tensor) -> Weights:
     return weights
 
 
+def both(one: Weights, other: Weights) -> Weights:
+    """Where both say so."""
+
+    def weights(frame: int, box: Box, device: torch.device) -> Tensor | None:
+        first, second = one(frame, box, device), other(frame, box, device)
+        return second if first is None else first if second is None else first * second
+
+    return weights
+
+
 def around_mouths(track: Track) -> Weights:
     """The lower face of each frame, from under the nose to the chin, fading out inside it."""
 

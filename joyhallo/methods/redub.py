@@ -79,6 +79,11 @@ class Redubber(Protocol):
         ...
 
     @property
+    def known(self) -> frozenset[str]:
+        """Those of the wishes that change something."""
+        ...
+
+    @property
     def stored(self) -> torch.dtype:
         """Of the crops that speak."""
         ...

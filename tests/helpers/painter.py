@@ -20,6 +20,7 @@ CORNERS = np.array([[8.0, 8.0], [55.0, 8.0], [8.0, 55.0], [55.0, 55.0]])  # of t
 class Painter:
     size = 64
     stored = torch.float32
+    known = frozenset[str]()
 
     def __init__(self, at_once: int = 5):
         self.at_once = at_once

@@ -65,6 +65,7 @@ class Wav2Lip:
     dtype: torch.dtype = torch.float32
     wishes: Wishes = field(default_factory=Wishes)
     stored: torch.dtype = torch.uint8
+    known: frozenset[str] = KNOWN
 
     def crops(self, track: Track) -> Boxes:
         """Boxes are smoothed within a shot, from gap to gap."""
