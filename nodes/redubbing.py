@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
 from ..joyhallo.faces.boxes import Size
-from ..joyhallo.faces.find import FaceError
+from ..joyhallo.faces import tracking
+from ..joyhallo.faces.find import FaceError, FaceMesh
+from ..joyhallo.faces.finders import Landmarker
 from ..joyhallo.faces.track import Track, gaps
 from ..joyhallo.faces.tracking import drawn
 from ..joyhallo.files.journal import Journal, key_of
@@ -27,10 +29,10 @@ from ..joyhallo.sound.audio import Recording, Sound
 from ..joyhallo.sound.loudness import levelled
 from . import report
 from .comfy_adapter import RedubModel, arithmetic
+from .model_folders import face_task
 from .places import journal_folder
 from .preview import Preview
 from .run import Job, Memory
-from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
@@ -236,7 +238,10 @@ def _track(pictures: Pictures, track: Track | None, mask: Tensor | None) -> Trac
     each = (picture.numpy() for picture in pictures.read(0))
     if mask is not None:
         return drawn(each, (mask * 255).round().byte().numpy(), pictures.rate).track
-    return tracked(each, pictures.rate).track
+    task = face_task()
+    if task is None:
+        raise FaceError("MISSING LANDMARKER")
+    return tracking.track(each, Landmarker(FaceMesh(task)), pictures.rate).track
 
 
 def _check_track(track: Track, pictures: Pictures) -> None:

@@ -89,9 +89,7 @@ class Wav2Lip:
         return made
 
 
-def redubber(
-    network: Generator, device: torch.device | str, dtype: torch.dtype, most: int, wishes: Wishes
-) -> Wav2Lip:
+def redubber(network: Generator, device: torch.device | str, dtype: torch.dtype, most: int, wishes: Wishes) -> Wav2Lip:
     """most: frames at once, for which there is room."""
     return Wav2Lip(network, network.size, min(most, AT_ONCE[network.size]), device, dtype, wishes)
 
