@@ -46,7 +46,8 @@ WORDS = {
     ),
     "RedubLips": (
         "wav2lip, lip sync, lipsync, lip-sync, dub, dubbing, redub, voice over, video to video, audio driven, "
-        "replace audio, match lips, talking head, 对口型, 口型同步, 唇形同步, 配音, 译制, 换声音, 视频配音, 音频驱动, 数字人"
+        "replace audio, match lips, talking head, 对口型, 口型同步, 唇形同步, 配音, 译制, 换声音, 视频配音, "
+        "音频驱动, 数字人"
     ),
     "SaveTalkingVideo": (
         "save video, video combine, combine video, export video, write video, mp4, webm, mov, mkv, prores, "

@@ -39,8 +39,8 @@ class LoadRedubModel(io.ComfyNode):
                     label_on="fetch what is missing",
                     label_off="never",
                     tooltip="Whether to download the chosen file if it is missing, 436 MB, from a copy on Hugging Face "
-                    "that others keep: Wav2Lip's authors publish it where only a browser gets it. Where Hugging Face is "
-                    "blocked, start ComfyUI with the environment variable HF_ENDPOINT set to a mirror.",
+                    "that others keep: Wav2Lip's authors publish it where only a browser gets it. Where Hugging Face "
+                    "is blocked, start ComfyUI with the environment variable HF_ENDPOINT set to a mirror.",
                 ),
             ],
             advanced=("weight_dtype",),

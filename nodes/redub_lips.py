@@ -56,7 +56,7 @@ class RedubLips(io.ComfyNode):
                     default=0,
                     min=0,
                     max=200,
-                    tooltip="Denoising steps, for methods that have them. 0: the method's own number. Wav2Lip has none.",
+                    tooltip="Denoising steps, for methods that have them. 0: the method's own. Wav2Lip has none.",
                 ),
                 io.Float.Input(
                     "guidance",
@@ -71,16 +71,16 @@ class RedubLips(io.ComfyNode):
                     "when_video_is_short",
                     options=list(SHORT),
                     default="loop",
-                    tooltip="What to show if the speech lasts longer. loop: from the beginning again. bounce: backwards "
-                    "and forwards, without a jump. hold: the last picture stays. stretch: the video is slowed down. "
-                    "stop: the speech is cut off.",
+                    tooltip="What to show if the speech lasts longer. loop: from the beginning again. bounce: "
+                    "backwards and forwards, without a jump. hold: the last picture stays. stretch: the video is "
+                    "slowed down. stop: the speech is cut off.",
                 ),
                 io.Combo.Input(
                     "when_video_is_long",
                     options=list(LONG),
                     default="cut",
-                    tooltip="What to show if the speech ends sooner. cut: the video ends with it. keep: the rest of the "
-                    "video follows as it is, in silence.",
+                    tooltip="What to show if the speech ends sooner. cut: the video ends with it. keep: the rest of "
+                    "the video follows as it is, in silence.",
                 ),
                 io.Float.Input(
                     "sync_offset",
@@ -88,8 +88,8 @@ class RedubLips(io.ComfyNode):
                     min=-1000.0,
                     max=1000.0,
                     step=1.0,
-                    tooltip="Milliseconds by which the lips come later; below 0 earlier. Wav2Lip's lips are 40 ms early: "
-                    "40 is as it was trained, 0 as its authors' program does it.",
+                    tooltip="Milliseconds by which the lips come later; below 0 earlier. Wav2Lip's lips are 40 ms "
+                    "early: 40 is as it was trained, 0 as its authors' program does it.",
                 ),
                 io.Combo.Input(
                     "blend",
@@ -103,9 +103,9 @@ class RedubLips(io.ComfyNode):
                     "silence",
                     options=list(SILENCES),
                     default="model",
-                    tooltip="What the mouth does while nobody speaks. model: what the network makes of the sound. hold: "
-                    "it hears silence there, so that breath and noise move nothing. source: the video's own mouth is "
-                    "seen, for a listener, say.",
+                    tooltip="What the mouth does while nobody speaks. model: what the network makes of the sound. "
+                    "hold: it hears silence there, so that breath and noise move nothing. source: the video's own "
+                    "mouth is seen, for a listener, say.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -118,8 +118,8 @@ class RedubLips(io.ComfyNode):
                 io.Boolean.Input(
                     "cover_tail",
                     default=True,
-                    tooltip="Whether the picture lasts as long as the speech. Off: as in the original, which ends up to "
-                    "0.14 s sooner; the speech is cut there.",
+                    tooltip="Whether the picture lasts as long as the speech. Off: as in the original, which ends up "
+                    "to 0.14 s sooner; the speech is cut there.",
                 ),
                 io.Boolean.Input(
                     "level_loudness",
@@ -131,8 +131,8 @@ class RedubLips(io.ComfyNode):
                     "smoothing",
                     options=list(SMOOTHINGS),
                     default="original",
-                    tooltip="How the face's box is steadied over time. original: as the authors' program does it, which "
-                    "runs ahead of a moving face. centred: with as many frames before as after. none: as it was "
+                    tooltip="How the face's box is steadied over time. original: as the authors' program does it, "
+                    "which runs ahead of a moving face. centred: with as many frames before as after. none: as it was "
                     "found.",
                 ),
                 _pad("top", 0),
@@ -158,14 +158,14 @@ class RedubLips(io.ComfyNode):
                 FaceTrack.Input(
                     "face_track",
                     optional=True,
-                    tooltip="From Track Face, run on the same video: who speaks, and where. If not connected, the largest "
-                    "face is tracked here, with MediaPipe.",
+                    tooltip="From Track Face, run on the same video: who speaks, and where. If not connected, the "
+                    "largest face is tracked here, with MediaPipe.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Only what is painted here changes: one mask, or one for each picture. Without face_track it "
-                    "also says where the face is: paint it from the hairline to the chin. With blend at mouth it "
+                    tooltip="Only what is painted here changes: one mask, or one for each picture. Without face_track "
+                    "it also says where the face is: paint it from the hairline to the chin. With blend at mouth it "
                     "replaces the region that would be found.",
                 ),
             ],
@@ -180,8 +180,8 @@ class RedubLips(io.ComfyNode):
                 io.Video.Output(
                     "changed",
                     display_name="mask",
-                    tooltip="What was replaced, white on black, frame by frame: for a restorer of faces, say, after Get "
-                    "Video Components and Convert Image to Mask. It is made when it is needed.",
+                    tooltip="What was replaced, white on black, frame by frame: for a restorer of faces, say, after "
+                    "Get Video Components and Convert Image to Mask. It is made when it is needed.",
                 ),
                 io.String.Output(
                     "report",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..joyhallo.faces import tracking
 from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
 from ..joyhallo.faces.boxes import Size
-from ..joyhallo.faces import tracking
 from ..joyhallo.faces.find import FaceError, FaceMesh
 from ..joyhallo.faces.finders import Landmarker
 from ..joyhallo.faces.track import Track, gaps
