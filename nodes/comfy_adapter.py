@@ -64,6 +64,7 @@ def comfy_ops(precision: Precision) -> Ops:
     class ComfyOps:
         Linear = layers.Linear
         Conv2d = layers.Conv2d
+        ConvTranspose2d = layers.ConvTranspose2d
         GroupNorm = layers.GroupNorm
         LayerNorm = layers.LayerNorm
 
@@ -150,7 +151,7 @@ def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
 
 
 def _built(path: Path, weight_dtype: str) -> tuple[Model, Precision]:
-    checkpoint = method_of(path).open(path)
+    checkpoint = method_of(path, "portrait").open(path)
     precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
     return checkpoint.build(comfy_ops(precision), dtype=precision.weights), precision
 
