@@ -263,10 +263,14 @@ def test_published_files_are_told_apart(manifest):
 
 def test_a_method_is_recognised_by_its_file(tmp_path):
     save_file({"face_decoder_blocks.0.weight": torch.zeros(1)}, tmp_path / "wav2lip.safetensors")
+    assert method_of(tmp_path / "wav2lip.safetensors").name == "Wav2Lip"
     with pytest.raises(
-        WeightsError, match=r"looks like a Wav2Lip generator\. Expected a checkpoint of JoyHallo, Hallo"
+        WeightsError, match=r"looks like a Wav2Lip generator\. Expected a checkpoint of JoyHallo, Hallo\.$"
     ):
-        method_of(tmp_path / "wav2lip.safetensors")
+        method_of(tmp_path / "wav2lip.safetensors", "portrait")
+    save_file({"binary_pred.0.weight": torch.zeros(1)}, tmp_path / "disc.safetensors")
+    with pytest.raises(WeightsError, match=r"Wav2Lip's discriminator\. Expected .* Hallo, Wav2Lip, Wav2Lip 256\.$"):
+        method_of(tmp_path / "disc.safetensors")
     five = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")
     save_file({f"{name}.x": torch.zeros(1) for name in five}, tmp_path / "net.safetensors")
     method = method_of(tmp_path / "net.safetensors")
