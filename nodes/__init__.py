@@ -14,6 +14,7 @@ from .puppet import PuppetPortrait
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
+from .track_face import TrackFace
 from .turns import JoyHalloTurns
 
 model_folders.register()
@@ -34,6 +35,7 @@ class JoyHallo(ComfyExtension):
             JoyHalloSampler,
             SaveTalkingVideo,
             PuppetPortrait,
+            TrackFace,
         ]
 
 

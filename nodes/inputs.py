@@ -18,11 +18,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.faces.find import FaceModels
+from ..joyhallo.faces.track import Track
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.steadiness import Steadiness
 from ..joyhallo.sound.wav2vec2 import Speech as SpeechFeatures
 from .comfy_adapter import JoyHalloModel
-from .sockets import Face, FaceAnalysis, Model, OverTime, Speech, Steady, described
+from .sockets import Face, FaceAnalysis, FaceTrack, Model, OverTime, Speech, Steady, described
 from .video import sound_of
 
 R = TypeVar("R")
@@ -116,6 +117,10 @@ def _video(value: Any, wanted: io.Input) -> Any:
     return value
 
 
+def _video_or_pictures(value: Any, wanted: io.Input) -> Any:
+    return _picture(value, wanted) if isinstance(value, Tensor) else _video(value, wanted)
+
+
 def _of(kind: type, source: str) -> Callable[[Any, io.Input], Any]:
     def check(value: Any, wanted: io.Input) -> Any:
         if not isinstance(value, kind):
@@ -135,8 +140,10 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     "MASK": _mask,
     "AUDIO": _sound,
     "VIDEO": _video,
+    "VIDEO,IMAGE": _video_or_pictures,
     Model.io_type: _of(JoyHalloModel, "Load JoyHallo Models"),
     FaceAnalysis.io_type: _of(FaceModels, "Load JoyHallo Models"),
+    FaceTrack.io_type: _of(Track, "Track Face"),
     Face.io_type: _of(Prepared, "Face & Mask Prep"),
     Speech.io_type: _of(SpeechFeatures, "Chinese Wav2Vec2 Encode"),
     Steady.io_type: _of(Steadiness, "Steadiness"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
+from ..joyhallo.faces.boxes import Picture
 from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.label import Label
 from ..joyhallo.film.marks import Marks, read_marks
@@ -79,6 +81,39 @@ class Footage:
     ) -> Footage:
         check_frames(images)
         return cls(images.split(AT_ONCE), len(images), (images.shape[2], images.shape[1]), rate, sound)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A video's frames one by one, numbered as in Footage.of."""
+
+    pictures: Iterator[Picture]  # 8-bit RGB
+    count: int  # as near as the file's own length tells
+    rate: Fraction | float
+
+    @classmethod
+    def of(cls, video: Any) -> Frames:
+        if isinstance(video, LosslessVideo):
+            film = video.film()
+            pictures = islice(film.pictures(), video.first, video.first + video.count)
+            return cls(pictures, video.count, film.facts.rate)
+        if not is_whole_file(video):
+            parts = video.get_components()
+            return cls.of_images(parts.images, frame_rate(parts.frame_rate))
+        film = film_of(video.get_stream_source())
+        rate = frame_rate(film.facts.rate)
+        return cls(film.pictures(rate), film.facts.count, rate)
+
+    @classmethod
+    def of_images(cls, images: Tensor, rate: Fraction | float) -> Frames:
+        check_frames(images)
+        return cls(_in_bytes(images), len(images), rate)
+
+
+def _in_bytes(images: Tensor) -> Iterator[Picture]:
+    for piece in pieces(images):
+        bytes_of = piece if piece.dtype == torch.uint8 else (piece * 255).round().byte()
+        yield from bytes_of.movedim(1, -1).contiguous().numpy()
 
 
 def film_of(source: Any) -> Film:
