@@ -13,7 +13,7 @@ from PIL import Image
 
 from tools.demo_model.bundle import FOLDER
 
-COUPLE = Image.open(FOLDER / "couple.png").convert("RGB").resize((480, 480))
+COUPLE = Image.open(FOLDER / "couple.png").convert("RGB").resize((600, 300))
 DEFAULTS = {
     "which_face": "largest",
     "detector": "auto",
@@ -22,15 +22,13 @@ DEFAULTS = {
     "cuts": True,
     "fps": 25.0,
 }
-COUNT = 10
+COUNT, SIZE = 10, (560, 280)
 
 
 def frames() -> torch.Tensor:
     """The couple, panned by 2 pixels a frame."""
-    shown = [
-        np.array(COUPLE.transform((400, 400), Image.Transform.AFFINE, (1, 0, 2 * at, 0, 1, 20))) for at in range(COUNT)
-    ]
-    return torch.from_numpy(np.stack(shown)).float() / 255
+    places = [(2 * at, 10, 2 * at + SIZE[0], 10 + SIZE[1]) for at in range(COUNT)]
+    return torch.from_numpy(np.stack([np.array(COUPLE.crop(place)) for place in places])).float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +61,7 @@ def test_pictures_and_the_same_ones_as_a_video_give_the_same_track(run, landmark
     video = InputImpl.VideoFromComponents(Types.VideoComponents(images=frames(), audio=None, frame_rate=rate))
     of_video, of_pictures = run(video).args[0], run(fps=29.97).args[0]
     assert len(of_video) == COUNT
-    assert of_video.size == (400, 400)
+    assert of_video.size == SIZE
     assert of_video.rate == of_pictures.rate == rate
     assert of_video.found.all()
     assert np.array_equal(of_video.boxes, of_pictures.boxes)
@@ -89,7 +87,7 @@ def test_a_number_chooses_and_the_page_is_shown_the_faces(run, landmarker):
     (shown,) = right.ui["joyhallo_faces"]
     assert shown["chosen"] == 1
     assert len(shown["faces"]) == 2
-    assert shown["faces"][1] == pytest.approx(np.divide(right.args[0].boxes[0], 400).tolist(), abs=1e-3)
+    assert shown["faces"][1] == pytest.approx(np.divide(right.args[0].boxes[0], (*SIZE, *SIZE)).tolist(), abs=1e-3)
     assert "number 1 of 2 from the left" in right.args[2]
     assert right.args[1].shape[0] == 1
     assert right.args[1].shape[3] == 3
@@ -107,7 +105,7 @@ def test_a_number_that_nobody_has_shows_the_faces_at_once(run, landmarker, node,
 
 
 def test_a_painted_mask_needs_no_finder(run):
-    mask = torch.zeros(1, 200, 200)
+    mask = torch.zeros(1, SIZE[1] // 2, SIZE[0] // 2)
     mask[:, 20:120, 50:100] = 1
     found = run(detector="painted mask", mask=mask).args[0]
     assert found.boxes.tolist() == [[100, 40, 200, 240]] * COUNT
