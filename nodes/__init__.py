@@ -16,6 +16,7 @@ from .redub_lips import RedubLips
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
+from .track_face import TrackFace
 from .turns import JoyHalloTurns
 
 model_folders.register()
@@ -36,6 +37,7 @@ class JoyHallo(ComfyExtension):
             JoyHalloSampler,
             SaveTalkingVideo,
             PuppetPortrait,
+            TrackFace,
             LoadRedubModel,
             RedubLips,
         ]

@@ -49,6 +49,11 @@ WORDS = {
         "replace audio, match lips, talking head, 对口型, 口型同步, 唇形同步, 配音, 译制, 换声音, 视频配音, "
         "音频驱动, 数字人"
     ),
+    "TrackFace": (
+        "face track, face tracking, face tracker, follow face, face detect, face detection, video face, bounding box, "
+        "redub, dub, lip sync video, wav2lip, 人脸跟踪, 人脸追踪, 跟踪人脸, 视频人脸, 人脸检测, 配音, 改口型, 对口型, "
+        "视频对口型"
+    ),
     "SaveTalkingVideo": (
         "save video, video combine, combine video, export video, write video, mp4, webm, mov, mkv, prores, "
         "video with audio, audio sync, talking head, 保存视频, 视频合成, 合并为视频, 导出视频, 输出视频, "

@@ -1,25 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..joyhallo.faces.boxes import Box, Picture
+from ..joyhallo.faces.boxes import Picture
 from ..joyhallo.faces.find import Choice, FaceModels, Undecided
 from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.regions import FACE_EXPAND, LIP_EXPAND, Mask
 from ..joyhallo.methods.hallo.overlay import numbered, overlay
 from ..joyhallo.methods.hallo.portrait import Framing, Wishes, prepare
 from .inputs import checked
-from .preview import listed, page, shown
+from .preview import FACES, faces_shown, listed, offer_faces
 from .sockets import Face, FaceAnalysis, Landmarks, chosen, schema
 
 CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
 FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
-FACES = "joyhallo_faces"  # the key that web/joyhallo.js reads
 IDENTITIES = {"from the picture": None, "neutral": "neutral"}
 
 
@@ -130,7 +128,8 @@ class FaceMaskPrep(io.ComfyNode):
         try:
             prepared = prepare(image, face_analysis, wishes, frames)
         except Undecided as undecided:
-            cls._offer(as_picture(image), undecided.boxes)
+            picture = as_picture(image)
+            offer_faces(cls.hidden, picture, numbered(picture, undecided.boxes), undecided.boxes)
             raise
         regions, found, marked = prepared.regions.at(prepared.crop.seen), prepared.found, overlay(prepared)
         return io.NodeOutput(
@@ -141,18 +140,10 @@ class FaceMaskPrep(io.ComfyNode):
             _output(regions.lip),
             _output(marked),
             ui={
-                FACES: [_shown(prepared.picture, marked, found.boxes if found else (), found and found.number)],
+                FACES: [faces_shown(prepared.picture, marked, found.boxes if found else (), found and found.number)],
                 **listed(prepared.notices),
             },
         )
-
-    @classmethod
-    def _offer(cls, picture: Picture, boxes: Sequence[Box]) -> None:
-        """Send the faces to the node at once: after an error ComfyUI shows no output."""
-        if cls.hidden and cls.hidden.unique_id:
-            event = _shown(picture, numbered(picture, boxes), boxes, None)
-            server = page()
-            server.send_sync("joyhallo.faces", {"node": cls.hidden.unique_id, **event}, server.client_id)
 
 
 def _expand(name: str, default: float, part: str) -> io.Float.Input:
@@ -179,13 +170,3 @@ def _region(name: str, effect: str) -> io.Mask.Output:
 def _output(picture: Picture | Mask) -> Tensor:
     """Convert 8 bits to a batch of one, in 0..1."""
     return torch.from_numpy(picture)[None].float() / 255
-
-
-def _shown(picture: Picture, marked: Picture, boxes: Sequence[Box], chosen: int | None) -> dict[str, Any]:
-    """The data for web/faces.js: the picture to show, and faces in fractions of its width and height."""
-    height, width = picture.shape[:2]
-    return {
-        "image": shown(marked, "faces"),
-        "faces": [[box.left / width, box.top / height, box.right / width, box.bottom / height] for box in boxes],
-        "chosen": chosen,
-    }

@@ -1,6 +1,6 @@
 """For panels on the nodes: which files are missing, and fetching them when a button says so.
 
-Load JoyHallo Models asks with its four choices, Puppet Portrait with its name: it needs the face landmarker alone.
+Load JoyHallo Models asks with its four choices, nodes that need the face landmarker alone with their names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from . import model_folders
 EVENT = "joyhallo.fetch"
 PAUSE = 0.25  # seconds between two reports of progress
 CHOICES = ("checkpoint", "audio_encoder", "face_models", "vae")
-NODE, PUPPET = "node", "PuppetPortrait"
+NODE = "node"
+SEARCHING = ("PuppetPortrait", "TrackFace")  # for faces
 
 
 class Cancelled(Exception):
@@ -78,8 +79,8 @@ class Fetching:
 
 
 def wanted(choices: Mapping[str, str]) -> dict[Path, Published]:
-    if choices.get(NODE) == PUPPET:
-        return model_folders.wanted_by_puppet()
+    if choices.get(NODE) in SEARCHING:
+        return model_folders.wanted_to_find_faces()
     return model_folders.wanted(model_folders.choices(**{name: choices.get(name, "") for name in CHOICES}))
 
 
@@ -100,7 +101,7 @@ def missing(choices: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def unreadable(choices: Mapping[str, str]) -> list[str]:
     """A sentence for each file that was left out of the lists of the node."""
-    return [] if choices.get(NODE) == PUPPET else model_folders.unreadable()
+    return [] if choices.get(NODE) in SEARCHING else model_folders.unreadable()
 
 
 def register(server: Any) -> None:

@@ -117,7 +117,7 @@ def _video(value: Any, wanted: io.Input) -> Any:
     return value
 
 
-def _moving(value: Any, wanted: io.Input) -> Any:
+def _video_or_pictures(value: Any, wanted: io.Input) -> Any:
     return _picture(value, wanted) if isinstance(value, Tensor) else _video(value, wanted)
 
 
@@ -140,9 +140,10 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     "MASK": _mask,
     "AUDIO": _sound,
     "VIDEO": _video,
-    "VIDEO,IMAGE": _moving,
+    "VIDEO,IMAGE": _video_or_pictures,
     Model.io_type: _of(JoyHalloModel, "Load JoyHallo Models"),
     FaceAnalysis.io_type: _of(FaceModels, "Load JoyHallo Models"),
+    FaceTrack.io_type: _of(Track, "Track Face"),
     Face.io_type: _of(Prepared, "Face & Mask Prep"),
     Speech.io_type: _of(SpeechFeatures, "Chinese Wav2Vec2 Encode"),
     Steady.io_type: _of(Steadiness, "Steadiness"),

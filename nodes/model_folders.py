@@ -158,7 +158,7 @@ def wanted(chosen: Mapping[Kind, str]) -> dict[Path, Published]:
     return files
 
 
-def wanted_by_puppet() -> dict[Path, Published]:
+def wanted_to_find_faces() -> dict[Path, Published]:
     """The face landmarker, unless it is there."""
     return {} if face_task() else _lacking(FACES, LANDMARKER)
 

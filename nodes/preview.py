@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from comfy_api.latest import io, ui
 from PIL import Image
 from torch import Tensor
 
-from ..joyhallo.faces.boxes import Picture
+from ..joyhallo.faces.boxes import Box, Picture
 from ..joyhallo.files.scratch import scratch
 from ..joyhallo.film.write import as_floats
 from ..joyhallo.methods.chunks import Chunk, Progress
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 KEPT = 50  # pictures of a kind in the temporary folder, far more than a page shows
 NOTICES = "joyhallo_notices"  # the key that web/notices.js reads
+FACES = "joyhallo_faces"  # the key that web/joyhallo.js reads
 
 
 class Pace:
@@ -138,6 +139,24 @@ def shown(picture: Picture, kind: str) -> ui.SavedResult:
             (unfinished / path.name).replace(path)
     _keep_newest(path.parent, f"JoyHallo_{kind}_*.png")
     return ui.SavedResult(path.name, "", io.FolderType.temp)
+
+
+def faces_shown(picture: Picture, marked: Picture, boxes: Sequence[Box], chosen: int | None) -> dict[str, Any]:
+    """The data for web/faces.js: the picture to show, and faces in fractions of its width and height."""
+    height, width = picture.shape[:2]
+    return {
+        "image": shown(marked, "faces"),
+        "faces": [[box.left / width, box.top / height, box.right / width, box.bottom / height] for box in boxes],
+        "chosen": chosen,
+    }
+
+
+def offer_faces(hidden: Any, picture: Picture, marked: Picture, boxes: Sequence[Box]) -> None:
+    """Send the faces to the node at once: after an error ComfyUI shows no output."""
+    if hidden and hidden.unique_id:
+        server = page()
+        event = faces_shown(picture, marked, boxes, None)
+        server.send_sync("joyhallo.faces", {"node": hidden.unique_id, **event}, server.client_id)
 
 
 def _keep_newest(folder: Path, pattern: str) -> None:

@@ -11,13 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..joyhallo.faces import tracking
 from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
 from ..joyhallo.faces.boxes import Size
-from ..joyhallo.faces.find import FaceError, FaceMesh
-from ..joyhallo.faces.finders import Landmarker
+from ..joyhallo.faces.find import FaceError
 from ..joyhallo.faces.track import Track, gaps
-from ..joyhallo.faces.tracking import drawn
 from ..joyhallo.files.journal import Journal, key_of
 from ..joyhallo.film.ahead import read_ahead
 from ..joyhallo.film.lengths import Long, Short, in_order, places
@@ -28,10 +25,10 @@ from ..joyhallo.sound.audio import Recording, Sound
 from ..joyhallo.sound.loudness import levelled
 from . import report
 from .comfy_adapter import RedubModel, arithmetic
-from .model_folders import face_task
 from .places import journal_folder
 from .preview import Preview
 from .run import Job, Memory
+from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
@@ -234,13 +231,7 @@ def _track(pictures: Pictures, track: Track | None, mask: Tensor | None) -> Trac
     if track is not None:
         _check_track(track, pictures)
         return track
-    each = (picture.numpy() for picture in pictures.read(0))
-    if mask is not None:
-        return drawn(each, (mask * 255).round().byte().numpy(), pictures.rate).track
-    task = face_task()
-    if task is None:
-        raise FaceError("MISSING LANDMARKER")
-    return tracking.track(each, Landmarker(FaceMesh(task)), pictures.rate).track
+    return tracked(pictures, mask).track
 
 
 def _check_track(track: Track, pictures: Pictures) -> None:

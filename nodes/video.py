@@ -88,12 +88,12 @@ class Footage:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A film by the numbers of its pictures, which are bytes."""
+    """A film by the numbers of its pictures, which are bytes, at a steady rate."""
 
     read: Callable[[int], Iterator[Tensor]]  # (height, width, 3), from a number on
+    count: int  # as near as a file's own length tells
     size: tuple[int, int]  # width and height
     rate: Fraction
-    sound: Callable[[], Sound | None]
     key: Callable[[], str]  # tells films with other pictures apart
     marks: Marks = field(default_factory=Marks)
 
@@ -113,12 +113,10 @@ class Pictures:
                 made = "" if own is None else own.key
                 return f"{made or of_file(video.path).result()} {first} {end}"
 
-            sound = video.footage().sound
-            return cls(numbered, (known.width, known.height), known.rate, sound, key, marks_of(video))
+            return cls(numbered, video.count, (known.width, known.height), known.rate, key, marks_of(video))
         if not is_whole_file(video):
             parts = video.get_components()
-            whole = cls.of_images(parts.images, frame_rate(parts.frame_rate))
-            return replace(whole, sound=lambda: as_sound(_right_sound(video, parts.audio), "The video's sound"))
+            return replace(cls.of_images(parts.images, frame_rate(parts.frame_rate)), marks=marks_of(video))
         source = video.get_stream_source()
         film = film_of(source)
         known, own_rate = film.facts, frame_rate(film.facts.rate)
@@ -131,9 +129,9 @@ class Pictures:
 
         return cls(
             lambda start: map(torch.from_numpy, film.pictures_from(start, own_rate)),
+            known.count,
             (known.width, known.height),
             own_rate,
-            film.sound,
             of_source,
             marks_of(video),
         )
@@ -153,7 +151,7 @@ class Pictures:
                 digest.update(picture.numpy().tobytes())
             return digest.hexdigest()
 
-        return cls(in_bytes, (images.shape[2], images.shape[1]), rate, lambda: None, key)
+        return cls(in_bytes, len(images), (images.shape[2], images.shape[1]), rate, key)
 
 
 def film_of(source: Any) -> Film:

@@ -25,7 +25,9 @@ FILES = {"checkpoint", "audio_encoder", "face_models", "vae"}  # inputs whose ch
 AMONG_FILES = {"demo", "none"}  # words that are choices there, too
 SYNTAX = re.compile("[{}@|]")  # vue-i18n reads more into them, in some versions of the page and not in others
 HAN = re.compile("[\u4e00-\u9fff]")
-NAMES = {"VAE", "CFG", "fp16", "bf16", "fp32", "fp8_e4m3fn", "mp4", "webm", "mov", "mkv"}  # the same in Chinese
+NAMES = {  # the same in Chinese
+    *("VAE", "CFG", "fp16", "bf16", "fp32", "fp8_e4m3fn", "mp4", "webm", "mov", "mkv", "InsightFace", "MediaPipe"),
+}
 
 Words = dict[str, Any]
 

@@ -1,4 +1,4 @@
-// On FaceMaskPrep: the faces it found; a click on one chooses it.
+// On FaceMaskPrep and TrackFace: the faces they found; a click on one chooses it.
 
 import { chain, set } from "./graph.js"
 import { make, PicturePanel } from "./panel.js"

@@ -5,18 +5,20 @@ import { app } from "../../scripts/app.js"
 import { Drift } from "./drift.js"
 import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
-import { MissingLandmarker, MissingModels } from "./missing.js"
+import { MissingLandmarker, MissingModels, MissingTracker } from "./missing.js"
 import { recall, remember } from "./memory.js"
 import "./notices.js" // registered first, so that notices stand above pictures
 
 // By class of node: the part of its output that is shown, and how.
 const SHOWN = {
   FaceMaskPrep: { key: "joyhallo_faces", Panel: Faces },
+  TrackFace: { key: "joyhallo_faces", Panel: Faces },
   JoyHalloSampler: { key: "joyhallo_drift", Panel: Drift },
 }
 // By class of node: what it needs files for.
-const NEEDY = { LoadJoyHalloModels: MissingModels, PuppetPortrait: MissingLandmarker }
+const NEEDY = { LoadJoyHalloModels: MissingModels, PuppetPortrait: MissingLandmarker, TrackFace: MissingTracker }
 const panels = new WeakMap() // by node
+const needs = new WeakMap() // panels of missing files, by node
 
 app.registerExtension({
   name: "JoyHallo",
@@ -27,7 +29,7 @@ app.registerExtension({
     api.addEventListener?.("progress_text", ({ detail }) => panels.get(nodeAt(detail?.nodeId))?.tell?.(detail.text))
     api.addEventListener?.("joyhallo.fetch", ({ detail }) => needy((panel) => panel.hear(detail)))
     api.addEventListener?.("execution_error", ({ detail }) => {
-      panels.get(nodeAt(detail?.node_id))?.fail?.(detail.exception_message)
+      for (const map of [panels, needs]) map.get(nodeAt(detail?.node_id))?.fail?.(detail.exception_message)
       needy((panel) => panel.ask())
     })
   },
@@ -39,7 +41,7 @@ app.registerExtension({
     if (node.comfyClass === "LoadImage") chain(image(node) ?? {}, "callback", () => needy((panel) => panel.ask()))
     if (typeof node.addDOMWidget !== "function") return
     const Needy = NEEDY[node.comfyClass]
-    if (Needy) panels.set(node, new Needy(node))
+    if (Needy) needs.set(node, new Needy(node))
     const { key, Panel } = SHOWN[node.comfyClass] ?? {}
     if (!Panel) return
     panels.set(node, new Panel(node))
@@ -65,7 +67,7 @@ function keepSeed(node) {
 }
 
 function needy(act) {
-  for (const node of everyNode()) if (node.comfyClass in NEEDY && panels.has(node)) act(panels.get(node))
+  for (const node of everyNode()) if (needs.has(node)) act(needs.get(node))
 }
 
 function show(node, key, result) {

@@ -1,5 +1,5 @@
 // On nodes that need files: those that are missing, and a button that fetches them. On LoadJoyHalloModels also the small
-// model instead; on PuppetPortrait the face landmarker, where nothing else tells where the face is.
+// model instead; on PuppetPortrait and TrackFace the face landmarker, where nothing else tells where the face is.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -277,6 +277,28 @@ export class MissingLandmarker extends Missing {
   picture() {
     const source = this.node.getInputNode?.(this.node.inputs.findIndex((input) => input.name === "image"))
     return source?.comfyClass === "LoadImage" && source.widgets?.find(({ name }) => name === "image")?.value
+  }
+}
+
+export class MissingTracker extends MissingLandmarker {
+  constructor(node) {
+    super(node)
+    chain(this.widget("detector") ?? {}, "callback", () => this.ask())
+  }
+
+  title() {
+    return say("landmarkerOfVideo")
+  }
+
+  fail() {
+    this.ask()
+  }
+
+  /** Whether MediaPipe would search. */
+  state() {
+    const linked = (name) => this.node.inputs?.find((input) => input.name === name)?.link != null
+    const detector = this.widget("detector")?.value
+    return linked("video") && (detector === "MediaPipe" || (detector === "auto" && !linked("face_analysis")))
   }
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,13 @@ class Seen:
 
 
 class Finder(Protocol):
-    scheme: Scheme
-    recognises: bool  # whether it knows identities
+    @property
+    def scheme(self) -> Scheme: ...
+
+    @property
+    def recognises(self) -> bool:
+        """Whether it knows identities."""
+        ...
 
     def at_work(self) -> AbstractContextManager[object]:
         """Whatever is kept for many pictures in a row."""
@@ -57,7 +62,7 @@ class Finder(Protocol):
 class Landmarker:
     """MediaPipe's meshes, and boxes of them."""
 
-    scheme: ClassVar[Scheme] = "mesh"
+    scheme: Scheme = "mesh"
     recognises = False
 
     def __init__(self, landmarker: FaceMesh, longest: int = 0):
@@ -80,7 +85,7 @@ class Landmarker:
 class Detector:
     """InsightFace's boxes and marks, and identities where they are asked for."""
 
-    scheme: ClassVar[Scheme] = "marks"
+    scheme: Scheme = "marks"
     recognises = True
 
     def __init__(self, detector: InsightFace, longest: int = 0):

@@ -34,6 +34,7 @@ class Method:
         """Of a redub method: its network, made ready to redub."""
         return import_module(f".{self.module.partition('.')[0]}.method", __package__).redubber
 
+
 NO_COMMERCE = "weights: research and personal use only, no commercial use"
 FIVE = (r"reference_unet\.", r"denoising_unet\.", r"face_locator\.", r"imageproj\.", r"audioproj\.")
 REGIONAL = r"denoising_unet\..*\.attn2_1\."  # an attention for each region, which Hallo alone has

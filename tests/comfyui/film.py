@@ -9,7 +9,8 @@ from tools.comfyui.workflow import Graph, Outputs
 Inputs = dict[str, Any]
 
 FILM = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
-NODES = sorted([*FILM, "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns", "PuppetPortrait"])  # all of the pack
+OTHERS = ["JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns", "PuppetPortrait", "TrackFace"]
+NODES = sorted([*FILM, *OTHERS])  # all of the pack
 
 
 class Film(Graph):

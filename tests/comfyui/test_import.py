@@ -28,6 +28,7 @@ NODES = [
     "JoyHalloSampler",
     "SaveTalkingVideo",
     "PuppetPortrait",
+    "TrackFace",
 ]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}
