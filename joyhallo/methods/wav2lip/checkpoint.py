@@ -119,9 +119,9 @@ def _check(path: Path, state: State, network: type[nn.Module], *sizes: int) -> N
 def folded(state: State, dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights of networks without norms: each BatchNorm multiplies and moves what the convolution before it gives.
 
-    It is done in double precision, where the networks answer as before to 1e-13. Computed in single precision, their
-    answers are up to 3e-5 of 1 (6e-5 with 256 pixels) off the original's on the recorded cases, as are double precision's
-    with or without norms; with norms it would be 5e-6.
+    Done in double precision, where the networks answer as before to 1e-13. In single precision their answers are up to
+    3e-5 of 1 (6e-5 with 256 pixels) off the original's on the recorded cases, as those of double precision are, with or
+    without norms; with norms it would be 5e-6.
     """
     convolutions = [key.removesuffix(".conv_block.1.weight") for key in state if key.endswith(".conv_block.1.weight")]
     small = dtype if dtype.itemsize > 1 else torch.float16  # 8 bits only for matrices: biases would save nothing
