@@ -54,7 +54,8 @@ class Checkpoint(Generic[Network]):
             net = self.network(*self.sizes, ops)
         state = folded(self.weights, dtype or self.dtype)
         net.load_state_dict({key: tensor.to(device) for key, tensor in state.items()}, strict=True, assign=True)
-        return net.requires_grad_(False).eval()
+        # in this order of memory convolutions take a sixth less time, and crops of pictures come in it anyway
+        return net.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint[Generator]:
