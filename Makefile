@@ -21,7 +21,7 @@ check: $(VENV)/ready
 # no core is idle for long at the end.
 TOGETHER := $(MAKE) --jobs=3 --keep-going
 OTHER_ROOMS := tests/hallo tests/training
-TESTS := tests-comfyui tests-browser tests-others tests-rooms
+TESTS := tests-comfyui-a-i tests-comfyui-j-z tests-browser tests-others tests-rooms
 
 test: $(VENV)/ready
 	$(TOGETHER) $(TESTS)
@@ -30,8 +30,10 @@ everything: style
 	$(TOGETHER) $(TESTS) types demo
 
 .PHONY: $(TESTS)
-tests-comfyui: $(VENV)/ready
-	$(RUN) -m pytest tests/comfyui
+tests-comfyui-a-i: $(VENV)/ready
+	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[j-z]*.py'
+tests-comfyui-j-z: $(VENV)/ready
+	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[a-i]*.py'
 tests-browser: $(VENV)/ready
 	$(RUN) -m pytest tests/browser
 tests-rooms: $(VENV)/ready
