@@ -11,8 +11,7 @@ pytestmark = pytest.mark.slow
 CASES = [
     (256, Settings(), False),
     (512, Settings(), False),
-    (512, Settings(guidance=1.0), False),
-    (512, Settings(chunk_frames=8, motion_frames=1), False),
+    (512, Settings(guidance=1.0, chunk_frames=8, motion_frames=1), False),
     (768, Settings(rows_together=False), True),
     (256, Settings(reuse=2), False),
 ]
