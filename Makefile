@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 # Without it each of the many ComfyUIs that tests start compiles the whole of ComfyUI again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: check test lint format bench demo demo-model
+.PHONY: check everything test lint style types format bench demo demo-model
 
 # For everyday work: what needs a ComfyUI or a browser, and tests marked as slow, are left to `make test`.
 FAST := -m "not slow" --ignore=tests/comfyui --ignore=tests/browser
@@ -17,16 +17,37 @@ check: $(VENV)/ready
 	$(RUN) -m pytest tests --ignore=tests/hallo $(FAST); others=$$?; \
 	wait $$types && wait $$hallo && exit $$others
 
-# Three at a time: those in ComfyUI and in the browser often wait for servers and pages.
-test: $(VENV)/ready
-	$(RUN) -m pytest tests/browser & seen=$$!; \
-	$(RUN) -m pytest tests/comfyui & inside=$$!; \
-	$(RUN) -m pytest tests --ignore=tests/comfyui --ignore=tests/browser; others=$$?; \
-	wait $$seen; seen=$$?; wait $$inside && [ $$seen = 0 ] && exit $$others
+# Three at a time: those in ComfyUI and in the browser often wait for servers and pages. Shorter ones come last, so that
+# no core is idle for long at the end.
+TOGETHER := $(MAKE) --jobs=3 --keep-going
+OTHER_ROOMS := tests/hallo tests/training
+TESTS := tests-comfyui-a-i tests-comfyui-j-z tests-browser tests-others tests-rooms
 
-lint: $(VENV)/ready
+test: $(VENV)/ready
+	$(TOGETHER) $(TESTS)
+
+everything: style
+	$(TOGETHER) $(TESTS) types demo
+
+.PHONY: $(TESTS)
+tests-comfyui-a-i: $(VENV)/ready
+	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[j-z]*.py'
+tests-comfyui-j-z: $(VENV)/ready
+	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[a-i]*.py'
+tests-browser: $(VENV)/ready
+	$(RUN) -m pytest tests/browser
+tests-rooms: $(VENV)/ready
+	$(RUN) -m pytest $(OTHER_ROOMS)
+tests-others: $(VENV)/ready
+	$(RUN) -m pytest tests $(addprefix --ignore=,tests/comfyui tests/browser $(OTHER_ROOMS))
+
+lint: style types
+
+style: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+types: $(VENV)/ready
 	$(RUN) -m pyright
 
 format: $(VENV)/ready
@@ -42,10 +63,12 @@ demo: $(VENV)/ready
 demo-model: $(VENV)/ready
 	$(RUN) -m tools.demo_model.model
 
+# Python compiles what it imports; compiling all that is installed would take longer than everything else here.
+INSTALL := $(RUN) -m pip install --quiet --no-compile -c tests/constraints.txt
 $(VENV)/ready: pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet torch -c tests/constraints.txt
-	$(RUN) -m pip install --quiet -e ".[scripts,comfyui,test]" -c tests/constraints.txt
-	$(RUN) -m pip install --quiet --no-deps torchvision torchaudio spandrel -c tests/constraints.txt
+	$(INSTALL) torch
+	$(INSTALL) -e ".[scripts,comfyui,test]"
+	$(INSTALL) --no-deps torchvision torchaudio spandrel
 	$(RUN) -m tools.comfyui.environment
 	touch $@

@@ -9,6 +9,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full-size", action="store_true", help="also recorded answers of full-size networks: minutes")
+
+
 @pytest.fixture(autouse=True)
 def as_many_threads_afterwards():
     threads = torch.get_num_threads()

@@ -38,8 +38,10 @@ def known() -> list:
 
 
 @pytest.mark.parametrize("case", known())
-def test_recorded_answers(case):
+def test_recorded_answers(case, request):
     if case.facts.get("config") == "full_config":
+        if not request.config.getoption("--full-size"):
+            pytest.skip("full-size networks take minutes: run pytest with --full-size, or tests/parity.py with --check")
         if psutil.virtual_memory().available < FULL_SIZE_BYTES:
             pytest.skip(f"the full-size networks need {FULL_SIZE_BYTES / 1e9:.0f} GB of free memory")
         case.facts["tensors"].pop(ROUNDED)

@@ -19,9 +19,9 @@ from tools.demo import prepare, speech_of
 from tools.demo_model.seeded import write_autoencoder, write_encoder, write_net
 
 MB = 2**20
-WARM_UP, RUNS, SWAPS = 3, 15, 10
+WARM_UP, RUNS, SWAPS = 3, 10, 6
 WINDOW = 5  # runs of which the least memory counts: buffers of encoders and the picture of the drift come and go
-# What may remain of all runs, and of all swaps: a video that stays each time would make 10 MB, a network 20.
+# What may remain of all runs, and of all swaps: a video that stays each time would make 7 MB, a network 12.
 RUNS_ALLOWANCE, SWAPS_ALLOWANCE = 4 * MB, 8 * MB
 # Else each thread's riddled heap of its own grows for a while, and what is large stays in it when it is given back.
 ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000"}

@@ -134,17 +134,18 @@ def told_plainly(net, settings: Settings, count: int, noise: list[Tensor], fades
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fades", [False, True], ids=["joints as they are", "joints faded"])
 @pytest.mark.parametrize(
-    ("overlap", "motion", "count", "chunks", "anchors"),
+    ("overlap", "motion", "count", "chunks", "anchors", "fades"),
     [
-        (0, 2, 11, 3, ()),
-        (1, 2, 10, 3, ()),  # the last chunk is full
-        (1, 1, 12, 4, ()),
-        (2, 2, 9, 4, ()),  # ends in the middle of a chunk, as do all below
-        (2, 3, 7, 3, [2]),
-        (3, 2, 7, 4, ()),
-        (2, 0, 7, 3, ()),
+        (0, 2, 11, 3, (), False),
+        (0, 2, 11, 3, (), True),
+        (1, 2, 10, 3, (), True),  # the last chunk is full
+        (1, 1, 12, 4, (), False),
+        (2, 2, 9, 4, (), False),  # ends in the middle of a chunk, as do all below
+        (2, 3, 7, 3, [2], False),
+        (2, 3, 7, 3, [2], True),
+        (3, 2, 7, 4, (), True),
+        (2, 0, 7, 3, (), False),
     ],
 )
 def test_chunks_are_chained_as_it_is_told_plainly(net, overlap, motion, count, chunks, anchors, fades):

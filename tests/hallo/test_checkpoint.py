@@ -39,6 +39,11 @@ def state():
     return {**weights, "denoising_unet.up_blocks.0.motion_modules.0.temporal_transformer.norm.weight": torch.ones(64)}
 
 
+@pytest.fixture(scope="module")
+def weights():
+    return small.net().state_dict()
+
+
 @pytest.fixture
 def checkpoint(tmp_path, state):
     torch.save(state, tmp_path / "net.pth")
@@ -101,13 +106,13 @@ def test_the_header_tells_what_shapes_cannot(tmp_path):
 
 
 @pytest.mark.parametrize("begins", [b"\x80", b"PK"])
-def test_the_length_of_a_header_may_look_like_another_format(tmp_path, begins):
+def test_the_length_of_a_header_may_look_like_another_format(tmp_path, weights, begins):
     """A safetensors file begins with that length; a pickle with 0x80, an archive with PK."""
     path = tmp_path / "net.safetensors"
 
     def write(note: int) -> int:
         entry = header_entry(ModelConfig(small.SMALL, note="-" * note))
-        save_file(small.net().state_dict(), path, {HEADER_ENTRY: entry})
+        save_file(weights, path, {HEADER_ENTRY: entry})
         return int.from_bytes(path.read_bytes()[:8], "little")
 
     wanted = int.from_bytes(begins, "little")
@@ -253,11 +258,11 @@ NUMBERS = [
     [(part, name, value) for part, name, values in NUMBERS for value in values],
     ids=lambda value: str(value)[:20],
 )
-def test_a_header_with_numbers_out_of_bounds(tmp_path, part, name, value):
+def test_a_header_with_numbers_out_of_bounds(tmp_path, weights, part, name, value):
     """What is wrong is named when the file is opened, not in the sampler."""
     path, told = tmp_path / "a.safetensors", json.loads(header_entry(ModelConfig(small.SMALL)))
     told[part][name] = value
-    save_file(small.net().state_dict(), path, {"joyhallo": json.dumps(told)})
+    save_file(weights, path, {"joyhallo": json.dumps(told)})
     said = complaint(path)
     assert "expected" in said or "choose widths divisible" in said
     assert name in said or "norm groups" in said
@@ -277,8 +282,8 @@ def test_a_header_with_numbers_out_of_bounds(tmp_path, part, name, value):
     ],
     ids=lambda entry: entry[:20],
 )
-def test_a_header_that_is_something_else(tmp_path, entry):
-    save_file(small.net().state_dict(), tmp_path / "a.safetensors", {"joyhallo": entry})
+def test_a_header_that_is_something_else(tmp_path, weights, entry):
+    save_file(weights, tmp_path / "a.safetensors", {"joyhallo": entry})
     complaint(tmp_path / "a.safetensors")
 
 
@@ -308,9 +313,9 @@ def test_names_of_more_blocks_than_a_network_has(tmp_path, state):
     assert time.process_time() - start < 10
 
 
-def test_weights_that_are_whole_numbers(tmp_path):
+def test_weights_that_are_whole_numbers(tmp_path, weights):
     header = {"joyhallo": header_entry(ModelConfig(small.SMALL))}
-    for case in hostile.whole_numbers(small.net().state_dict()):
+    for case in hostile.whole_numbers(weights):
         path = tmp_path / case.name
         case.write(path)
         if path.suffix == ".safetensors":

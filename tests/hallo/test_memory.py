@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 
@@ -11,11 +13,15 @@ pytestmark = pytest.mark.slow
 CASES = [
     (256, Settings(), False),
     (512, Settings(), False),
-    (512, Settings(guidance=1.0), False),
-    (512, Settings(chunk_frames=8, motion_frames=1), False),
+    (512, Settings(guidance=1.0, chunk_frames=8, motion_frames=1), False),
     (768, Settings(rows_together=False), True),
-    (256, Settings(reuse=2), False),
+    (256, Settings(rows_together=False, reuse=2), False),
 ]
+
+
+@cache
+def followed(config: NetConfig, px: int, settings: Settings) -> dict[str, int]:
+    return measured(config, px, settings, torch.float16)
 
 
 @pytest.mark.parametrize(("px", "settings", "hallo"), CASES)
@@ -23,7 +29,7 @@ def test_the_networks_need_what_is_told(px, settings, hallo):
     """Every tensor is followed, at full size: what is asked for is enough, and not much more than that."""
     config = NetConfig(regional_audio=hallo)
     told = working_memory(config, settings, px, torch.float16)
-    found = measured(config, px, settings, torch.float16)
+    found = followed(config, px, settings)
     assert all(found[name] <= told[name] for name in found)
     assert all(told[name] <= 1.35 * found[name] for name in ("reference_unet", "denoising_unet"))
 
@@ -32,7 +38,7 @@ def test_deep_features_that_wait_for_the_other_row_are_told():
     config = NetConfig()
     apart, waiting = Settings(rows_together=False), Settings(rows_together=False, reuse=2)
     told = [working_memory(config, s, 256, torch.float16)["denoising_unet"] for s in (apart, waiting)]
-    found = [measured(config, 256, s, torch.float16)["denoising_unet"] for s in (apart, waiting)]
+    found = [followed(config, 256, s)["denoising_unet"] for s in (apart, waiting)]
     assert told[1] - told[0] == pytest.approx(found[1] - found[0], rel=0.1)  # a second step holds a few latents more
     assert found[1] > found[0]
 

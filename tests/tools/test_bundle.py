@@ -170,7 +170,7 @@ def test_outcomes_are_what_the_networks_leave_beside_what_was_drawn():
     found, lips = pictures.movedim(1, -1).numpy(), talk.gauge.where
     assert np.array_equal(found[:, lips], film[:, lips])
     assert np.array_equal(found[:, ~lips], talk.truth[:, ~lips])
-    learnt, measured = outcomes.said(64, outcomes.PEOPLE, outcomes.FRAMES), talks(Plan().clips, Plan().frames, 64)
+    learnt, measured = outcomes.said(64, outcomes.PEOPLE, 24), talks(Plan().clips, 24, 64)  # how all of them begin
     assert not {talk.text for talk in learnt} & {talk.text for talk in measured}
     assert not {talk.sitter.look for talk in learnt} & {talk.sitter.look for talk in measured}
 

@@ -32,6 +32,9 @@ SIZES = {
 }
 
 
+SHALLOW = {**SIZES, "channels": [32, 64]}  # half as many blocks to count
+
+
 def recipe(stage: str = "clips", **more):
     train = ["appearance"] if stage == "pictures" else ["audio", "motion"]
     told = {"stage": stage, "train": train, "net": SIZES, "data": {"batch": 2, "frames": 4, "motion_frames": 2}}
@@ -79,14 +82,14 @@ def _real(part):
 
 
 def test_what_a_recipe_changes_changes_the_cost():
-    plain = cost(recipe(), clips.SIZE)
-    forgetful = cost(recipe(checkpointing=True), clips.SIZE)
+    plain = cost(recipe(net=SHALLOW), clips.SIZE)
+    forgetful = cost(recipe(net=SHALLOW, checkpointing=True), clips.SIZE)
     assert forgetful.passing < plain.passing
     assert plain.operations < forgetful.operations < 1.5 * plain.operations
-    twice = cost(recipe(accumulate=2), clips.SIZE)
+    twice = cost(recipe(net=SHALLOW, accumulate=2), clips.SIZE)
     assert (twice.operations, twice.passing) == (2 * plain.operations, plain.passing)
-    assert cost(recipe(precision="bf16"), clips.SIZE).passing < plain.passing
-    light = recipe()
+    assert cost(recipe(net=SHALLOW, precision="bf16"), clips.SIZE).passing < plain.passing
+    light = recipe(net=SHALLOW)
     light = replace(light, optimizer=replace(light.optimizer, kind="adamw8bit"))
     assert cost(light, clips.SIZE).kept < plain.kept
 
@@ -109,7 +112,7 @@ def _second() -> counting.Cost:
 
 
 def test_the_command_needs_neither_data_nor_weights(caplog):
-    sizes = [option for name, value in SIZES.items() for option in ("--set", f"net.{name}={value}")]
+    sizes = [option for name, value in SHALLOW.items() for option in ("--set", f"net.{name}={value}")]
     with caplog.at_level("INFO"):
         assert main(["stage2", "--size", "64", *sizes]) == 0
         assert main(["stage2", "--set", "net.chanels=3"]) == 1
