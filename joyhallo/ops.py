@@ -1,6 +1,6 @@
 """The interface between the networks and their host: `Ops`, with the implementations `TorchOps` and `CastOps`.
 
-Every network takes one argument `ops`: a class with the four layers below, `attention`, and `weights` for the few
+Every network takes one argument `ops`: a class with the five layers below, `attention`, and `weights` for the few
 places that fold two layers into one. ComfyUI passes its own, with its memory management; training and tests use
 `TorchOps`.
 """
@@ -21,6 +21,7 @@ class TorchOps:
 
     Linear = nn.Linear
     Conv2d = nn.Conv2d
+    ConvTranspose2d = nn.ConvTranspose2d
     GroupNorm = nn.GroupNorm
     LayerNorm = nn.LayerNorm
 
@@ -47,6 +48,13 @@ class CastOps(TorchOps):
     class Conv2d(nn.Conv2d):
         def forward(self, input: Tensor) -> Tensor:
             return self._conv_forward(input, *_cast(self, input.dtype))
+
+    class ConvTranspose2d(nn.ConvTranspose2d):
+        def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+            if output_size is not None or isinstance(self.padding, str):
+                raise NotImplementedError("Only layers whose sizes follow from their numbers are used here.")
+            sizes = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+            return F.conv_transpose2d(input, *_cast(self, input.dtype), *sizes)
 
     class GroupNorm(nn.GroupNorm):
         def forward(self, input: Tensor) -> Tensor:

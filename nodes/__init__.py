@@ -8,9 +8,11 @@ from . import examples, fetching, model_folders, replacement
 from .audio_encode import ChineseWav2Vec2Encode
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
+from .load_redub_model import LoadRedubModel
 from .motion import JoyHalloMotion
 from .preview import page
 from .puppet import PuppetPortrait
+from .redub_lips import RedubLips
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
 from .steadiness import JoyHalloSteadiness
@@ -36,6 +38,8 @@ class JoyHallo(ComfyExtension):
             SaveTalkingVideo,
             PuppetPortrait,
             TrackFace,
+            LoadRedubModel,
+            RedubLips,
         ]
 
 

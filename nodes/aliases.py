@@ -40,6 +40,15 @@ WORDS = {
         "no download, cpu, fast, 照片说话, 让照片开口, 会说话的照片, 图片说话, 对口型, 口型同步, 数字人, 动态照片, "
         "语音驱动, 图生视频, 眨眼, 快速预览, 预演, 无需下载"
     ),
+    "LoadRedubModel": (
+        "wav2lip loader, lip sync model, lipsync model, dubbing model, redub, load wav2lip, latentsync, musetalk, "
+        "加载模型, 对口型模型, 配音模型, 唇形同步模型, 模型加载"
+    ),
+    "RedubLips": (
+        "wav2lip, lip sync, lipsync, lip-sync, dub, dubbing, redub, voice over, video to video, audio driven, "
+        "replace audio, match lips, talking head, 对口型, 口型同步, 唇形同步, 配音, 译制, 换声音, 视频配音, "
+        "音频驱动, 数字人"
+    ),
     "TrackFace": (
         "face track, face tracking, face tracker, follow face, face detect, face detection, video face, bounding box, "
         "redub, dub, lip sync video, wav2lip, 人脸跟踪, 人脸追踪, 跟踪人脸, 视频人脸, 人脸检测, 配音, 改口型, 对口型, "

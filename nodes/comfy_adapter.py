@@ -17,12 +17,13 @@ from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor, nn
 
 from ..joyhallo.files.fingerprint import of_module
-from ..joyhallo.methods import method_of
+from ..joyhallo.methods import Method, method_of
 from ..joyhallo.methods.hallo.checkpoint import NETWORKS, Model
 from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.networks.net import Net
 from ..joyhallo.methods.hallo.sampling import Settings
+from ..joyhallo.methods.redub import Redubber, Wishes
 from ..joyhallo.ops import Ops
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def comfy_ops(precision: Precision) -> Ops:
     class ComfyOps:
         Linear = layers.Linear
         Conv2d = layers.Conv2d
+        ConvTranspose2d = layers.ConvTranspose2d
         GroupNorm = layers.GroupNorm
         LayerNorm = layers.LayerNorm
 
@@ -138,6 +140,61 @@ class JoyHalloModel:
         return ready
 
 
+@dataclass(frozen=True)
+class RedubModel:
+    """A network that redubs."""
+
+    name: str
+    path: Path
+    method: Method
+    network: nn.Module
+    precision: Precision
+    patcher: comfy.model_patcher.ModelPatcher  # by which newer versions of ComfyUI know results that hold models
+
+    @property
+    def device(self) -> torch.device:
+        return self.patcher.load_device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return of_module(self.network)
+
+    def get_models(self) -> list[comfy.model_patcher.ModelPatcher]:
+        return [self.patcher]
+
+    def get_ram_usage(self) -> int:
+        return self.patcher.model_size()
+
+    def redubber(self, most: int, wishes: Wishes) -> Redubber:
+        """most: frames at once, for which there is room."""
+        return self.method.redubber(self.network, self.device, self.precision.compute, most, wishes)
+
+    def load(self, memory: int) -> None:
+        """memory: bytes that it needs beside its weights"""
+        comfy.model_management.load_models_gpu([self.patcher], memory_required=memory)
+
+
+def load_redub_model(path: Path, name: str, weight_dtype: str) -> RedubModel:
+    method, network, precision = _redub_network(path, weight_dtype)
+    manager = patcher(network)
+    can_be_made_again(manager, _redub_network_again, path, weight_dtype)
+    log.info(f"{name} is a {method.name} checkpoint, loaded in {precision}. {method.licence}.")
+    return RedubModel(name, path, method, network, precision, manager)
+
+
+def _redub_network(path: Path, weight_dtype: str) -> tuple[Method, nn.Module, Precision]:
+    method = method_of(path, "redub")
+    checkpoint = method.open(path)
+    precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
+    return method, checkpoint.build(comfy_ops(precision), dtype=precision.weights), precision
+
+
+def _redub_network_again(
+    path: Path, weight_dtype: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    return patcher(_redub_network(path, weight_dtype)[1], disable_dynamic)
+
+
 def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
     model, precision = _built(path, weight_dtype)
     patchers = {network: patcher(getattr(model.net, network)) for network in NETWORKS}
@@ -150,7 +207,7 @@ def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
 
 
 def _built(path: Path, weight_dtype: str) -> tuple[Model, Precision]:
-    checkpoint = method_of(path).open(path)
+    checkpoint = method_of(path, "portrait").open(path)
     precision = Precision.chosen(weight_dtype, checkpoint.dtype, checkpoint.parameters)
     return checkpoint.build(comfy_ops(precision), dtype=precision.weights), precision
 

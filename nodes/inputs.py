@@ -22,8 +22,8 @@ from ..joyhallo.faces.track import Track
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.steadiness import Steadiness
 from ..joyhallo.sound.wav2vec2 import Speech as SpeechFeatures
-from .comfy_adapter import JoyHalloModel
-from .sockets import Face, FaceAnalysis, FaceTrack, Model, OverTime, Speech, Steady, described
+from .comfy_adapter import JoyHalloModel, RedubModel
+from .sockets import Face, FaceAnalysis, FaceTrack, Model, OverTime, Redub, Speech, Steady, described
 from .video import sound_of
 
 R = TypeVar("R")
@@ -147,6 +147,8 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     Face.io_type: _of(Prepared, "Face & Mask Prep"),
     Speech.io_type: _of(SpeechFeatures, "Chinese Wav2Vec2 Encode"),
     Steady.io_type: _of(Steadiness, "Steadiness"),
+    Redub.io_type: _of(RedubModel, "Load Redub Model"),
+    FaceTrack.io_type: _of(Track, "Track Face"),
 }
 
 

@@ -26,7 +26,8 @@ from ..joyhallo.files.weights import VAE as VAE_FILE
 from ..joyhallo.files.weights import WAV2VEC2, WeightsError, settings
 from ..joyhallo.files.weights import Kind as FileKind
 from ..joyhallo.methods import METHODS, kind_of
-from ..joyhallo.methods.hallo.published import PUBLISHED
+from ..joyhallo.methods.hallo.published import PUBLISHED as OF_HALLO
+from ..joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
 
@@ -45,8 +46,13 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
+PUBLISHED = {**OF_HALLO, **OF_WAV2LIP}
+REDUB_FOLDERS = ("wav2lip", "latentsync", "musetalk")  # where other packs keep such files
+LOADABLE = (".safetensors", ".pth", ".pt")
+
 SECONDS = 5  # how long a file's contents are cached: schemas are requested often, and network drives are slow
 CHECKPOINTS = tuple(method.checkpoint for method in METHODS if method.task == "portrait")
+REDUBBERS = tuple(method.checkpoint for method in METHODS if method.task == "redub")
 
 
 class Unreadable(FileKind):
@@ -63,8 +69,9 @@ class Files:
 
 
 def register() -> None:
-    """Make our folder known to ComfyUI, after those of extra_model_paths.yaml."""
-    folder_paths.add_model_folder_path(OWN, os.path.join(folder_paths.models_dir, OWN))
+    """Make our folders known to ComfyUI, after those of extra_model_paths.yaml."""
+    for name in (OWN, *REDUB_FOLDERS):
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
 
 
 # ---- the choices of each combo, of which the first is the default
@@ -90,6 +97,11 @@ def vaes() -> list[str]:
     return _choices(VAE, _holding((VAE_FILE,), OWN), _names("vae"))
 
 
+def redub_models() -> list[str]:
+    found = [name for folder in REDUB.folders for name in _names(folder) if _redubs(name, folder)]
+    return _choices(REDUB, found)
+
+
 # ---- paths of the chosen files
 
 
@@ -108,6 +120,20 @@ def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, downlo
         raise FileNotFoundError(_complaint(missing))
     paths = {kind: path for kind, name in chosen.items() if (path := _path(kind, name)) is not None}
     return Files(paths[CHECKPOINT], paths[ENCODER], paths.get(FACES), face_task(), paths[VAE])
+
+
+def find_redub_model(name: str, download: bool = False) -> Path:
+    """The path of a redub model, or a FileNotFoundError; with `download` a published one is fetched first."""
+    if _path(REDUB, name) is None and download and (files := wanted_to_redub(name)):
+        fetch(files, _progress())
+    path = _path(REDUB, name)
+    if path is None:
+        raise FileNotFoundError(_complaint({REDUB: name}))
+    return path
+
+
+def wanted_to_redub(name: str) -> dict[Path, Published]:
+    return _lacking(REDUB, name) if name in REDUB.published and _path(REDUB, name) is None else {}
 
 
 def choices(checkpoint: str, audio_encoder: str, face_models: str, vae: str) -> dict[Kind, str]:
@@ -200,6 +226,7 @@ ENCODER = Kind(
     "chinese-wav2vec2-base",
 )
 FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces, "faces.safetensors")
+REDUB = Kind("redub model", (OWN, *REDUB_FOLDERS), tuple(OF_WAV2LIP), _file)
 VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-mse")
 
 
@@ -273,6 +300,14 @@ def _may_be_checkpoint(name: str) -> bool:
     kind = _kind(name, OWN)
     damaged = isinstance(kind, Unreadable) and _first(name, OWN) is not None
     return kind in CHECKPOINTS or (damaged and _base(name) not in (*WEIGHTS, _base(AUTOENCODER)))
+
+
+def _redubs(name: str, folder: str) -> bool:
+    """True for damaged files in folders that hold nothing else, too: choosing one says what is wrong with it."""
+    if not name.endswith(LOADABLE):
+        return False
+    kind = _kind(name, folder)
+    return kind in REDUBBERS or (folder != OWN and isinstance(kind, Unreadable) and _first(name, folder) is not None)
 
 
 def _encoder_folders() -> list[str]:
@@ -389,7 +424,7 @@ def _complaint(missing: dict[Kind, str]) -> str:
     }
     if homes:
         lines.append(f"Switch on `download` to fetch those with an address into {', '.join(map(str, homes))}.")
-    demo = f", such as {DEMO}" if _path(CHECKPOINT, DEMO) else ""
+    demo = f", such as {DEMO}" if REDUB not in missing and _path(CHECKPOINT, DEMO) else ""
     lines.append(f"You can also put them there by hand, under these names, or choose models that you have{demo}.")
     return "\n".join(lines)
 

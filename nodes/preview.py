@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ..joyhallo.faces.boxes import Box, Picture
 from ..joyhallo.files.scratch import scratch
+from ..joyhallo.film.write import as_floats
 from ..joyhallo.methods.chunks import Chunk, Progress
 from ..joyhallo.notices import Notice
 
@@ -81,7 +82,7 @@ class Preview:
 
     def after_chunk(self, chunk: Chunk) -> None:
         if len(chunk.frames):
-            self.finished = chunk.frames
+            self.finished = as_floats(chunk.frames)
         left, known = self.pace.left(), self.told
         if left:
             self.tell(f"About {lasting(left)} left.", logged=not known)

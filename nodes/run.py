@@ -16,6 +16,7 @@ from torch import Tensor
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.files.journal import Journal, tidy
 from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
+from ..joyhallo.film.ahead import write_behind
 from ..joyhallo.film.marks import Labels, Marks
 from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.chunks import Chunk
@@ -25,6 +26,7 @@ from .places import working_folder, working_place
 from .preview import Preview, lasting
 from .video import WorkingCopy
 
+BEHIND = 2  # batches of pictures that wait to be written
 COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
 
 
@@ -107,8 +109,14 @@ def make(job: Job, preview: Preview) -> Made:
     preview.tell(plan)
     path = folder / f"JoyHallo_{uuid.uuid4().hex}.mkv"
     labels = Labels(marked(job.marks, True, Wishes.now(), path.stem).tags())
-    write(path, _pictures(job, preview), job.rate, job.sound, COPY, labels=labels)
-    made = Made(WorkingCopy(path, job.length, job.marks), plan, time.monotonic() - begun, float(job.length / job.rate))
+
+    def to_file(pictures: Iterator[Tensor]) -> None:
+        with torch.inference_mode():  # which this thread must be told, as ComfyUI told the other
+            write(path, pictures, job.rate, job.sound, COPY, labels=labels)
+
+    write_behind(to_file, _pictures(job, preview), BEHIND)
+    video = WorkingCopy(path, job.length, job.marks, "" if job.journal is None else job.journal.key)
+    made = Made(video, plan, time.monotonic() - begun, float(job.length / job.rate))
     preview.tell(made.pace())
     return made
 

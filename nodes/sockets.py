@@ -20,6 +20,7 @@ FaceAnalysis = io.Custom("JOYHALLO_FACE_ANALYSIS")
 Face = io.Custom("JOYHALLO_FACE")
 Speech = io.Custom("JOYHALLO_SPEECH")
 Steady = io.Custom("JOYHALLO_STEADINESS")
+Redub = io.Custom("REDUB_MODEL")
 FaceTrack = io.Custom("FACE_TRACK")
 Landmarks = io.Custom("FACE_LANDMARKS")  # from the face nodes of newer ComfyUI
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import comfy.utils
@@ -17,13 +16,12 @@ from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.pursuit import Unclear, Which
 from ..joyhallo.faces.regions import Mask
 from ..joyhallo.faces.tracking import Gaps, Tracked, Wishes, drawn, track
-from ..joyhallo.film.write import frame_rate
 from ..joyhallo.methods.hallo.overlay import numbered
 from .inputs import checked
 from .model_folders import face_task
 from .preview import FACES, faces_shown, offer_faces, stop
 from .sockets import FaceAnalysis, FaceTrack, chosen, schema
-from .video import Frames
+from .video import Pictures
 
 WHICH: dict[str, Which] = {
     "largest": "largest",
@@ -156,10 +154,9 @@ class TrackFace(io.ComfyNode):
             cuts=cuts,
         )
         finder = chosen(DETECTORS, detector, "detector")(face_analysis, detection_size)
-        frames = Frames.of_images(video, frame_rate(fps)) if isinstance(video, Tensor) else Frames.of(video)
-        pictures, rate = _counted(frames), Fraction(frames.rate)
+        film = Pictures.of(video, fps)
         try:
-            found = _drawn(pictures, mask, rate) if finder is None else track(pictures, finder, rate, wishes)
+            found = _drawn(film, mask) if finder is None else track(counted(film), finder, film.rate, wishes)
         except Unclear as unclear:
             picture = unclear.picture
             offer_faces(cls.hidden, picture, numbered(picture, unclear.boxes), unclear.boxes)
@@ -170,13 +167,18 @@ class TrackFace(io.ComfyNode):
         return io.NodeOutput(found.track, sheet, "\n".join(found.report), ui={FACES: [shown]})
 
 
-def _counted(frames: Frames) -> Iterator[Picture]:
+def tracked(film: Pictures, mask: Tensor | None = None) -> Tracked:
+    """The largest face, as MediaPipe sees it; with a mask, what is under that."""
+    return track(counted(film), _mediapipe(None, 0), film.rate) if mask is None else _drawn(film, mask)
+
+
+def counted(film: Pictures) -> Iterator[Picture]:
     """With the progress; cancelling takes effect with the next one."""
-    bar = comfy.utils.ProgressBar(max(1, frames.count))
-    for done, picture in enumerate(frames.pictures, 1):
+    bar = comfy.utils.ProgressBar(max(1, film.count))
+    for done, picture in enumerate(film.read(0), 1):
         stop()
-        yield picture
-        bar.update_absolute(done, max(done, frames.count))
+        yield picture.numpy()
+        bar.update_absolute(done, max(done, film.count))
 
 
 def _painted(mask: Tensor) -> Mask:
@@ -185,10 +187,10 @@ def _painted(mask: Tensor) -> Mask:
     return (masks.float().nan_to_num().clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
-def _drawn(pictures: Iterator[Picture], mask: Tensor | None, rate: Fraction) -> Tracked:
+def _drawn(film: Pictures, mask: Tensor | None) -> Tracked:
     if mask is None:
         raise FaceError("The detector is painted mask, but no mask is connected; connect one, or choose auto.")
-    return drawn(pictures, _painted(mask), rate)
+    return drawn(counted(film), _painted(mask), film.rate)
 
 
 # ---- who searches

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import tempfile
+import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from os import PathLike
@@ -20,12 +23,12 @@ import torch
 from comfy_api.latest import InputImpl, Types
 from torch import Tensor
 
-from ..joyhallo.faces.boxes import Picture
+from ..joyhallo.files.fingerprint import of_file
 from ..joyhallo.files.space import check_memory
 from ..joyhallo.film.label import Label
 from ..joyhallo.film.marks import Marks, read_marks
 from ..joyhallo.film.read import AT_ONCE, Film, Reel, retimed
-from ..joyhallo.film.write import HANDOVER, VideoError, as_floats, check_frames, frame_rate, pieces, write
+from ..joyhallo.film.write import HANDOVER, VideoError, as_bytes, as_floats, check_frames, frame_rate, pieces, write
 from ..joyhallo.sound.audio import AudioError, Sound
 from .labels import Labelling
 from .places import working_folder
@@ -84,36 +87,71 @@ class Footage:
 
 
 @dataclass(frozen=True)
-class Frames:
-    """A video's frames one by one, numbered as in Footage.of."""
+class Pictures:
+    """A film by the numbers of its pictures, which are bytes, at a steady rate."""
 
-    pictures: Iterator[Picture]  # 8-bit RGB
-    count: int  # as near as the file's own length tells
-    rate: Fraction | float
+    read: Callable[[int], Iterator[Tensor]]  # (height, width, 3), from a number on
+    count: int  # as near as a file's own length tells
+    size: tuple[int, int]  # width and height
+    rate: Fraction
+    key: Callable[[], str]  # tells films with other pictures apart
+    marks: Marks = field(default_factory=Marks)
 
     @classmethod
-    def of(cls, video: Any) -> Frames:
+    def of(cls, video: Any, rate: float) -> Pictures:
+        """Of a VIDEO, in parts where it lies in a file, or of IMAGEs at a rate."""
+        if isinstance(video, Tensor):
+            return cls.of_images(video, frame_rate(rate))
         if isinstance(video, LosslessVideo):
-            film = video.film()
-            pictures = islice(film.pictures(), video.first, video.first + video.count)
-            return cls(pictures, video.count, film.facts.rate)
+            film, first, end = video.film(), video.first, video.first + video.count
+            known, own = film.facts, _own(video)
+
+            def numbered(start: int) -> Iterator[Tensor]:
+                return map(torch.from_numpy, islice(film.pictures_from(first + start, known.rate), end - first - start))
+
+            def key() -> str:
+                made = "" if own is None else own.key
+                return f"{made or of_file(video.path).result()} {first} {end}"
+
+            return cls(numbered, video.count, (known.width, known.height), known.rate, key, marks_of(video))
         if not is_whole_file(video):
             parts = video.get_components()
-            return cls.of_images(parts.images, frame_rate(parts.frame_rate))
-        film = film_of(video.get_stream_source())
-        rate = frame_rate(film.facts.rate)
-        return cls(film.pictures(rate), film.facts.count, rate)
+            return replace(cls.of_images(parts.images, frame_rate(parts.frame_rate)), marks=marks_of(video))
+        source = video.get_stream_source()
+        film = film_of(source)
+        known, own_rate = film.facts, frame_rate(film.facts.rate)
+
+        def of_source() -> str:
+            if isinstance(source, str | PathLike):
+                return of_file(Path(source)).result()
+            source.seek(0)
+            return hashlib.sha256(source.read()).hexdigest()
+
+        return cls(
+            lambda start: map(torch.from_numpy, film.pictures_from(start, own_rate)),
+            known.count,
+            (known.width, known.height),
+            own_rate,
+            of_source,
+            marks_of(video),
+        )
 
     @classmethod
-    def of_images(cls, images: Tensor, rate: Fraction | float) -> Frames:
+    def of_images(cls, images: Tensor, rate: Fraction) -> Pictures:
         check_frames(images)
-        return cls(_in_bytes(images), len(images), rate)
 
+        def in_bytes(start: int) -> Iterator[Tensor]:
+            for number, image in enumerate(images[start:].split(1), start):
+                (piece,) = pieces(image, number)
+                yield (piece if piece.dtype == torch.uint8 else as_bytes(piece))[0].movedim(0, 2).contiguous()
 
-def _in_bytes(images: Tensor) -> Iterator[Picture]:
-    for piece in pieces(images):
-        bytes_of = piece if piece.dtype == torch.uint8 else (piece * 255).round().byte()
-        yield from bytes_of.movedim(1, -1).contiguous().numpy()
+        def key() -> str:
+            digest = hashlib.sha256()
+            for picture in in_bytes(0):
+                digest.update(picture.numpy().tobytes())
+            return digest.hexdigest()
+
+        return cls(in_bytes, len(images), (images.shape[2], images.shape[1]), rate, key)
 
 
 def film_of(source: Any) -> Film:
@@ -258,11 +296,27 @@ class LosslessVideo(InputImpl.VideoFromFile):
 class WorkingCopy(LosslessVideo):
     """A video in our working folder that stays there as long as somebody needs it."""
 
-    def __init__(self, path: Path, count: int, marks: Marks | None = None):
-        """marks: of what it was made from"""
+    def __init__(self, path: Path, count: int, marks: Marks | None = None, key: str = ""):
+        """marks: of what it was made from; key: of all that its pictures depend on, if that is known"""
         super().__init__(path, 0, count)
-        self.marks = marks or Marks()
+        self.marks, self.key = marks or Marks(), key
         finalize(self, _remove, path)
+
+
+class MadeWhenNeeded(LosslessVideo):
+    """A video in our working folder that is written when somebody first looks at it."""
+
+    def __init__(self, count: int, make: Callable[[Path], object]):
+        path = working_folder() / f"JoyHallo_{uuid.uuid4().hex}.mkv"
+        super().__init__(path, 0, count)
+        self.make, self.lock = make, threading.Lock()
+        finalize(self, _remove, path)
+
+    def get_stream_source(self) -> str:
+        with self.lock:
+            if not self.path.exists():
+                self.make(self.path)
+        return str(self.path)
 
 
 class Excerpt(LosslessVideo):

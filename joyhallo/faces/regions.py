@@ -26,6 +26,7 @@ UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385,
 LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # their lower borders
 # fmt: on
+JAW = OUTLINE[10:27]  # from the height of the nose down to the chin, and up again
 CHIN, UNDER_NOSE, NOSE_TIP = 152, 2, 1
 FOREHEAD = (10, 338, 297, 332, 109, 67, 103)  # of the outline, its uppermost point first
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .boxes import Points
+from .blend import Patch
+from .boxes import Box, Points, Size, around, whole
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:
@@ -34,52 +35,52 @@ class Warps:
 
     matrices (frames, 2, 3): pixels of a picture -> pixels of its square, both counted from the middle of the first.
     mask (size, size) in 0..1: how much of what is put back counts; 0 at the rim, beyond which a square knows nothing.
+    picture: width and height of the pictures.
     """
 
     matrices: NDArray[np.float64]
     size: int
     mask: Tensor
+    picture: Size
 
     @classmethod
-    def of(cls, points: Sequence[Points], template: Points, size: int, mask: Tensor) -> Warps:
-        """template: where the points lie in the square, in its pixels."""
-        return cls(np.stack([similarity(some, template) for some in points]), size, mask)
+    def of(cls, points: Sequence[Points], template: Points, size: int, mask: Tensor, picture: Size) -> Warps:
+        """template: where the points lie in the square, in its pixels. Unknown points give an unknown square."""
+        unknown = np.full((2, 3), np.nan)
+        each = [similarity(some, template) if np.isfinite(some).all() else unknown for some in points]
+        return cls(np.stack(each), size, mask, picture)
 
-    def cut(self, pictures: Tensor, start: int) -> Tensor:
-        """(n, 3, height, width), the first of them number `start` -> (n, 3, size, size); borders are repeated"""
-        height, width = pictures.shape[2:]
-        back = _inverse(self.matrices[start : start + len(pictures)])
-        grid = _sampled_at(back, (self.size, self.size), (height, width)).to(pictures)
-        return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        return np.asarray(np.isfinite(self.matrices).all((1, 2)))
 
-    def place(self, crops: Tensor, pictures: Tensor, start: int) -> Tensor:
-        """Whole pictures with the squares in them; where the mask gives nothing they stay as they were."""
-        made = pictures.clone()
-        for number, crop in enumerate(crops):
-            matrix = self.matrices[start + number]
-            top, bottom, left, right = self._reach(matrix, pictures.shape[2:])
-            if top >= bottom or left >= right:
-                continue
-            shift = np.eye(3)
-            shift[:2, 2] = left, top
-            window = (matrix @ shift)[None]
-            grid = _sampled_at(window, (bottom - top, right - left), (self.size, self.size)).to(pictures)
-            warped = F.grid_sample(crop[None].to(pictures), grid, padding_mode="border", align_corners=False)
-            weight = F.grid_sample(self.mask[None, None].to(pictures), grid, padding_mode="zeros", align_corners=False)
-            there = made[number : number + 1, :, top:bottom, left:right]
-            there.copy_(torch.where(weight > 0, torch.lerp(there, warped, weight), there))
-        return made
+    def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
+        """(n, height, width, 3) of bytes -> (n, 3, size, size) in 0..1; borders are repeated"""
+        shown = pictures.movedim(3, 1).float() / 255
+        back = _inverse(self.matrices[list(frames)])
+        grid = _sampled_at(back, (self.size, self.size), shown.shape[2:]).to(shown)
+        return F.grid_sample(shown, grid, padding_mode="border", align_corners=False)
 
-    def _reach(self, matrix: NDArray[np.float64], shape: torch.Size) -> tuple[int, int, int, int]:
-        """Rows and columns of a picture that a square may touch."""
+    def patch(self, crop: Tensor, frame: int) -> Patch | None:
+        """crop (3, size, size) in 0..1; where the mask gives nothing the picture stays as it was."""
+        box = self._reach(self.matrices[frame])
+        if not box.area:
+            return None
+        shift = np.eye(3)
+        shift[:2, 2] = box.left, box.top
+        grid = _sampled_at((self.matrices[frame] @ shift)[None], box.shape, (self.size, self.size)).to(crop)
+        warped = F.grid_sample(crop[None], grid, padding_mode="border", align_corners=False)[0]
+        weights = F.grid_sample(self.mask[None, None].to(crop), grid, padding_mode="zeros", align_corners=False)[0, 0]
+        return Patch(box, 255 * warped.movedim(0, 2), weights)
+
+    def _reach(self, matrix: NDArray[np.float64]) -> Box:
+        """The part of the picture that a square may touch, in whole pixels."""
         last = self.size - 0.5
         corners = np.array([[-0.5, -0.5], [last, -0.5], [-0.5, last], [last, last]])
         (back,) = _inverse(matrix[None])
-        found = corners @ back[:, :2].T + back[:, 2]
-        (left, top), (right, bottom) = np.floor(found.min(0)), np.ceil(found.max(0)) + 1
-        height, width = shape
-        rows, columns = np.clip([top, bottom], 0, height).astype(int), np.clip([left, right], 0, width).astype(int)
-        return int(rows[0]), int(rows[1]), int(columns[0]), int(columns[1])
+        reached = around(corners @ back[:, :2].T + back[:, 2])
+        spread = Box(*map(float, np.floor([reached.left, reached.top])), *np.ceil([reached.right, reached.bottom]) + 1)
+        return spread.within(whole(self.picture))
 
 
 def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,7 +88,7 @@ def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([turns, -turns @ matrices[:, :, 2:]], axis=2).astype(np.float64)
 
 
-def _sampled_at(matrices: NDArray[np.float64], shape: tuple[int, int], source: tuple[int, int]) -> Tensor:
+def _sampled_at(matrices: NDArray[np.float64], shape: Sequence[int], source: Sequence[int]) -> Tensor:
     """For each pixel of `shape` the place in `source` that a matrix leads to, as grid_sample wants it."""
     height, width = source
     y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in shape), indexing="ij")

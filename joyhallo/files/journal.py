@@ -1,8 +1,9 @@
 """Finished chunks on disk, from which an interrupted run resumes: `Journal`, `key_of` and `tidy`.
 
 Each clip has a file, named by a digest of all its inputs, with one record per chunk: a digest, then the chunk's
-latents, from which frames and motion frames are decoded again. A record with a wrong digest is ignored, so chunks
-torn by a crash are made again, and two runs of one clip at the same time are harmless: they write the same bytes.
+latents, from which frames and motion frames are decoded again, or what else its frames can be made of. A record with a
+wrong digest is ignored, so chunks torn by a crash are made again, and two runs of one clip at the same time are
+harmless: they write the same bytes.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class JournalError(RoomError):
 
 
 class Journal:
-    def __init__(self, folder: Path, key: str, shape: Iterable[int]):
-        """shape: that of a chunk's latents"""
-        self.path, self.key, self.shape = folder / f"{key}{ENDING}", key, tuple(shape)
-        self.size = 4 * math.prod(self.shape)
+    def __init__(self, folder: Path, key: str, shape: Iterable[int], dtype: torch.dtype = torch.float32):
+        """shape: that of what is kept of a chunk, latents say"""
+        self.path, self.key, self.shape, self.dtype = folder / f"{key}{ENDING}", key, tuple(shape), dtype
+        self.size = dtype.itemsize * math.prod(self.shape)
         self.record = DIGEST + self.size  # bytes
 
     def read(self, index: int) -> Tensor | None:
@@ -58,7 +59,7 @@ class Journal:
             if any(payload):  # zeros are a gap, and nothing is the end
                 log.warning("Chunk %d in %s is damaged; it will be made again.", index, self.path)
             return None
-        latents = torch.frombuffer(payload, dtype=torch.float32).reshape(self.shape)
+        latents = torch.frombuffer(payload, dtype=self.dtype).reshape(self.shape)
         if not latents.isfinite().all():
             log.warning("Chunk %d in %s holds values that are not numbers; it will be made again.", index, self.path)
             return None
@@ -71,7 +72,7 @@ class Journal:
                 f"Chunk {index} holds values that are not numbers (NaN or infinite), so it was not kept. Try another "
                 "weight dtype, fp32 say, and look for weights or a cfg that are not numbers."
             )
-        payload = latents.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
+        payload = latents.detach().to("cpu", self.dtype).contiguous().numpy().tobytes()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(open_regular(self.path, os.O_RDWR | os.O_CREAT), "r+b") as file:

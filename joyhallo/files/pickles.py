@@ -38,9 +38,40 @@ class Damaged(ValueError):
 
 
 @dataclass(frozen=True)
+class Run:
+    """Numbers that lie in a file one after the other, for one tensor or several."""
+
+    kind: str  # Float, Half, Long, ...
+    key: str  # of the archive's entry
+
+    @property
+    def width(self) -> int:
+        return WIDTHS.get(self.kind, 1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor's numbers lie."""
+
+    run: Run
+    shape: Shape
+    offset: int
+    strides: Shape
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * self.run.width
+
+
+@dataclass(frozen=True)
 class Index:
-    shapes: dict[str, Shape | None]  # by the tensors' names, as they are loaded; None for what is no tensor
+    places: dict[str, Place | None]  # by the tensors' names, as they are loaded; None for what is no tensor
+    folder: str = ""  # of the archive, in which `data/` has the runs
     torchscript: bool = False
+
+    @property
+    def shapes(self) -> dict[str, Shape | None]:
+        return {name: place and place.shape for name, place in self.places.items()}
 
 
 def index_of(file: BinaryIO) -> Index:
@@ -71,14 +102,14 @@ def _of_archive(source: BinaryIO) -> Index:
             raise Damaged(f"its index claims more than {LARGEST_INDEX >> 20} MB")
         index = _Reader(_Bounded(io.BytesIO(archive.read(name))))
         whole = index.load()
-    place = name.removesuffix("data.pkl")
+    folder = name.removesuffix("data.pkl")
     for key, size in index.storages.items():
-        entry = entries.get(f"{place}data/{key}")
+        entry = entries.get(f"{folder}data/{key}")
         if entry is None or entry.file_size < size:
             raise Damaged("its index names more numbers than the archive holds")
         if entry.compress_type != zipfile.ZIP_STORED:
             raise Damaged("the archive was compressed, as PyTorch never does")
-    return Index(index.named(whole, _size(source)), f"{place}constants.pkl" in entries)
+    return Index(index.named(whole, _size(source)), folder, f"{folder}constants.pkl" in entries)
 
 
 def _of_stream(source: BinaryIO) -> Index:
@@ -125,17 +156,11 @@ class _Bounded:
         return self.read(length)
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    shape: Shape
-    size: int  # bytes
-
-
-def _tensor(width: int, offset: Any, shape: Any, *_: Any) -> _Tensor:
-    shape = tuple(shape)
-    if not all(type(length) is int and length >= 0 for length in shape):
+def _tensor(run: Run, offset: Any, shape: Any, strides: Any, *_: Any) -> Place:
+    shape, strides = tuple(shape), tuple(strides)
+    if not all(type(number) is int and number >= 0 for number in (offset, *shape, *strides)):
         raise Damaged("a tensor's shape is not made of whole numbers")
-    return _Tensor(shape, math.prod(shape) * width)
+    return Place(run, shape, offset, strides)
 
 
 class _Thing:
@@ -182,23 +207,23 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # that in Pytho
         if module == "torch._utils" and name.startswith("_rebuild_parameter"):
             return lambda data, *_: data
         if module == "torch" and name.endswith("Storage"):
-            return WIDTHS.get(name.removesuffix("Storage"), 1)
+            return name.removesuffix("Storage")
         return _Thing
 
-    def persistent_load(self, pid: Any) -> int:
-        """The bytes of each number in a run of them."""
-        _, width, key, _, numbers, *_ = pid
+    def persistent_load(self, pid: Any) -> Run:
+        _, kind, key, _, numbers, *_ = pid
         if numbers < 0:
             raise Damaged("a tensor has fewer than no numbers")
-        self.storages[str(key)] = numbers * width
-        return width
+        run = Run(kind, str(key))
+        self.storages[run.key] = numbers * run.width
+        return run
 
-    def named(self, whole: Any, size: int) -> dict[str, Shape | None]:
+    def named(self, whole: Any, size: int) -> dict[str, Place | None]:
         """What an index holds, unless its tensors take far more memory than the file of this size."""
         found = dict(_named(unwrapped(whole), count()))
-        if sum(thing.size for thing in found.values() if thing) > MOST_SHARED * size:
+        if sum(place.size for place in found.values() if place) > MOST_SHARED * size:
             raise Damaged("its tensors share numbers so often that they would fill far more memory than the file")
-        return {name: thing and thing.shape for name, thing in found.items()}
+        return found
 
     def load_frame(self) -> None:
         """Frames say how much to read ahead; no more is read at a time than one step needs."""
@@ -207,14 +232,14 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # that in Pytho
     dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.FRAME[0]: load_frame}
 
 
-def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, _Tensor | None]]:
+def _named(whole: Any, seen: Iterator[int], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Place | None]]:
     state = whole.state if isinstance(whole, _Thing) else whole
     if not isinstance(state, Mapping) or depth > DEEPEST:
         return
     for key, value in state.items():
         if next(seen) > MOST_NAMES:  # modules may be shared, and then a short index names without end
             raise Damaged(f"it names more than {MOST_NAMES} things")
-        if isinstance(value, _Tensor):
+        if isinstance(value, Place):
             yield f"{prefix}{key}", value
         elif isinstance(value, _Thing) and isinstance(value.state, Mapping):
             yield from _named(value, seen, f"{prefix}{key}.", depth + 1)

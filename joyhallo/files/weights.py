@@ -11,19 +11,24 @@ from enum import Enum
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, BinaryIO
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from ..libraries import brief
-from .pickles import LARGEST_INDEX, MOST_NAMES, Damaged, Shape, index_of, unwrapped
+from .pickles import LARGEST_INDEX, MOST_NAMES, Damaged, Run, Shape, index_of, unwrapped
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 LONGEST_NAME = 500  # of a tensor: messages tell it
 WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)  # counters, mostly
 DTYPES = (*FLOATS, *WHOLE_NUMBERS)
+NUMBERS = {  # by what PyTorch's archives call a run of them
+    **{"Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16},
+    **{"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8},
+    **{"Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128},
+}
 
 
 class WeightsError(ValueError):
@@ -44,11 +49,8 @@ def open_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
 
 def _loaded(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     found = contents(path)
-    if found.form is Form.TORCHSCRIPT:
-        raise WeightsError(
-            f"{path.name} is a TorchScript archive, a program with its weights; programs in files are never run."
-        )
-    state = _safetensors(path) if found.form is Form.SAFETENSORS else _pickled(path)
+    read = {Form.SAFETENSORS: _safetensors, Form.PYTORCH: _pickled, Form.TORCHSCRIPT: _torchscript}
+    state = read[found.form](path)
     for key, tensor in state.items():
         if unusual := _unusual(tensor):
             raise WeightsError(f"{path.name} holds {unusual} ({key}), which no network here takes.")
@@ -79,6 +81,23 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise WeightsError(f"{path.name} looks like {looks_like(state)}.")
     return state
+
+
+def _torchscript(path: Path) -> dict[str, Tensor]:
+    """A program's tensors, named by the paths of its modules. The program itself is neither run nor read."""
+    try:
+        with path.open("rb") as file, ZipFile(file) as archive:
+            index = index_of(file)
+            places = {name: place for name, place in index.places.items() if place is not None}
+
+            def numbers(run: Run) -> Tensor:
+                dtype = NUMBERS[run.kind]
+                return torch.frombuffer(bytearray(archive.read(f"{index.folder}data/{run.key}")), dtype=dtype)
+
+            runs = {run: numbers(run) for run in {place.run for place in places.values()}}
+            return {name: runs[at.run].as_strided(at.shape, at.strides, at.offset) for name, at in places.items()}
+    except Exception as error:  # of zip archives and of their numbers
+        raise _damaged(path, Form.TORCHSCRIPT, error) from error
 
 
 def _unusual(tensor: Tensor) -> str | None:
@@ -149,6 +168,7 @@ class Form(Enum):
 DAMAGED = {
     Form.SAFETENSORS: "is a damaged or incomplete safetensors file: download or convert it",
     Form.PYTORCH: "is a damaged or incomplete PyTorch file: download it",
+    Form.TORCHSCRIPT: "is a damaged or incomplete TorchScript file: download it",
 }
 
 

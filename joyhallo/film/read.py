@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -99,13 +100,38 @@ class Film:
             stream.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
             step, aspect = 1 / _rate(stream), _aspect(stream)
             timed = _timed(self._decoded(file, stream, "pictures"), step)
-            before, picture = None, None
-            for frame in (frame for _, frame in timed) if rate is None else at_rate(timed, rate, step):
-                if picture is None or frame is not before:
-                    before, picture = frame, _shown(frame, aspect)
+            found = False
+            for picture in _each((frame for _, frame in timed) if rate is None else at_rate(timed, rate, step), aspect):
+                found = True
                 yield picture
-            if picture is None:
+            if not found:
                 raise _without_pictures()
+
+    def pictures_from(self, start: int, rate: Fraction | int) -> Iterator[Picture]:
+        """The same at a rate, from the picture of this number on; what lies before its key frame is not decoded."""
+        begin = self._begin if start else None
+        if begin is None:
+            return islice(self.pictures(rate), start, None)
+        return self._sought(start, Fraction(rate), begin)
+
+    def _sought(self, start: int, rate: Fraction, begin: Fraction) -> Iterator[Picture]:
+        with self._opened() as (file, stream):
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
+            step, aspect = 1 / _rate(stream), _aspect(stream)
+            file.seek(math.floor((begin + (start - 1) / rate) / stream.time_base), stream=stream)
+            timed = _timed(self._decoded(file, stream, "pictures"), step)
+            first = next(timed, None)
+            if first is not None and first[0] <= begin + (start + HALF) / rate:
+                yield from _each(at_rate(chain([first], timed), rate, step, begin, start), aspect)
+                return
+        yield from islice(self.pictures(rate), start, None)  # the file's index leads elsewhere
+
+    @cached_property
+    def _begin(self) -> Fraction | None:
+        """When the first picture is seen, in seconds."""
+        with self._opened() as (file, stream):
+            first = self._first(file, stream)
+            return None if first.pts is None else first.pts * first.time_base
 
     def frames(self, rate: Fraction | int | None = None, at_once: int = AT_ONCE) -> Iterator[Tensor]:
         """The same in batches: (up to at_once, height, width, 3) in 0..1"""
@@ -258,17 +284,25 @@ def retimed(images: Tensor, own: Fraction, rate: Fraction | int, at_once: int = 
         yield images[places[start : start + at_once]]
 
 
-def at_rate(timed: Iterable[tuple[Fraction, T]], rate: Fraction | int, step: Fraction) -> Iterator[T]:
+def at_rate(
+    timed: Iterable[tuple[Fraction, T]],
+    rate: Fraction | int,
+    step: Fraction,
+    start: Fraction | None = None,
+    count: int = 0,
+) -> Iterator[T]:
     """Frames and their times in seconds -> at a steady rate: each from its own time, rounded, until the next one's.
 
     step: how long the last one is seen, in seconds. There is always one, however short it is.
+    start: when frame 0 is seen; None: it is the first. count: frames that are given away already.
     """
     held: T | None = None
-    start, latest, count = Fraction(0), Fraction(0), 0  # count: frames that are given away
+    latest = Fraction(0)
     longest = max(LONGEST_HOLD, 2 * step) * rate
     for time, frame in timed:
+        start = time if start is None else start
         if held is None:
-            start = latest = time
+            latest = time
         place = math.floor((time - start) * rate + HALF)
         if place - count > longest:
             jump = f"from {float(count / rate):.1f} to {float(time - start):.1f} s"
@@ -277,7 +311,7 @@ def at_rate(timed: Iterable[tuple[Fraction, T]], rate: Fraction | int, step: Fra
             assert held is not None
             yield held
         held, latest, count = frame, max(latest, time), max(count, place)
-    if held is not None:
+    if held is not None and start is not None:
         end = math.floor((latest + step - start) * rate + HALF)
         for _ in range(count, max(end, 1)):
             yield held
@@ -296,6 +330,14 @@ def _rate(stream: Any) -> Fraction:
 
 
 # ---- one picture
+
+
+def _each(frames: Iterable[Any], aspect: Fraction) -> Iterator[Picture]:
+    before, picture = None, None
+    for frame in frames:
+        if picture is None or frame is not before:
+            before, picture = frame, _shown(frame, aspect)
+        yield picture
 
 
 def _shown(frame: Any, aspect: Fraction) -> Picture:

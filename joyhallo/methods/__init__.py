@@ -29,9 +29,17 @@ class Method:
     def open(self) -> Callable[..., Any]:
         return getattr(import_module(f".{self.module}", __package__), self.function)
 
+    @property
+    def redubber(self) -> Callable[..., Any]:
+        """Of a redub method: its network, made ready to redub."""
+        return import_module(f".{self.module.partition('.')[0]}.method", __package__).redubber
 
+
+NO_COMMERCE = "weights: research and personal use only, no commercial use"
 FIVE = (r"reference_unet\.", r"denoising_unet\.", r"face_locator\.", r"imageproj\.", r"audioproj\.")
 REGIONAL = r"denoising_unet\..*\.attn2_1\."  # an attention for each region, which Hallo alone has
+LIP_DECODER, LARGER_LIPS = r"(module\.)?face_decoder_blocks\.", r"(module\.)?face_encoder_blocks\.7\."
+OTHER_LIPS = r"(module\.)?(face_encoder_blocks\.8\.|sam\.|.*\.act\.weight$)"  # deeper, with attention, with PReLU
 
 METHODS = (
     Method(
@@ -50,6 +58,22 @@ METHODS = (
         "hallo.checkpoint",
         "open_checkpoint",
     ),
+    Method(
+        "Wav2Lip",
+        "redub",
+        Kind("a Wav2Lip generator", (LIP_DECODER,), (LARGER_LIPS, OTHER_LIPS)),
+        NO_COMMERCE,
+        "wav2lip.checkpoint",
+        "open_checkpoint",
+    ),
+    Method(
+        "Wav2Lip 256",
+        "redub",
+        Kind("a Wav2Lip generator of 256 pixels", (LIP_DECODER, LARGER_LIPS), (OTHER_LIPS,)),
+        NO_COMMERCE,
+        "wav2lip.checkpoint",
+        "open_checkpoint",
+    ),
 )
 
 # Files that people have beside these, and choose by mistake.
@@ -63,8 +87,7 @@ NEIGHBOURS = (
     Kind("a stage-1 training file (face_locator)", (r"conv_in\.", r"blocks\.0\.")),
     Kind("a stage-1 training file (imageproj)", (r"proj\.weight", r"norm\.weight"), (r"(?!proj\.|norm\.)",)),
     Kind("an AnimateDiff motion module, which JoyHallo already holds", (r".*motion_modules\.",), (r".*resnets\.",)),
-    Kind("a Wav2Lip generator of 256 pixels", (r"(module\.)?face_encoder_blocks\.7\.",)),
-    Kind("a Wav2Lip generator", (r"(module\.)?face_decoder_blocks\.",)),
+    Kind("another network made after Wav2Lip, of 192, 288 or 384 pixels", (LIP_DECODER, OTHER_LIPS)),
     Kind("Wav2Lip's sync expert", (r"(module\.)?face_encoder\.0\.", r"(module\.)?audio_encoder\.0\.")),
     Kind("Wav2Lip's discriminator", (r"(module\.)?binary_pred\.",)),
     Kind("a SyncNet, which measures lip sync", (r"netcnnlip\.",)),
@@ -78,14 +101,18 @@ def kind_of(path: Path) -> Kind | None:
     return contents(path).kind(ALL)
 
 
-def method_of(path: Path) -> Method:
-    """The method that a checkpoint belongs to; a WeightsError says what the file looks like if it is none."""
+def method_of(path: Path, task: Task | None = None) -> Method:
+    """The method that a checkpoint belongs to, among those for a task if one is named.
+
+    A WeightsError says what the file looks like if it belongs to none of them.
+    """
     found = contents(path)
     kind = found.kind(ALL)
-    for method in METHODS:
+    methods = [method for method in METHODS if task in (None, method.task)]
+    for method in methods:
         if method.checkpoint is kind:
             return method
-    known = ", ".join(method.name for method in METHODS)
+    known = ", ".join(method.name for method in methods)
     raise WeightsError(f"{path.name} looks like {looks_like(found.shapes)}. Expected a checkpoint of {known}.")
 
 

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..faces.blend import Blend, Patch, blended
 from ..faces.track import Track
 from ..sound.audio import Recording
 from .chunks import Kept, Progress
+from .script import Script
 
 OnStep = Callable[[int, int, Tensor | None], None]  # steps of this chunk: done, in all; latents, if there are any
 
 
 class Crops(Protocol):
-    """Where the face is in each frame of a track, and how it goes back; frames are numbered as in the track."""
+    """Where the face is in each frame of a film, and how it goes back. `frames`: the film's numbers of the pictures."""
 
-    def cut(self, pictures: Tensor, start: int) -> Tensor:
-        """(n, 3, height, width) in 0..1, the first of them number `start` -> (n, 3, size, size)"""
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(frames of the film): where there is something to cut."""
         ...
 
-    def place(self, crops: Tensor, pictures: Tensor, start: int) -> Tensor:
-        """Whole pictures with the crops in them; what a crop does not cover stays as it was, to the last bit."""
+    def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
+        """(n, height, width, 3) of bytes -> (n, 3, size, size), in the method's own terms"""
+        ...
+
+    def patch(self, crop: Tensor, frame: int) -> Patch | None:
+        """What a crop (3, size, size) puts into its picture; None where it lies outside."""
         ...
 
 
@@ -35,15 +44,49 @@ class Windows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, frames: slice) -> Tensor: ...
+    def __getitem__(self, frames: Sequence[int]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What may be wished of a method, with each one's own numbers as the default; not every method knows every wish."""
+
+    seed: int = 0
+    steps: int = 0  # 0: the method's own number
+    guidance: float = 0.0  # 0: the method's own
+    strength: float = 1.0  # with which the mouth follows the sound
+    sync_offset: float = 0.0  # milliseconds by which the lips come later
+    cover_tail: bool = False  # as many frames as the sound lasts, even if the original makes fewer
+    smoothing: str = "original"  # of the boxes over time: original, centred, none
+    pads: tuple[int, int, int, int] = (0, 10, 0, 0)  # pixels added to a box: top, bottom, left, right
+
+    def ignored(self, known: frozenset[str]) -> list[str]:
+        """Those that differ from the default, though a method does not know them."""
+        return [one.name for one in fields(self) if one.name not in known and getattr(self, one.name) != one.default]
 
 
 class Redubber(Protocol):
     """A method. `speak` is a function of its arguments alone, so that any batch may be done anywhere, at any time."""
 
-    size: int  # side of the crops, in pixels
-    at_once: int  # frames that are done together
-    licence: str  # of the weights
+    @property
+    def size(self) -> int:
+        """Side of the crops, in pixels."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Frames that are done together."""
+        ...
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Those of the wishes that change something."""
+        ...
+
+    @property
+    def stored(self) -> torch.dtype:
+        """Of the crops that speak."""
+        ...
 
     def crops(self, track: Track) -> Crops: ...
 
@@ -52,85 +95,77 @@ class Redubber(Protocol):
         ...
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
-        """(n, 3, size, size) in 0..1 and what is heard at each -> the same crops, speaking; n is at most `at_once`."""
+        """(n, 3, size, size) and what is heard at each -> the same crops, speaking; n is at most `at_once`."""
         ...
 
 
 @dataclass(frozen=True)
 class Redubbed:
-    """A chunk of the film: its pictures as they were, and the crops of those that show the face."""
+    """A chunk of the result: its pictures as they were, and the crops of those that speak."""
 
     index: int
-    start: int  # the film's number of the first picture
-    pictures: Tensor  # (n, 3, height, width)
+    start: int  # number of the first picture in the result
+    pictures: Tensor  # (n, height, width, 3), of bytes
     frames: Tensor  # (up to n, 3, size, size)
-    first: int  # place among the pictures of the first that has a crop
+    at: tuple[int, ...]  # places of these among the pictures
 
 
 def redub(
     redubber: Redubber,
     pictures: Iterable[Tensor],
-    track: Track,
+    crops: Crops,
     windows: Windows,
+    script: Script,
     *,
+    device: torch.device | str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
     kept: Kept | None = None,
 ) -> Iterator[Redubbed]:
-    """A film in chunks, as long as what is heard or as the film, whichever ends first.
+    """A film in chunks.
 
-    pictures: batches of any size (n, 3, height, width) in 0..1, read as they are needed. Pictures that the track does
-    not cover come through as they are. What `kept` has is not computed again.
+    pictures: (height, width, 3) of bytes, one for each frame of the script, read as they are needed. What `kept` has
+    is not computed again.
     """
-    crops, size, count = redubber.crops(track), redubber.size, chunk_count(redubber, len(windows))
-    for index, batch in enumerate(_batches(pictures, redubber.at_once, len(windows))):
+    coming, count = iter(pictures), chunk_count(redubber, script)
+    for index in range(count):
         start = index * redubber.at_once
-        seen = covered(track, start, len(batch))
-        spoken = None if kept is None else kept.read(index)
-        if not len(seen):
-            spoken = batch.new_zeros(0, 3, size, size)
+        shown = range(start, min(start + redubber.at_once, len(script)))
+        batch = torch.stack([next(coming) for _ in shown]).to(device)
+        at = (start + np.flatnonzero(script.spoken[start : start + len(batch)])).tolist()
+        spoken = None if kept is None or not at else kept.read(index)
+        if not at:
+            spoken = batch.new_zeros(0, 3, redubber.size, redubber.size)
         elif spoken is None:
-            shown, at = batch[seen.start - start : seen.stop - start], seen.start - track.start
-            heard = windows[seen.start : seen.stop]
-            spoken = redubber.speak(crops.cut(shown, at), heard, _reporter(on_progress, index, count))
+            seen = crops.cut(batch[[one - start for one in at]], script.places[at].tolist())
+            spoken = redubber.speak(seen, windows[at], _reporter(on_progress, index, count))
             if kept is not None:
                 kept.write(index, F.pad(spoken, (0, 0, 0, 0, 0, 0, 0, redubber.at_once - len(spoken))))
-        yield Redubbed(index, start, batch, spoken[: len(seen)].to(batch), seen.start - start)
+        frames = spoken[: len(at)].to(batch.device)
+        yield Redubbed(index, start, batch, frames, tuple(one - start for one in at))
 
 
-def placed(chunk: Redubbed, crops: Crops, track: Track) -> Tensor:
-    """The whole pictures of a chunk (n, 3, height, width), those with a crop speaking."""
-    if not len(chunk.frames):
-        return chunk.pictures
-    speaking = slice(chunk.first, chunk.first + len(chunk.frames))
-    made = crops.place(chunk.frames, chunk.pictures[speaking], chunk.start + chunk.first - track.start)
-    return torch.cat([chunk.pictures[: speaking.start], made, chunk.pictures[speaking.stop :]])
+def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tensor:
+    """The pictures of a chunk (n, height, width, 3), of bytes, those with a crop speaking."""
+    for crop, at in zip(chunk.frames, chunk.at, strict=True):
+        number = chunk.start + at
+        frame = int(script.places[number])
+        if (patch := crops.patch(crop, frame)) is not None:
+            weights, amount = blend.of(patch, frame), float(script.amounts[number])
+            blended(chunk.pictures[at], patch, weights, amount, blend.matched)
+    return chunk.pictures
 
 
-def chunk_count(redubber: Redubber, length: int) -> int:
-    return -(-length // redubber.at_once)
+def repainted(crops: Crops, size: int, script: Script, number: int, blend: Blend, shape: tuple[int, int]) -> Tensor:
+    """How much of a frame of the result is made anew (height, width), in 0..1."""
+    found, frame = torch.zeros(shape), int(script.places[number])
+    if script.spoken[number] and (patch := crops.patch(torch.zeros(3, size, size), frame)):
+        weights = blend.of(patch, frame)
+        found[patch.box.slices] = float(script.amounts[number]) * (1 if weights is None else weights)
+    return found
 
 
-def covered(track: Track, start: int, count: int) -> range:
-    """Which of `count` frames from `start` on the track covers."""
-    first = max(start, track.start)
-    return range(first, max(first, min(start + count, track.start + len(track))))
-
-
-def _batches(pictures: Iterable[Tensor], at_once: int, length: int) -> Iterator[Tensor]:
-    """Regrouped to `at_once` pictures, `length` in all; the last batch may be shorter."""
-    waiting: list[Tensor] = []
-    there, given = 0, 0
-    for batch in pictures:
-        waiting.append(batch[: length - given - there])
-        there += len(waiting[-1])
-        while there >= at_once:
-            joined = torch.cat(waiting) if len(waiting) > 1 else waiting[0]
-            yield joined[:at_once]
-            waiting, there, given = [joined[at_once:]], there - at_once, given + at_once
-        if given + there >= length:
-            break
-    if there:
-        yield torch.cat(waiting)
+def chunk_count(redubber: Redubber, script: Script) -> int:
+    return -(-len(script) // redubber.at_once)
 
 
 def _reporter(on_progress: Callable[[Progress], None] | None, index: int, count: int) -> OnStep:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from types import SimpleNamespace
 
+import lips
 import pytest
 import small
 import torch
@@ -145,3 +146,14 @@ def test_the_sizes_of_the_published_networks_are_asked_for(pack, checkpoint):
         patch.setattr(manager, "load_models_gpu", lambda models, memory_required: asked.append(memory_required))
         published.loader(settings, 512)(model.net.denoising_unet)
     assert asked == [expected["denoising_unet"]]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_wav2lip_is_the_same_under_comfyuis_layers(pack, dtype):
+    """It alone has transposed convolutions."""
+    adapter, weights = pack.nodes.comfy_adapter, {"fp32": torch.float32, **HALF}[dtype]
+    ops = adapter.comfy_ops(adapter.Precision(weights, torch.float32))
+    found, plain = (lips.checkpoint("wav2lip").build(kind, dtype=weights) for kind in (ops, TorchOps))
+    assert all(hasattr(m, "comfy_cast_weights") for m in found.modules() if list(m.parameters(recurse=False)))
+    mel, faces = torch.randn(1, 1, 80, 16), torch.rand(1, 6, 96, 96)
+    torch.testing.assert_close(found(mel, faces), plain.float()(mel, faces), rtol=0, atol=1e-5)

@@ -18,7 +18,7 @@ from joyhallo.files.weights import DTYPES, WeightsError, contents, open_weights
 STATE = {"layer.weight": torch.linspace(-1, 1, 64).reshape(8, 8), "layer.bias": torch.zeros(8)}
 EXPECTED = "an ear, such as this one."
 # Odd, but tensors by name: whether they fit a network is for its own loader to say.
-OPEN = {"flat", "header-nothing", "nothing", "one-less", "one-more", "scalar", "wrapped-nothing"}
+OPEN = {"flat", "header-nothing", "nothing", "one-less", "one-more", "scalar", "torchscript", "wrapped-nothing"}
 
 # What would take gigabytes or minutes if a claim was believed, and what nobody ever writes to
 COSTLY = (

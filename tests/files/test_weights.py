@@ -70,8 +70,30 @@ def test_torchscript_is_walked_through(tmp_path):
     torch.jit.script(Outer()).save(tmp_path / "net.pt")
     named = {key: shape for key, shape in contents(tmp_path / "net.pt").shapes.items() if shape is not None}
     assert named == shapes(Outer().state_dict())
-    with pytest.raises(WeightsError, match=r"is a TorchScript archive.*never run"):
-        open_weights(tmp_path / "net.pt", "weights")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_gives_its_weights_without_being_run(tmp_path, monkeypatch):
+    net = Outer()
+    net.blocks[1].conv.weight = nn.Parameter(torch.randn(5, 3, 3, 3).half().transpose(2, 3), requires_grad=False)
+    torch.jit.script(net).save(tmp_path / "net.pt")
+    monkeypatch.setattr(torch.jit, "load", None)
+    monkeypatch.setattr(torch, "load", None)
+    state, _ = open_weights(tmp_path / "net.pt", "weights")
+    assert state.keys() == net.state_dict().keys()
+    for key, tensor in net.state_dict().items():
+        assert torch.equal(state[key], tensor), key
+        assert state[key].dtype == tensor.dtype
+
+
+def test_a_torchscript_archive_with_a_changed_number(tmp_path):
+    """Its checksum tells."""
+    net, path = nn.Linear(300, 2), tmp_path / "net.pt"
+    torch.jit.script(net).save(path)
+    numbers = net.weight.detach().numpy().tobytes()
+    path.write_bytes(path.read_bytes().replace(numbers, numbers[:-1] + bytes([numbers[-1] ^ 1])))
+    with pytest.raises(WeightsError, match=r"damaged or incomplete TorchScript file.*Expected weights"):
+        open_weights(path, "weights")
 
 
 def test_safetensors_are_told_by_their_header(tmp_path):
@@ -241,10 +263,14 @@ def test_published_files_are_told_apart(manifest):
 
 def test_a_method_is_recognised_by_its_file(tmp_path):
     save_file({"face_decoder_blocks.0.weight": torch.zeros(1)}, tmp_path / "wav2lip.safetensors")
+    assert method_of(tmp_path / "wav2lip.safetensors").name == "Wav2Lip"
     with pytest.raises(
-        WeightsError, match=r"looks like a Wav2Lip generator\. Expected a checkpoint of JoyHallo, Hallo"
+        WeightsError, match=r"looks like a Wav2Lip generator\. Expected a checkpoint of JoyHallo, Hallo\.$"
     ):
-        method_of(tmp_path / "wav2lip.safetensors")
+        method_of(tmp_path / "wav2lip.safetensors", "portrait")
+    save_file({"binary_pred.0.weight": torch.zeros(1)}, tmp_path / "disc.safetensors")
+    with pytest.raises(WeightsError, match=r"Wav2Lip's discriminator\. Expected .* Hallo, Wav2Lip, Wav2Lip 256\.$"):
+        method_of(tmp_path / "disc.safetensors")
     five = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")
     save_file({f"{name}.x": torch.zeros(1) for name in five}, tmp_path / "net.safetensors")
     method = method_of(tmp_path / "net.safetensors")

@@ -231,6 +231,28 @@ def test_the_rate_is_changed_as_ffmpeg_does(tmp_path, own):
     assert numbers(Film(path), Film(path).facts.rate) == list(range(62))
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize("rate", [25, 30, Fraction(24_000, 1001)])
+def test_a_film_can_be_read_from_any_picture(tmp_path, ending, rate):
+    """With pictures that refer to later ones, a key frame now and then, and times that are not even."""
+    options = {"qp": "0", "g": "12", "bf": "0" if ending == "avi" else "2"}
+    path = made(tmp_path / f"film.{ending}", numbered(62), lambda index: (index + (index % 5) / 9) / 25, 25,
+                "libx264rgb", options=options)  # fmt: skip
+    film = Film(path)
+    whole = numbers(film, rate)
+    for start in (0, 1, 11, 12, 13, 30, 47, len(whole) - 1):
+        assert [int(picture[0, 0, 0]) for picture in film.pictures_from(start, rate)] == whole[start:]
+    assert list(film.pictures_from(len(whole) + 3, rate)) == []
+
+
+def test_reading_from_the_middle_does_not_decode_the_beginning(tmp_path):
+    path = made(tmp_path / "film.mp4", numbered(62), options={"qp": "0", "g": "10"}, codec="libx264rgb")
+    read = []
+    film = Film(path, threads=1, watch=lambda: read.append(1))
+    next(film.pictures_from(50, 25))
+    assert len(read) < 20
+
+
 def test_hours_do_not_drift():
     """Over eleven hours every second frame lies exactly between two places, and is seen from the later one on."""
     timed = ((Fraction(index * 1001, 50), index) for index in range(2000))

@@ -18,18 +18,21 @@ from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate
 
-NOT_OURS = {  # answers of the original that we do not want
-    "masks_.*_quirk_oversize": "the original loses a rectangle larger than the picture, ours is cut at its border",
+NOT_OURS = {  # by method: answers of the original that we do not want, or do not have
+    "hallo": {
+        "masks_.*_quirk_oversize": "the original loses a rectangle larger than the picture, ours is cut at its border",
+    },
+    "wav2lip": {"step_.*|item_.*|windows|disc": "Wav2Lip cannot be trained here yet"},
 }
 
-KINDS: dict[str, Callable[[Case], Iterator[tuple[str, Tensor]]]] = {}
+KINDS: dict[str, dict[str, Callable[[Case], Iterator[tuple[str, Tensor]]]]] = {"hallo": {}, "wav2lip": {}}
 
 
-def answers(pattern: str):
-    """Register a function that yields the answers of the cases whose name the pattern matches."""
+def answers(pattern: str, method: str = "hallo"):
+    """Register a function that yields the answers of the method's cases whose name the pattern matches."""
 
     def register(function):
-        KINDS[pattern] = function
+        KINDS[method][pattern] = function
         return function
 
     return register
@@ -43,6 +46,11 @@ class Case:
     def __init__(self, name: str, folder: Path, index: dict):
         self.name, self.folder, self.index = name, folder, index
         self.facts: dict = index["cases"][name]
+
+    @property
+    def method(self) -> str:
+        """A set of cases is of one method; that of Wav2Lip has its BatchNorm's statistics beside it."""
+        return "wav2lip" if (self.folder / "bn_wav2lip.safetensors").exists() else "hallo"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Case) and (self.folder, self.name) == (other.folder, other.name)

@@ -19,7 +19,8 @@ CORNERS = np.array([[8.0, 8.0], [55.0, 8.0], [8.0, 55.0], [55.0, 55.0]])  # of t
 
 class Painter:
     size = 64
-    licence = "none: nothing of it was trained"
+    stored = torch.float32
+    known = frozenset[str]()
 
     def __init__(self, at_once: int = 5):
         self.at_once = at_once
@@ -28,7 +29,7 @@ class Painter:
     def crops(self, track: Track) -> Crops:
         mask = torch.zeros(self.size, self.size)
         mask[self.size // 2 :] = 1
-        return Warps.of(list(track.meshes), CORNERS, self.size, mask)
+        return Warps.of(list(track.points), CORNERS, self.size, mask, track.size)
 
     def listen(self, recording: Recording, rate: Fraction) -> Tensor:
         """(frames): how loud each is, in 0..1"""

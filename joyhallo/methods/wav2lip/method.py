@@ -1,0 +1,101 @@
+"""Wav2Lip as a redub method: a box of each frame goes through the network, with 200 ms of sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...faces.blend import Patch
+from ...faces.boxes import Box
+from ...faces.rescale import rescale
+from ...faces.track import Track
+from ...sound import mel
+from ...sound.audio import Recording
+from ...sound.mel import MelWindows
+from ..redub import OnStep, Wishes
+from .boxes import Pads, Smoothing, padded, smoothed
+from .network import Generator
+from .pixels import as_crops, cut, inputs
+
+KNOWN = frozenset({"strength", "sync_offset", "cover_tail", "smoothing", "pads"})  # of the wishes
+AT_ONCE = {96: 32, 256: 8}  # frames, by the side of a face; more are no faster
+LEAST = 2  # pixels of a box: of fewer there would be nothing to see
+
+Network = Callable[..., Tensor]  # network.Generator: what is heard, faces, strength of the sound -> faces
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The part of each frame that the network sees, and replaces."""
+
+    boxes: Tensor  # (frames, 4), whole numbers: left, top, right, bottom
+    size: int
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        left, top, right, bottom = self.boxes.unbind(1)
+        return ((right - left >= LEAST) & (bottom - top >= LEAST)).numpy()
+
+    def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
+        """-> (n, 3, size, size), of bytes"""
+        return cut(pictures, self.boxes[list(frames)], self.size).permute(0, 3, 1, 2)
+
+    def patch(self, crop: Tensor, frame: int) -> Patch | None:
+        box = Box(*self.boxes[frame].tolist())
+        if not box.area:
+            return None
+        pixels = rescale(crop.byte().permute(1, 2, 0)[None], (int(box.width), int(box.height)))
+        return Patch(box, pixels[0])
+
+
+@dataclass(frozen=True)
+class Wav2Lip:
+    network: Network
+    size: int
+    at_once: int
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+    wishes: Wishes = field(default_factory=Wishes)
+    stored: torch.dtype = torch.uint8
+    known: frozenset[str] = KNOWN
+
+    def crops(self, track: Track) -> Boxes:
+        """Boxes are smoothed within a shot, from gap to gap."""
+        known = np.where(np.isfinite(track.boxes), track.boxes, 0)
+        boxes = torch.from_numpy(known.clip(min=0).astype(np.int64))  # as the original takes a detector's
+        boxes = padded(boxes, Pads(*self.wishes.pads), track.size)
+        for stretch in stretches(track):
+            boxes[stretch] = smoothed(boxes[stretch], cast(Smoothing, self.wishes.smoothing))
+        boxes[torch.from_numpy(~track.found)] = 0
+        return Boxes(boxes, self.size)
+
+    def listen(self, recording: Recording, rate: Fraction) -> MelWindows:
+        samples, wishes = recording.samples, self.wishes
+        return mel.listen(samples, rate, cover_tail=wishes.cover_tail, offset=wishes.sync_offset)
+
+    def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
+        faces = inputs(crops.permute(0, 2, 3, 1)).to(self.device, self.dtype)
+        sound = heard[:, None].to(self.device, self.dtype)
+        made = as_crops(self.network(sound, faces, self.wishes.strength)).permute(0, 3, 1, 2)
+        on_step(1, 1, None)
+        return made
+
+
+def redubber(network: Generator, device: torch.device | str, dtype: torch.dtype, most: int, wishes: Wishes) -> Wav2Lip:
+    """most: frames at once, for which there is room."""
+    return Wav2Lip(network, network.size, min(most, AT_ONCE[network.size]), device, dtype, wishes)
+
+
+def stretches(track: Track) -> list[slice]:
+    """Frames in a row that show the face, in one shot."""
+    found = track.found
+    borders = sorted({0, len(found), *track.cuts, *(np.flatnonzero(np.diff(found.astype(np.int8))) + 1).tolist()})
+    return [slice(start, stop) for start, stop in pairwise(borders) if found[start]]

@@ -1,0 +1,276 @@
+"""A run of a redub method: what each frame shows and hears, what it depends on, and where the lips go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
+from ..joyhallo.faces.boxes import Size
+from ..joyhallo.faces.find import FaceError
+from ..joyhallo.faces.track import Track, gaps
+from ..joyhallo.files.journal import Journal, key_of
+from ..joyhallo.film.ahead import read_ahead
+from ..joyhallo.film.lengths import Long, Short, in_order, places
+from ..joyhallo.film.write import COPY, write
+from ..joyhallo.methods.redub import Crops, Redubbed, Redubber, Windows, Wishes, chunk_count, placed, redub, repainted
+from ..joyhallo.methods.script import Script, at_frames, script, speaking, without_noise
+from ..joyhallo.sound.audio import Recording, Sound
+from ..joyhallo.sound.loudness import levelled
+from . import report
+from .comfy_adapter import RedubModel, arithmetic
+from .places import journal_folder
+from .preview import Preview
+from .run import Job, Memory
+from .track_face import tracked
+from .video import MadeWhenNeeded, Pictures
+
+TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
+WAITING = 16 << 20  # pixels of whole pictures that are read ahead
+FEATHER = 0.1  # of the width and height of a box
+WORKED = 160  # bytes for each pixel of a crop in each of the network's first channels: a third more than was measured
+
+SHORT: dict[str, Short] = {"loop": "loop", "bounce": "bounce", "hold": "hold", "stretch": "stretch", "stop": "stop"}
+LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
+BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
+SILENCES = {"model": "model", "hold": "hold", "source": "source"}
+SMOOTHINGS = {"original": "original", "centred": "centred", "none": "none"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is wished of the film, whatever the method."""
+
+    short: Short
+    long: Long
+    blend: str
+    silence: str
+    level: bool  # the loudness of what the method hears
+
+
+@dataclass(frozen=True)
+class Redubbing:
+    model: RedubModel
+    method: Redubber
+    pictures: Pictures
+    track: Track
+    crops: Crops
+    windows: Windows
+    script: Script
+    blend: Blend
+    sound: Sound
+    wishes: Wishes
+    look: Look
+    mask: Tensor | None
+    resume: bool
+
+    @classmethod
+    def planned(
+        cls,
+        model: RedubModel,
+        pictures: Pictures,
+        recording: Recording,
+        sound: Sound,
+        wishes: Wishes,
+        look: Look,
+        track: Track | None,
+        mask: Tensor | None,
+        resume: bool,
+    ) -> Redubbing:
+        """All that can go wrong before the network is needed goes wrong here."""
+        width, height = pictures.size
+        method = model.redubber(max(1, TOGETHER // (width * height)), wishes)
+        painted_over = None if mask is None else _fitting(mask, pictures.size)
+        track = _track(pictures, track, painted_over)
+        spoken = speaking(recording)
+        heard = without_noise(recording, spoken) if look.silence == "hold" else recording
+        windows = method.listen(levelled(heard) if look.level else heard, pictures.rate)
+        shown = places(len(track), len(windows), look.short, look.long)
+        track = track.until(int(shown.max()) + 1)
+        crops = method.crops(track)
+        wished = at_frames(spoken, len(shown), float(pictures.rate)) if look.silence == "source" else None
+        written = script(shown, crops.usable, track.cuts, len(windows), wished)
+        if not written.spoken.any():
+            raise FaceError(_nothing(crops, track))
+        blend = _blend(look, track, painted_over)
+        return cls(
+            model, method, pictures, track, crops, windows, written, blend, sound, wishes, look, painted_over, resume
+        )
+
+    # ---- the work
+
+    def job(self) -> Job:
+        return Job(
+            chunks=self._chunks,
+            placed=lambda chunk: iter([placed(chunk, self.crops, self.script, self.blend)]),
+            count=chunk_count(self.method, self.script),
+            length=len(self.script),
+            rate=self.pictures.rate,
+            sound=self.sound,
+            size=self.pictures.size,
+            moving=self.pictures.size,
+            device=self.model.device,
+            memory=Memory("Redubbing", self._memory, self._memory, "use a smaller video"),
+            journal=self.journal,
+            marks=self.pictures.marks,
+        )
+
+    def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
+        width, height = self.pictures.size
+        self.model.load(self._memory)
+        coming = in_order(self.pictures.read, self.script.places)
+        return redub(
+            self.method,
+            read_ahead(coming, max(2, WAITING // (width * height))),
+            self.crops,
+            self.windows,
+            self.script,
+            device=self.model.device,
+            on_progress=preview.after_step,
+            kept=self.journal,
+        )
+
+    @property
+    def _memory(self) -> int:
+        """On the device that computes, beside the weights."""
+        (width, height), size = self.pictures.size, self.method.size
+        worked = WORKED * size * size * self.model.precision.compute.itemsize
+        return self.method.at_once * (3 * width * height + worked)
+
+    @cached_property
+    def journal(self) -> Journal | None:
+        if not self.resume:
+            return None
+        size = self.method.size
+        shape = self.method.at_once, 3, size, size
+        return Journal(journal_folder(), self._key(), shape, self.method.stored)
+
+    def _key(self) -> str:
+        """Of all that the crops depend on, and the pictures that they are placed in."""
+        track = self.track
+        return key_of(
+            model=(self.model.fingerprint, self.model.method.name, self.model.precision, self.model.device.type),
+            film=(self.pictures.key(), self.pictures.size, self.pictures.rate),
+            track=[torch.from_numpy(part) for part in (track.boxes, track.points)],
+            scheme=(track.scheme, track.cuts),
+            sound=(self.sound[0], self.sound[1]),
+            script=[torch.from_numpy(part) for part in (self.script.places, self.script.amounts)],
+            wishes=self.wishes,
+            look=self.look,
+            mask=self.mask if self.mask is not None else (),
+            torch=(torch.__version__, arithmetic()),
+        )
+
+    def mask_video(self) -> MadeWhenNeeded:
+        crops, script, blend, size = self.crops, self.script, self.blend, self.method.size
+        rate, (width, height) = self.pictures.rate, self.pictures.size
+
+        def frames() -> Iterator[Tensor]:
+            for number in range(len(script)):
+                share = repainted(crops, size, script, number, blend, (height, width))
+                yield (share * 255).round_().byte()[None, ..., None].expand(1, height, width, 3)
+
+        return MadeWhenNeeded(len(script), lambda path: write(path, frames(), rate, None, COPY))
+
+    # ---- what there is to say
+
+    def used(self) -> str:
+        lines = {
+            "Versions": report.versions(),
+            "Device": report.device(self.model.device),
+            "Redub model": f"{self.model.name}, {self.model.method.name} of {self.method.size} pixels, weights "
+            f"{self.model.fingerprint[: report.SHORT]}, in {self.model.precision}",
+            "Licence": self.model.method.licence,
+            "Video": f"{report.sized(self.pictures.size)}, {float(self.pictures.rate):.6g} frames a second, "
+            f"{len(self.track)} frames used",
+            "Face": self._face(),
+            "Wishes": self._wishes(),
+            "Not used": self._ignored(),
+            "Labels": f"{report.labels()}; of the video: {self.pictures.marks}",
+        }
+        return report.listed(lines)
+
+    def _face(self) -> str:
+        boxes = self.track.boxes[self.track.found]
+        width, height = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
+        return f"{width:.0f}x{height:.0f} pixels, points: {self.track.scheme}"
+
+    def _wishes(self) -> str:
+        wishes, look = self.wishes, self.look
+        offset = f"offset {wishes.sync_offset:g} ms, strength {wishes.strength:g}, smoothing {wishes.smoothing}"
+        tail = "tail covered" if wishes.cover_tail else "tail as in the original"
+        level = ", loudness levelled" if look.level else ""
+        return f"{look.short} or {look.long}, {offset}, blend {look.blend}, silence {look.silence}, {tail}{level}"
+
+    def _ignored(self) -> str:
+        names = self.wishes.ignored(self.method.known)
+        return f"{', '.join(names)}, which {self.model.method.name} does not know" if names else "nothing"
+
+    def found(self) -> list[str]:
+        """Frames that come through as they were."""
+        rate, missing = self.pictures.rate, gaps(self.crops.usable)
+        where = [f"- {_seconds(gap.start, rate)} to {_seconds(gap.stop, rate)} s" for gap in missing[:MOST_TOLD]]
+        more = [f"- and {len(missing) - MOST_TOLD} more"] if len(missing) > MOST_TOLD else []
+        return ["Without a face, left as they were, in the video's own time:", *where, *more] if missing else []
+
+
+MOST_TOLD = 20  # stretches
+
+
+def _seconds(frame: int, rate: Fraction) -> str:
+    return f"{float(frame / rate):.2f}"
+
+
+def _track(pictures: Pictures, track: Track | None, mask: Tensor | None) -> Track:
+    if track is not None:
+        _check_track(track, pictures)
+        return track
+    return tracked(pictures, mask).track
+
+
+def _check_track(track: Track, pictures: Pictures) -> None:
+    found, expected = (
+        f"{report.sized(size)} at {float(rate):.6g} frames a second"
+        for size, rate in ((track.size, track.rate), (pictures.size, pictures.rate))
+    )
+    if found != expected:
+        raise FaceError(
+            f"The face was tracked in a video of {found}, but this one has {expected}; connect the same video to both "
+            "nodes."
+        )
+
+
+def _fitting(mask: Tensor, size: Size) -> Tensor:
+    each = mask if mask.ndim == 3 else mask[None]
+    found = each.shape[2], each.shape[1]
+    if found != size:
+        raise FaceError(
+            f"The mask is {report.sized(found)} pixels, but the video {report.sized(size)}; paint it over a picture of "
+            "this video."
+        )
+    return each
+
+
+def _blend(look: Look, track: Track, mask: Tensor | None) -> Blend:
+    own = None if mask is None else painted(mask)
+    if look.blend == "mouth":
+        return Blend(own or around_mouths(track), matched=True)
+    if look.blend == "feather":
+        soft = feathered(FEATHER)
+        return Blend(soft if own is None else both(soft, own), matched=True)
+    return Blend() if own is None else Blend(own)
+
+
+def _nothing(crops: Crops, track: Track) -> str:
+    if not crops.usable.any():
+        return (
+            f"None of the {len(track)} pictures shows a face that can be redubbed; look at the contact sheet of Track "
+            "Face, or paint a mask over the face."
+        )
+    return "Nobody speaks in the recording, and silence is set to source, so that nothing would change; choose model."

@@ -1,0 +1,104 @@
+"""Reading and writing beside other work: everything in order, every error where it is waited for, no thread left."""
+
+import threading
+import time
+
+import pytest
+
+from joyhallo.film.ahead import read_ahead, write_behind
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("joyhallo-")]
+
+
+@pytest.fixture(autouse=True)
+def none_left():
+    yield
+    assert threads() == []
+
+
+def test_everything_comes_in_order():
+    assert list(read_ahead(range(50), 3)) == list(range(50))
+    assert write_behind(list, range(50), 3) == list(range(50))
+    assert list(read_ahead([], 1)) == []
+    assert write_behind(list, [], 1) == []
+
+
+def test_no_more_is_read_ahead_than_asked_for():
+    read = []
+
+    def film():
+        for number in range(20):
+            read.append(number)
+            yield number
+
+    coming = read_ahead(film(), 2)
+    assert next(coming) == 0
+    time.sleep(0.2)
+    assert len(read) <= 4  # one is used, two wait, one is held until there is room
+    coming.close()
+    assert len(read) <= 4
+
+
+def test_reading_goes_on_while_the_last_one_is_worked_on():
+    read = threading.Event()
+
+    def film():
+        yield 0
+        read.set()
+        yield 1
+
+    coming = read_ahead(film(), 1)
+    next(coming)
+    assert read.wait(5)
+    assert list(coming) == [1]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_errors_of_reading_come_where_they_are_waited_for(error):
+    def film():
+        yield 1
+        raise error
+
+    coming = read_ahead(film(), 2)
+    assert next(coming) == 1
+    with pytest.raises(type(error)):
+        next(coming)
+
+
+def test_errors_of_making_stop_the_writer_which_learns_of_them():
+    seen = []
+
+    def write(frames):
+        try:
+            for frame in frames:
+                seen.append(frame)
+        except ValueError:
+            seen.append("stopped")
+            raise
+
+    def made():
+        yield 1
+        raise ValueError("tired")
+
+    with pytest.raises(ValueError, match="tired"):
+        write_behind(write, made(), 2)
+    assert seen == [1, "stopped"]
+
+
+def test_errors_of_writing_stop_the_making():
+    made = []
+
+    def write(frames):
+        next(frames)
+        raise OSError("disk full")
+
+    def film():
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    with pytest.raises(OSError, match="disk full"):
+        write_behind(write, film(), 2)
+    assert len(made) < 1000
