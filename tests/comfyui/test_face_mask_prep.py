@@ -205,7 +205,7 @@ class Page:
 
 def test_faces_are_offered_where_none_was_chosen(node, pack, monkeypatch):
     page, hidden = Page(), SimpleNamespace(unique_id="5:3")
-    monkeypatch.setattr(pack.nodes.face_mask_prep, "page", lambda: page)
+    monkeypatch.setattr(pack.nodes.preview, "page", lambda: page)
     monkeypatch.setattr(node, "hidden", hidden)
     alike = drawn_mesh(460, 240, 121)
     with pytest.raises(ValueError, match="2 faces were found"):
