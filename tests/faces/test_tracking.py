@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +20,8 @@ from joyhallo.faces.cuts import Cuts
 from joyhallo.faces.find import FaceError, FaceMesh, InsightFace
 from joyhallo.faces.finders import Detector, Landmarker, Seen, mesh_box
 from joyhallo.faces.pursuit import Unclear
-from joyhallo.faces.track import Track
+from joyhallo.faces.regions import OUTLINE
+from joyhallo.faces.track import Scheme, Track
 from joyhallo.faces.tracking import Wishes, drawn, track
 from joyhallo.libraries import LibraryError
 
@@ -48,7 +50,7 @@ class Colours:
     """Sees whatever of PEOPLE is seen enough of. Identities are shades, which looks cannot tell apart."""
 
     recognises: bool = False
-    scheme = "marks"
+    scheme: Scheme = "marks"
     looks: int = 0
     asked: int = 0
 
@@ -81,7 +83,7 @@ def boxes_of(x, y=120):
     return FACE.moved(x, y)
 
 
-def overlaps(made: Track, truth: list[Box | None]) -> np.ndarray:
+def overlaps(made: Track, truth: Sequence[Box | None]) -> np.ndarray:
     """NaN where nobody is and nobody is found."""
     assert len(made) == len(truth)
     pairs = zip(range(len(made)), truth, strict=True)
@@ -242,8 +244,10 @@ def cuts_of(shown):
 
 
 def wide(place):
-    picture = np.random.default_rng(5).integers(0, 200, (HEIGHT // 8, 200, 3)).astype(np.uint8)
-    return picture.repeat(8, 0).repeat(8, 1)[:, place : place + WIDTH]
+    """Part of a long wall, whose colours change along it."""
+    random = np.random.default_rng(5)
+    picture = random.integers(0, 120, (HEIGHT // 8, 250, 3)) + random.integers(0, 135, (1, 25, 3)).repeat(10, 1)
+    return picture.astype(np.uint8).repeat(8, 0).repeat(8, 1)[:, place : place + WIDTH]
 
 
 def test_cuts_are_found_where_they_are():
@@ -257,8 +261,8 @@ def test_what_is_no_cut():
     flash = [still] * 8 + [scene((ANN, 90, 120), light=190)] * 2 + [still] * 8
     assert cuts_of(flash) == []
     assert cuts_of([scene((ANN, 90, 120), light=9 * frame) for frame in range(20)]) == []
-    assert cuts_of([wide(24 * frame) for frame in range(40)]) == []
-    assert cuts_of([*(wide(24 * frame) for frame in range(20)), *[scene()] * 8]) == [20]
+    assert cuts_of([wide(48 * frame) for frame in range(30)]) == []
+    assert cuts_of([*(wide(48 * frame) for frame in range(20)), *[scene()] * 8]) == [20]
 
 
 def test_a_flash_does_not_end_the_pursuit():
@@ -402,6 +406,20 @@ MOTIONS = {  # frame -> degrees, scale, and how far from the middle of 512x512 p
     "zoomed": lambda t: (0, 0.45 + 0.3 * np.sin(t / 10) ** 2, 0, 0),
     "rotated": lambda t: (25 * np.sin(t / 8), 0.6, 0, 0),
 }
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_box_reaches_to_the_hairline_whichever_way_is_up(quarters):
+    angles = 2 * np.pi * np.arange(len(OUTLINE)) / len(OUTLINE)  # from the top, to the right
+    mesh = np.zeros((478, 2))
+    mesh[list(OUTLINE)] = np.stack([40 * np.sin(angles), -50 * np.cos(angles)], 1)
+    sides = [-40, -50 - 13, 40, 50]  # of 100 pixels from top to chin
+    for _ in range(quarters):
+        mesh = mesh[:, ::-1] * [-1, 1]
+        left, top, right, bottom = sides
+        sides = [-bottom, left, -top, right]
+    box = mesh_box(mesh)
+    assert [box.left, box.top, box.right, box.bottom] == pytest.approx(sides, abs=0.5)
 
 
 @pytest.mark.parametrize("name", ["drawn", "7.jpg"])
