@@ -88,7 +88,7 @@ def speech(seconds: float) -> Recording:
 def film(folder: Path, side: int, count: int) -> Path:
     """As people have them: H.264 in an mp4."""
     path = folder / f"{side}_{count}.mp4"
-    batches = (torch.from_numpy(picture)[None] for picture in pictures(side, count))
+    batches = (torch.tensor(picture)[None] for picture in pictures(side, count))
     return path if path.exists() else write(path, batches, FPS)
 
 
@@ -164,7 +164,7 @@ def measured(side: int, seconds: float, landmarker: Path | None, folder: Path) -
     network = Checkpoint(Generator, (96,), state).build()
     method = redubber(network, "cpu", torch.float32, 32, Wishes(cover_tail=True))
     copying = replace(method, network=Copying())
-    everything = [torch.from_numpy(picture) for picture in pictures(side, count)]
+    everything = [torch.tensor(picture) for picture in pictures(side, count)]
     crops, numbers = method.crops(along), list(range(count))
     faces = crops.cut(torch.stack(everything[: method.at_once]), numbers[: method.at_once])
     windows = method.listen(heard, along.rate)[: len(faces)]
@@ -176,7 +176,7 @@ def measured(side: int, seconds: float, landmarker: Path | None, folder: Path) -
     }
     if landmarker is not None:
         finder = Landmarker(FaceMesh(landmarker))
-        parts["track"] = spent(lambda: track(pictures(side, count), finder, Fraction(FPS)))
+        parts["track"] = spent(lambda: track((one.numpy() for one in everything), finder, Fraction(FPS)))
     found = {f"{name}_ms": 1000 * cpu / count for name, (cpu, _) in parts.items()}
     found["paste_ms"] = max(0.0, found["paste_ms"] - found["decode_ms"])
     found["around_ms"] = sum(found.values())

@@ -5,6 +5,8 @@ Networks trained on pictures that OpenCV made smaller notice the difference: a s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from .boxes import Size
 
 BITS = 11  # of the weights' fractions
+UNSHARED = 1 << 15  # numbers that torch leaves to one thread
 
 
 def rescale(pictures: Tensor, size: Size) -> Tensor:
@@ -27,13 +30,36 @@ def rescale(pictures: Tensor, size: Size) -> Tensor:
         return pictures.clone()
     if (width, height) == (2 * size[0], 2 * size[1]):
         return _halved(pictures)
-    across, down = _taps(width, size[0], pictures, clamped=True), _taps(height, size[1], pictures)
-    wide = pictures.int()
-    rows = wide[:, :, across.first] * across.weight[:, None] + wide[:, :, across.second] * across.opposite[:, None]
-    rows >>= 4
-    weight, opposite = down.weight[:, None, None], down.opposite[:, None, None]
-    total = ((rows[:, down.first] * weight) >> 16) + ((rows[:, down.second] * opposite) >> 16)
-    return ((total + 2) >> 2).clamp(0, 255).to(torch.uint8)
+    across, down = _taps(width, size[0], pictures.device, clamped=True), _taps(height, size[1], pictures.device)
+    if height > 2 * size[1]:  # most rows are not even looked at
+        looked_at, place = torch.stack([down.first, down.second]).unique(return_inverse=True)
+        pictures, down = pictures.index_select(1, looked_at), down._replace(first=place[0], second=place[1])
+    needed = max(1, pictures.shape[0] * max(width, size[0]) * pictures.shape[3])
+    rows = torch.cat(
+        [_across(pictures[:, part], across) for part in _parts(pictures.shape[1], needed, pictures.device)], dim=1
+    )
+    return torch.cat([_down(rows, down, part) for part in _parts(size[1], needed, pictures.device)], dim=1)
+
+
+def _across(pictures: Tensor, taps: _Taps) -> Tensor:
+    """In 128ths."""
+    first, second = (pictures.index_select(2, tap).int() for tap in (taps.first, taps.second))
+    made = first.mul_(taps.weight[:, None]).add_(second.mul_(taps.opposite[:, None]))
+    return made.bitwise_right_shift_(4)
+
+
+def _down(rows: Tensor, taps: _Taps, part: slice) -> Tensor:
+    first = rows.index_select(1, taps.first[part]).mul_(taps.weight[part, None, None])
+    second = rows.index_select(1, taps.second[part]).mul_(taps.opposite[part, None, None])
+    total = first.bitwise_right_shift_(16).add_(second.bitwise_right_shift_(16))
+    return total.add_(2).bitwise_right_shift_(2).to(torch.uint8)
+
+
+def _parts(rows: int, row: int, device: torch.device) -> Iterator[slice]:
+    """Of so many rows of `row` numbers. On a CPU those that torch does not share among threads: these would wait for
+    each other at every step, and for threads that read and write films."""
+    each = rows if device.type != "cpu" else max(1, UNSHARED // row)
+    return (slice(start, start + each) for start in range(0, rows, each))
 
 
 def _halved(pictures: Tensor) -> Tensor:
@@ -51,7 +77,8 @@ class _Taps(NamedTuple):
     opposite: Tensor
 
 
-def _taps(source: int, target: int, like: Tensor, clamped: bool = False) -> _Taps:
+@lru_cache(maxsize=512)
+def _taps(source: int, target: int, device: torch.device, clamped: bool = False) -> _Taps:
     """clamped: beyond the first and the last pixel those count alone, which is OpenCV's rule for columns, not rows."""
     places = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).float()
     first = places.floor()
@@ -60,6 +87,6 @@ def _taps(source: int, target: int, like: Tensor, clamped: bool = False) -> _Tap
         share[(first < 0) | (first >= source - 1)] = 0
         first = first.clamp(0, source - 1)
     first = first.long()
-    weights = [(part * (1 << BITS)).round().int().to(like.device) for part in (1 - share, share)]
-    ends = [(first + step).clamp(0, source - 1).to(like.device) for step in (0, 1)]
+    weights = [(part * (1 << BITS)).round().int().to(device) for part in (1 - share, share)]
+    ends = [(first + step).clamp(0, source - 1).to(device) for step in (0, 1)]
     return _Taps(ends[0], ends[1], weights[0], weights[1])

@@ -44,7 +44,7 @@ class Windows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, frames: Sequence[int]) -> Tensor: ...
+    def __getitem__(self, frames: list[int], /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ def redub(
         if not at:
             spoken = batch.new_zeros(0, 3, redubber.size, redubber.size)
         elif spoken is None:
-            seen = crops.cut(batch[[one - start for one in at]], script.places[at].tolist())
+            faces = batch if len(at) == len(batch) else batch[[one - start for one in at]]
+            seen = crops.cut(faces, script.places[at].tolist())
             spoken = redubber.speak(seen, windows[at], _reporter(on_progress, index, count))
             if kept is not None:
                 kept.write(index, F.pad(spoken, (0, 0, 0, 0, 0, 0, 0, redubber.at_once - len(spoken))))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -88,8 +89,8 @@ class MelWindows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __getitem__(self, frames: slice) -> Tensor:
-        columns = self.starts[frames, None] + torch.arange(COLUMNS, device=self.starts.device)
+    def __getitem__(self, frames: slice | Sequence[int]) -> Tensor:
+        columns = self.starts[frames][:, None] + torch.arange(COLUMNS, device=self.starts.device)
         return self.mel[:, columns].transpose(0, 1)
 
 
