@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import face_models
+import lips
 import mesh
 import torch
 from safetensors.torch import save_file
@@ -52,6 +53,7 @@ def stock(base: Path) -> Path:
     _autoencoder(folder / "sd-vae-ft-mse")
     _encoders(folder / "chinese-wav2vec2-base", folder / "wav2vec" / "wav2vec2-base-960h")
     _upscaler(base / "models" / "upscale_models")
+    write_lips(folder / "wav2lip" / "wav2lip_gan.pth")
     return folder
 
 
@@ -82,6 +84,13 @@ def _encoders(chinese: Path, english: Path) -> None:
         (folder / "preprocessor_config.json").write_text(json.dumps(told))
     torch.save(weights, chinese / "pytorch_model.bin")
     save_file(weights, english / "model.safetensors", {"format": "pt"})
+
+
+def write_lips(file: Path) -> None:
+    """Wav2Lip at its full size, which is in no file, so that it cannot be smaller. What it makes is noise."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    weights = {key: weight.half() for key, weight in lips.drawn("wav2lip").items()}
+    torch.save({"state_dict": weights}, file)
 
 
 def _upscaler(folder: Path) -> None:

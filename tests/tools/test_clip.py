@@ -22,7 +22,7 @@ def frames():
 
 
 def test_it_is_what_the_tool_makes(frames):
-    made = np.concatenate([batch.numpy() for batch in clip.frames(clip.FOLDER / "speech.wav")])
+    made = np.concatenate([batch.numpy() for batch in clip.drawn(clip.moving(clip.FOLDER / "speech.wav"))])
     assert made.shape == (4 * 25, 512, 512, 3) == np.stack(frames).shape
     difference = np.abs(made.astype(np.int16) - np.stack(frames)).mean((1, 2, 3))
     assert difference.max() < 3, "run python -m tools.pictures.clip"

@@ -22,7 +22,7 @@ from joyhallo.film.write import as_floats
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.hearing import listen, open_ear
 from joyhallo.methods.puppet.perform import Direction, perform, placed, poses
-from joyhallo.methods.puppet.render import Puppet
+from joyhallo.methods.puppet.render import Pose, Puppet
 from joyhallo.sound.audio import Recording, prepare, read
 
 from ..comfyui.server import ROOT
@@ -34,11 +34,14 @@ LIVELY = Direction(strength=0.7, expressiveness=1.5, blinks=1.5, sway=3.0, seed=
 QUALITY = "26"  # x264's
 
 
-def frames(speech: Path) -> Iterator[Tensor]:
+def moving(speech: Path) -> Pose:
+    return poses(listen(open_ear(), backwards(prepare(*read(speech)))), LIVELY)
+
+
+def drawn(pose: Pose) -> Iterator[Tensor]:
     """(n, height, width, 3), of bytes"""
     picture = torch.from_numpy(np.array(portrait()))
     puppet = Puppet(as_floats(picture).permute(2, 0, 1), Features.of_mesh(sitter().mesh()))
-    pose = poses(listen(open_ear(), backwards(prepare(*read(speech)))), LIVELY)
     for spoken in perform(puppet, pose):
         yield from placed(puppet, picture, spoken)
 
@@ -56,7 +59,7 @@ def write(folder: Path = FOLDER) -> None:
         stream = film.add_stream("libx264", rate=FPS, options={"crf": QUALITY, "preset": "veryslow"})
         stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "yuv420p"
         stream.codec_context.thread_count = 1
-        for picture in (one for batch in frames(folder / "speech.wav") for one in batch):
+        for picture in (one for batch in drawn(moving(folder / "speech.wav")) for one in batch):
             film.mux(stream.encode(av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")))
         film.mux(stream.encode())
 
