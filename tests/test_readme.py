@@ -13,7 +13,8 @@ import pytest
 from shared import REPOSITORY
 
 from joyhallo.methods.hallo.presets import PRESETS
-from joyhallo.methods.hallo.published import PUBLISHED
+from joyhallo.methods.hallo.published import PUBLISHED as OF_HALLO
+from joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 
 # Every page that is written in English and in Chinese, as (English, Chinese).
 PAIRS = [
@@ -33,6 +34,7 @@ def each(pages):
     return pytest.mark.parametrize("page", pages, ids=[page.relative_to(REPOSITORY).as_posix() for page in pages])
 
 
+PUBLISHED = {**OF_HALLO, **OF_WAV2LIP}
 GAP = "\0"  # in an f-string, where a value is put in
 
 

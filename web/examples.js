@@ -1,5 +1,5 @@
-// The pack's own pictures, speech and film are copied into `input` when a workflow that names them is opened, so that they
-// are seen before Run is pressed. Whoever runs it without the page gets them as well: see nodes/examples.py.
+// The pack's own pictures, speech and film are copied into `input` when a workflow that names them is opened, so that
+// they are seen before Run is pressed. Whoever runs it without the page gets them as well: see nodes/examples.py.
 // A template that is opened for the first time shows the video's node, whatever the page's size.
 
 import { api } from "../../scripts/api.js"
