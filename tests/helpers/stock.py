@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import face_models
-import lips
 import mesh
 import torch
 from safetensors.torch import save_file
 
 from joyhallo.config import SAMPLE_RATE
 from joyhallo.methods.hallo.config import NetConfig
-from tools.demo_model.seeded import NET, net_weights, seeded, write_autoencoder
+from tools.demo_model.seeded import NET, net_weights, seeded, write_autoencoder, write_lips
 
 # What a .pth cannot tell is as in the published ones: heads, groups, layers and channels of the speech encoder.
 PUBLISHED = NetConfig()
@@ -84,13 +83,6 @@ def _encoders(chinese: Path, english: Path) -> None:
         (folder / "preprocessor_config.json").write_text(json.dumps(told))
     torch.save(weights, chinese / "pytorch_model.bin")
     save_file(weights, english / "model.safetensors", {"format": "pt"})
-
-
-def write_lips(file: Path) -> None:
-    """Wav2Lip at its full size, which is in no file, so that it cannot be smaller. What it makes is noise."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    weights = {key: weight.half() for key, weight in lips.drawn("wav2lip").items()}
-    torch.save({"state_dict": weights}, file)
 
 
 def _upscaler(folder: Path) -> None:
