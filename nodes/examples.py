@@ -1,7 +1,7 @@
-"""The pack's own pictures and speech, copied into ComfyUI's `input` when a workflow first asks for them by name.
+"""The pack's own pictures, speech and film, copied into ComfyUI's `input` when a workflow first asks for them by name.
 
-The names clash with nobody's files, and what exists is never touched. They lie in no folder of their own, as Load Image
-and Load Audio list none, and newer pages call missing what is not listed.
+The names clash with nobody's files, and what exists is never touched. They lie in no folder of their own, as Load
+Image, Load Audio and Load Video list none, and newer pages call missing what is not listed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .model_folders import DEMO_MODEL
 
 log = logging.getLogger(__name__)
 
-FILES = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav")
+FILES = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4")
 EXAMPLES = {f"joyhallo_{file}": DEMO_MODEL / file for file in FILES}
 
 
 def provide(names: Iterable[str]) -> list[str]:
-    """Put examples where Load Image and Load Audio look; returns the names that are there."""
+    """Put examples where Load Image, Load Audio and Load Video look; returns the names that are there."""
     return [name for name in names if name in EXAMPLES and _provided(name)]
 
 

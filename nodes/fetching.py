@@ -1,6 +1,7 @@
 """For panels on the nodes: which files are missing, and fetching them when a button says so.
 
-Load JoyHallo Models asks with its four choices, nodes that need the face landmarker alone with their names.
+Load JoyHallo Models asks with its four choices, Load Redub Model with its one and its name, nodes that need the face
+landmarker alone with their names.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from . import model_folders
 EVENT = "joyhallo.fetch"
 PAUSE = 0.25  # seconds between two reports of progress
 CHOICES = ("checkpoint", "audio_encoder", "face_models", "vae")
-NODE = "node"
-SEARCHING = ("PuppetPortrait", "TrackFace")  # for faces
+NODE, MODEL = "node", "model"
+SEARCHING = ("PuppetPortrait", "TrackFace", "RedubLips")  # for faces
+REDUBBING = "LoadRedubModel"
 
 
 class Cancelled(Exception):
@@ -81,6 +83,8 @@ class Fetching:
 def wanted(choices: Mapping[str, str]) -> dict[Path, Published]:
     if choices.get(NODE) in SEARCHING:
         return model_folders.wanted_to_find_faces()
+    if choices.get(NODE) == REDUBBING:
+        return model_folders.wanted_to_redub(choices.get(MODEL, ""))
     return model_folders.wanted(model_folders.choices(**{name: choices.get(name, "") for name in CHOICES}))
 
 
@@ -101,7 +105,9 @@ def missing(choices: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def unreadable(choices: Mapping[str, str]) -> list[str]:
     """A sentence for each file that was left out of the lists of the node."""
-    return [] if choices.get(NODE) in SEARCHING else model_folders.unreadable()
+    if choices.get(NODE) in SEARCHING:
+        return []
+    return model_folders.unreadable_to_redub() if choices.get(NODE) == REDUBBING else model_folders.unreadable()
 
 
 def register(server: Any) -> None:
@@ -113,7 +119,7 @@ def register(server: Any) -> None:
     def chosen(given: Any) -> dict[str, str]:
         if not isinstance(given, Mapping):
             raise web.HTTPBadRequest(text=f"Expected an object with {', '.join(CHOICES)}.")
-        return {name: str(given.get(name, "")) for name in (*CHOICES, NODE)}
+        return {name: str(given.get(name, "")) for name in (*CHOICES, NODE, MODEL)}
 
     @server.routes.get("/joyhallo/models")
     async def models(request: web.Request) -> web.Response:

@@ -362,6 +362,12 @@ def unreadable() -> list[str]:
     return [kind.words for kind in found if isinstance(kind, Unreadable)]
 
 
+def unreadable_to_redub() -> list[str]:
+    """The same for the list of redub models, which looks into other folders."""
+    found = (_kind(name, folder) for folder in REDUB.folders for name in _names(folder) if name.endswith(LOADABLE))
+    return list(dict.fromkeys(kind.words for kind in found if isinstance(kind, Unreadable)))
+
+
 # ---- missing files
 
 

@@ -216,7 +216,7 @@ def _mediapipe(models: FaceModels | None, size: int) -> Finder:
     if landmarker is None or isinstance(landmarker, KnownMeshes):
         raise FaceError(
             "The video's faces cannot be found, as MediaPipe's face landmarker is missing: fetch it with the button on "
-            f"Track Face (4 MB), put {TASK} into models/joyhallo, or connect face_analysis or a painted mask."
+            f"the node (4 MB), put {TASK} into models/joyhallo, or connect face_analysis or a painted mask."
         )
     return Landmarker(landmarker, size)
 

@@ -1,5 +1,5 @@
-// The pack's own pictures and speech are copied into `input` when a workflow that names them is opened, so that they
-// are seen before Run is pressed. Whoever runs it without the page gets them as well: see nodes/examples.py.
+// The pack's own pictures, speech and film are copied into `input` when a workflow that names them is opened, so that
+// they are seen before Run is pressed. Whoever runs it without the page gets them as well: see nodes/examples.py.
 // A template that is opened for the first time shows the video's node, whatever the page's size.
 
 import { api } from "../../scripts/api.js"
@@ -11,7 +11,7 @@ const SMALLEST = { width: 1366, height: 768 } // of screens, where the video lie
 const EDGE = 10 // pixels
 const READABLE = 0.6 // below this scale some pages draw no widgets
 const SETTLED = 500 // milliseconds
-const OURS = /^joyhallo_[a-z_]+\.(png|wav)$/
+const OURS = /^joyhallo_[a-z_]+\.(png|wav|mp4)$/
 
 let provided // once for each page
 let fresh = false // whether a template is opened that nobody has moved or saved

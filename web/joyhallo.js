@@ -5,7 +5,7 @@ import { app } from "../../scripts/app.js"
 import { Drift } from "./drift.js"
 import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
-import { MissingLandmarker, MissingModels, MissingTracker } from "./missing.js"
+import { MissingLandmarker, MissingModels, MissingRedubModel, MissingSpeaker, MissingTracker } from "./missing.js"
 import { recall, remember } from "./memory.js"
 import "./notices.js" // registered first, so that notices stand above pictures
 
@@ -16,7 +16,13 @@ const SHOWN = {
   JoyHalloSampler: { key: "joyhallo_drift", Panel: Drift },
 }
 // By class of node: what it needs files for.
-const NEEDY = { LoadJoyHalloModels: MissingModels, PuppetPortrait: MissingLandmarker, TrackFace: MissingTracker }
+const NEEDY = {
+  LoadJoyHalloModels: MissingModels,
+  LoadRedubModel: MissingRedubModel,
+  PuppetPortrait: MissingLandmarker,
+  TrackFace: MissingTracker,
+  RedubLips: MissingSpeaker,
+}
 const panels = new WeakMap() // by node
 const needs = new WeakMap() // panels of missing files, by node
 

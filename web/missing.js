@@ -1,5 +1,6 @@
-// On nodes that need files: those that are missing, and a button that fetches them. On LoadJoyHalloModels also the small
-// model instead; on PuppetPortrait and TrackFace the face landmarker, where nothing else tells where the face is.
+// On nodes that need files: those that are missing, and a button that fetches them. On LoadJoyHalloModels also the
+// small model instead; on LoadRedubModel the chosen file; on PuppetPortrait, TrackFace and RedubLips the face
+// landmarker, where nothing else tells where the face is.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -97,7 +98,7 @@ class Missing extends TextPanel {
     const { files } = this.found
     const rows = files.map(({ name, size, licence, page, needed }) => {
       const row = make("li", "joyhallo-file", { title: `${name}\n${page}` })
-      const words = [size ? amount(size) : "", needed ? "" : say("optional"), licence ? say("research") : ""]
+      const words = [size ? amount(size) : "", needed ? "" : say("optional"), licence ? this.terms() : ""]
       row.append(make("span", "joyhallo-name", { textContent: name.split("/").slice(-2).join("/") }))
       row.append(make("span", "joyhallo-note", { textContent: words.filter(Boolean).join(" · ") }))
       return row
@@ -118,7 +119,8 @@ class Missing extends TextPanel {
 
   buttons() {
     const row = make("div", "joyhallo-buttons")
-    const word = this.found.fetching.state === "idle" ? this.verb : "again"
+    const again = ["failed", "cancelled"].includes(this.found.fetching.state) // and not what another node fetched
+    const word = again ? "again" : this.verb
     row.append(this.button(say(word), () => this.fetch()), ...this.others())
     return row
   }
@@ -182,6 +184,11 @@ class Missing extends TextPanel {
     return say("missing", count)
   }
 
+  /** What the licence of a file asks, in short. */
+  terms() {
+    return say("research")
+  }
+
   verb = "fetch"
 
   /** Buttons beside that which fetches. */
@@ -234,6 +241,24 @@ export class MissingModels extends Missing {
     }
     this.node.properties[KEPT] = suits === SUITS_SMALL ? kept : undefined
     this.ask()
+  }
+}
+
+export class MissingRedubModel extends Missing {
+  verb = "fetchOne"
+
+  constructor(node) {
+    super(node)
+    chain(this.widget("model") ?? {}, "callback", () => this.ask())
+    this.ask()
+  }
+
+  choices() {
+    return { node: this.node.comfyClass, model: `${this.widget("model")?.value ?? ""}` }
+  }
+
+  terms() {
+    return say("personal")
   }
 }
 
@@ -299,6 +324,14 @@ export class MissingTracker extends MissingLandmarker {
     const linked = (name) => this.node.inputs?.find((input) => input.name === name)?.link != null
     const detector = this.widget("detector")?.value
     return linked("video") && (detector === "MediaPipe" || (detector === "auto" && !linked("face_analysis")))
+  }
+}
+
+export class MissingSpeaker extends MissingTracker {
+  /** Whether the face is searched for here. */
+  state() {
+    const linked = (name) => this.node.inputs?.find((input) => input.name === name)?.link != null
+    return linked("video") && !linked("face_track") && !linked("mask")
   }
 }
 

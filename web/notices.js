@@ -8,7 +8,7 @@ import { make, TextPanel } from "./panel.js"
 import { say } from "./words.js"
 
 const KEY = "joyhallo_notices"
-const NODES = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "PuppetPortrait"]
+const NODES = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "PuppetPortrait", "RedubLips"]
 
 const strips = new WeakMap() // by node
 

@@ -1,4 +1,5 @@
-"""The panel on Load JoyHallo Models: what is missing, fetching it, stopping that, and the small model instead."""
+"""The panels on Load JoyHallo Models and Load Redub Model: what is missing, fetching it, stopping that, and the small
+model instead."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from hub import Hub, serving
 from looks import only
 
 from joyhallo.methods.hallo.published import PUBLISHED
+from joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from tools.comfyui.browser import Page, settings
 from tools.comfyui.server import Server, install_pack
 
@@ -23,7 +25,7 @@ VALUES = f"""() => Object.fromEntries(
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
-    files = [f"{file.repository}/{file.path}" for files in PUBLISHED.values() for file in files]
+    files = [f"{file.repository}/{file.path}" for files in (PUBLISHED | OF_WAV2LIP).values() for file in files]
     with serving(Hub({name: name.encode() for name in files})) as hub:
         yield hub
 
@@ -87,4 +89,30 @@ def test_a_refusal_is_told_and_fetching_goes_on_after_a_stop(quick_start, panel,
     panel.get_by_text("net.pth is neither a PyTorch file nor a safetensors file").wait_for()
     assert panel.get_by_role("button").count() == 0
     assert (own_base / "models" / "joyhallo" / "joyhallo" / "net.pth").read_bytes() == refused.encode()
+    assert quick_start.errors == []
+
+
+ADD = """kind => {
+  const node = LiteGraph.createNode(kind)
+  app.graph.add(node)
+  node.pos = [-500, 0]
+  return node.id
+}"""
+
+
+def test_load_redub_model_lists_its_own_file_and_fetches_it(quick_start, hub, own_base):
+    number = quick_start.tab.evaluate(ADD, "LoadRedubModel")
+    quick_start.look_at(number)
+    panel = quick_start.tab.locator(".joyhallo-rows:visible").filter(has_text="wav2lip_gan.pth")
+    panel.get_by_text("1 model file is missing").wait_for()
+    told = panel.inner_text()
+    assert "436 MB · research and personal use only, no commercial use" in told
+    assert str(own_base / "models" / "joyhallo") in told
+    panel.get_by_role("button", name="Fetch it").click()
+    panel.get_by_text(
+        "wav2lip_gan.pth is neither a PyTorch file nor a safetensors file"
+    ).wait_for()  # what this hub gives is nothing but text
+    assert panel.get_by_role("button").count() == 0
+    name = "camenduru/Wav2Lip/checkpoints/wav2lip_gan.pth"
+    assert (own_base / "models" / "joyhallo" / "wav2lip" / "wav2lip_gan.pth").read_bytes() == name.encode()
     assert quick_start.errors == []

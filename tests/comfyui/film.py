@@ -9,7 +9,15 @@ from tools.comfyui.workflow import Graph, Outputs
 Inputs = dict[str, Any]
 
 FILM = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "LoadJoyHalloModels", "SaveTalkingVideo"]
-OTHERS = ["JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloTurns", "PuppetPortrait", "TrackFace"]
+OTHERS = [
+    "JoyHalloMotion",
+    "JoyHalloSteadiness",
+    "JoyHalloTurns",
+    "PuppetPortrait",
+    "TrackFace",
+    "LoadRedubModel",
+    "RedubLips",
+]
 NODES = sorted([*FILM, *OTHERS])  # all of the pack
 
 

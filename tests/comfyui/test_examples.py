@@ -1,4 +1,4 @@
-"""The pack's own pictures and speech: there when a prompt names them, and nobody's files are touched."""
+"""The pack's own pictures, speech and film: there when a prompt names them, and nobody's files are touched."""
 
 import json
 import urllib.request
@@ -61,9 +61,19 @@ def test_a_prompt_from_anywhere_runs_with_them(client, server):
     assert place.exists()
 
 
+def test_load_video_takes_the_film(client, server):
+    (server.base / "input" / "joyhallo_clip.mp4").unlink(missing_ok=True)
+    graph = Graph()
+    parts = graph.add("GetVideoComponents", video=graph.add("LoadVideo", file="joyhallo_clip.mp4")[0])
+    graph.add("PreviewImage", images=parts[0])
+    assert client.run(graph).status == "success"
+    assert "joyhallo_clip.mp4" in client.nodes()["LoadVideo"]["input"]["required"]["file"][1]["options"]
+
+
 def test_the_page_gets_them_all(server):
     asked = urllib.request.Request(f"{server.url}/joyhallo/examples", b"", method="POST")
     with urllib.request.urlopen(asked, timeout=60) as reply:
         names = json.load(reply)
-    assert names == [f"joyhallo_{name}" for name in ("portrait.png", "couple.png", "couple_masks.png", "speech.wav")]
+    ours = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4")
+    assert names == [f"joyhallo_{name}" for name in ours]
     assert all((server.base / "input" / name).exists() for name in names)

@@ -29,6 +29,8 @@ NODES = [
     "SaveTalkingVideo",
     "PuppetPortrait",
     "TrackFace",
+    "LoadRedubModel",
+    "RedubLips",
 ]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}

@@ -357,9 +357,29 @@ def test_what_the_page_is_told_of_files_that_cannot_be_read(start, models):
     lay(models / "joyhallo", "page.pth", content=b"<!DOCTYPE html><html>")
     (said,) = fetching.unreadable(choices)
     assert said == "page.pth is a web page, which is what a failed download leaves. Download it again."
-    assert fetching.unreadable({"node": fetching.PUPPET}) == []  # which lists no files
+    assert fetching.unreadable({"node": "PuppetPortrait"}) == []  # which lists no files
     lay_weights(models / "joyhallo", checkpoint="page.pth")
     assert fetching.unreadable(choices) == []
+
+
+REDUB = {"node": "LoadRedubModel", "model": "wav2lip/wav2lip_gan.pth"}
+
+
+def test_what_the_page_may_fetch_to_redub(start, models):
+    start()
+    fetching = importlib.import_module("pack.nodes.fetching")
+    (file,) = fetching.missing(REDUB)
+    assert (file["name"], file["size"], file["needed"]) == ("wav2lip/wav2lip_gan.pth", 435_801_865, True)
+    assert "no commercial use" in file["licence"]
+    assert file["folder"] == str(models / "joyhallo")
+    assert fetching.missing(REDUB | {"model": "mine.pth"}) == []  # which nobody publishes
+    assert fetching.unreadable(REDUB) == []
+    lay(models / "wav2lip", "half.pth", content=b"<!DOCTYPE html><html>")
+    assert fetching.unreadable(REDUB) == [
+        "half.pth is a web page, which is what a failed download leaves. Download it again."
+    ]
+    lay(models / "joyhallo", "wav2lip/wav2lip_gan.pth", content=b"")
+    assert fetching.missing(REDUB) == []
 
 
 def test_a_file_that_becomes_another_is_told_anew(start, models):

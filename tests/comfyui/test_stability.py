@@ -18,7 +18,10 @@ from tools.comfyui.server import Client
 from tools.comfyui.workflow import NOTES, as_prompt, widgets
 
 PINNED: dict[str, Any] = json.loads(Path(__file__).with_name("stable.json").read_text(encoding="utf-8"))
-FROM_FILES = {"LoadJoyHalloModels": ("checkpoint", "audio_encoder", "face_models", "vae")}  # choices that differ
+FROM_FILES = {  # choices that differ
+    "LoadJoyHalloModels": ("checkpoint", "audio_encoder", "face_models", "vae"),
+    "LoadRedubModel": ("model",),
+}
 OF_THE_PAGE = "after each run"  # the widget that the page puts below a seed
 
 

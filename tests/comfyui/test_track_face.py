@@ -115,7 +115,7 @@ def test_a_painted_mask_needs_no_finder(run):
 
 def test_what_is_missing_is_told(run, node, monkeypatch):
     monkeypatch.setattr("joyhallo_pack.nodes.track_face.face_task", lambda: None)
-    with pytest.raises(ValueError, match=r"face landmarker is missing: fetch it with the button on Track Face"):
+    with pytest.raises(ValueError, match=r"face landmarker is missing: fetch it with the button on the node"):
         run()
     with pytest.raises(ValueError, match=r"InsightFace takes its models, but there are none"):
         run(detector="InsightFace")

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from joyhallo.config import SAMPLE_RATE
 from joyhallo.methods.hallo.config import NetConfig
-from tools.demo_model.seeded import NET, net_weights, seeded, write_autoencoder
+from tools.demo_model.seeded import NET, net_weights, seeded, write_autoencoder, write_lips
 
 # What a .pth cannot tell is as in the published ones: heads, groups, layers and channels of the speech encoder.
 PUBLISHED = NetConfig()
@@ -52,6 +52,7 @@ def stock(base: Path) -> Path:
     _autoencoder(folder / "sd-vae-ft-mse")
     _encoders(folder / "chinese-wav2vec2-base", folder / "wav2vec" / "wav2vec2-base-960h")
     _upscaler(base / "models" / "upscale_models")
+    write_lips(folder / "wav2lip" / "wav2lip_gan.pth")
     return folder
 
 

@@ -17,10 +17,10 @@ from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, open_checkpoint
 from joyhallo.training.checkpoints import write_model
 
 from ..comfyui.server import ROOT
-from ..pictures import portrait
+from ..pictures import clip, portrait
 
 FOLDER = ROOT / "demo_model"
-ASSETS = ("portrait.png", "face_mask.png", "lip_mask.png", "couple.png", "couple_masks.png", "speech.wav")
+ASSETS = ("portrait.png", "face_mask.png", "lip_mask.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4")
 ENCODER_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 NOTE = "A small model of drawn people: it shows a drawn face that speaks, and knows nothing of photographs."
 SENTENCE = "ni3 hao3, huan1 ying2 guan1 kan4."  # hello, and welcome
@@ -37,6 +37,7 @@ def write(net: Path, codec: Path, encoder: Path, folder: Path = FOLDER) -> None:
     write_models(net, codec, encoder, folder)
     write_pictures(folder)
     write_speech(folder / "speech.wav")
+    clip.write(folder)
 
 
 def write_models(net: Path, codec: Path, encoder: Path, folder: Path) -> None:

@@ -18,6 +18,8 @@ from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.networks.motion_module import waves
 from joyhallo.methods.hallo.networks.net import Net
+from joyhallo.methods.wav2lip.checkpoint import published
+from joyhallo.methods.wav2lip.network import Generator
 
 NET = NetConfig(
     channels=(8, 8, 16, 16),
@@ -63,6 +65,20 @@ def encoder_weights(config: Mapping[str, Any] = ENCODER) -> dict[str, Tensor]:
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     return seeded(lambda: Wav2Vec2Model(Wav2Vec2Config.from_dict(dict(config))))
+
+
+def lips_weights() -> dict[str, Tensor]:
+    """Wav2Lip's, in half precision, with norms that change nothing; at its full size, which no file could tell."""
+    with torch.device("meta"):
+        shapes = published(Generator(96))
+    chance = torch.Generator().manual_seed(0)
+    weights = {}
+    for key, shape in shapes.items():
+        ones = key.endswith((".1.weight", ".running_var"))
+        weights[key] = torch.full(shape, float(ones), dtype=torch.float16)
+        if len(shape) > 1:
+            weights[key].normal_(std=(2 / math.prod(shape[1:])) ** 0.5, generator=chance)
+    return weights
 
 
 def autoencoder_weights() -> dict[str, Tensor]:
@@ -115,3 +131,8 @@ def write_encoder(folder: Path, besides: Mapping[str, Tensor] | None = None, **f
 def save(weights: Mapping[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
     """Write a safetensors file with one metadata entry at most: several have no fixed order, and files would differ."""
     save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, about)
+
+
+def write_lips(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": lips_weights()}, path)

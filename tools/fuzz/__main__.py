@@ -10,26 +10,30 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from joyhallo.film.read import Film
 from joyhallo.film.write import write
 
 from ..comfyui.server import Client, Run, Server
 from ..demo import prepare, speech_of
+from ..demo_model.bundle import FOLDER
+from ..demo_model.seeded import write_lips
 from . import hands_out
 from .outcomes import RAW, STOPPED, Outcome, outcome
-from .prompts import Asked, asked, film
+from .prompts import BASES, LIPS, Asked, asked, film
 
 LONGEST = 60  # seconds that a prompt may take before it is interrupted
 PATIENCE = 20  # seconds within which it must end then
 HUNDRED = 100  # prompts between two looks at the server's health
 SHORT = 0.6  # seconds of speech
+FEW = 6  # frames of a film with a face
 
 
 @dataclass
@@ -53,12 +57,13 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=1000, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another number gives other prompts (default: %(default)s)")
     parser.add_argument("--only", type=int, help="the number of one prompt, to see how it ends")
+    parser.add_argument("--base", choices=sorted(BASES), action="append", help="workflows to change (default: all)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
         if given.only is not None:
-            show(server, given.seed, given.only)
+            show(server, given.seed, given.only, given.base or ())
             return
-        found = fuzz(server, given.seed, given.prompts)
+        found = fuzz(server, given.seed, given.prompts, given.base or ())
     print(json.dumps(vars(found), indent=2, ensure_ascii=False))
     sys.exit(0 if found.well else 1)
 
@@ -68,15 +73,20 @@ def serving(base: Path) -> Server:
     prepare(base)
     shutil.copy(hands_out.__file__, base / "custom_nodes" / "hands_out.py")
     write(base / "input" / "film.mp4", [torch.rand(5, 64, 64, 3)], 25)
+    clip = next(Film(FOLDER / "clip.mp4").frames(at_once=FEW))[:, ::2, ::2]
+    write(base / "input" / "face.mp4", [clip], 25)
+    with Image.open(FOLDER / "face_mask.png") as mask:
+        mask.resize(clip.shape[2:0:-1]).save(base / "input" / "face_mask.png")
+    write_lips(base / "models" / "joyhallo" / LIPS)
     speech_of(SHORT, base / "input" / "speech.wav", base / "input" / "short.wav")
     return Server(base)
 
 
-def fuzz(server: Server, seed: int, count: int) -> Findings:
+def fuzz(server: Server, seed: int, count: int, bases: Sequence[str] = ()) -> Findings:
     client, found = Client(server.url), Findings()
     nodes, health = client.nodes(), Health(server, client)
     for number in range(count):
-        prompt = asked(seed, number, nodes)
+        prompt = asked(seed, number, nodes, bases)
         found.note(number, prompt, tried(client, prompt, nodes))
         if number % HUNDRED == HUNDRED - 1 or number == count - 1:
             found.sick += health.problems(number)
@@ -136,10 +146,10 @@ class Health:
             yield from (path for path in (self.server.base / folder).rglob("*") if "__pycache__" not in path.parts)
 
 
-def show(server: Server, seed: int, number: int) -> None:
+def show(server: Server, seed: int, number: int, bases: Sequence[str]) -> None:
     client = Client(server.url)
     nodes = client.nodes()
-    prompt = asked(seed, number, nodes)
+    prompt = asked(seed, number, nodes, bases)
     print(*prompt.changes, tried(client, prompt, nodes), server.text()[-3000:], sep="\n")
 
 

@@ -14,6 +14,7 @@ from ..comfyui.workflow import Graph
 from .hands_out import FILLS, NAME, Spec
 
 CATEGORY = "JoyHallo"
+LIPS = "wav2lip/wav2lip_gan.pth"
 CHANGED = (1, 1, 2, 3)  # inputs, one of these numbers at a time
 
 # What would take long and tell nothing more: inputs that are chosen within these when they are to be right.
@@ -69,10 +70,10 @@ class Asked:
     changes: tuple[str, ...]
 
 
-def asked(seed: int, number: int, nodes: Nodes) -> Asked:
+def asked(seed: int, number: int, nodes: Nodes, bases: Sequence[str] = ()) -> Asked:
     """The same for the same numbers."""
     chance = random.Random(f"{seed} {number}")
-    prompt: Prompt = chance.choice(BASES)()
+    prompt: Prompt = BASES[chance.choice(bases or DRAWN)]()
     ours = [node for node, about in prompt.items() if nodes[about["class_type"]]["category"] == CATEGORY]
     changes = []
     for _ in range(chance.choice(CHANGED)):
@@ -174,6 +175,49 @@ def puppet() -> Graph:
     return graph
 
 
+def redub() -> Graph:
+    graph = Graph()
+    video = graph.add("LoadVideo", file="face.mp4")
+    tracked = graph.add(
+        "TrackFace",
+        video=video[0],
+        which_face="largest",
+        detector="painted mask",
+        detection_size=0,
+        gaps="interpolate",
+        cuts=True,
+        fps=25.0,
+        mask=graph.add("LoadImageMask", image="face_mask.png", channel="red")[0],
+    )
+    redubbed = graph.add(
+        "RedubLips",
+        redub_model=graph.add("LoadRedubModel", model=LIPS, weight_dtype="auto", download=False)[0],
+        video=video[0],
+        audio=graph.add("LoadAudio", audio="short.wav")[0],
+        seed=42,
+        steps=0,
+        guidance=0.0,
+        when_video_is_short="bounce",
+        when_video_is_long="cut",
+        sync_offset=40.0,
+        blend="mouth",
+        silence="hold",
+        strength=1.0,
+        cover_tail=True,
+        level_loudness=False,
+        smoothing="centred",
+        pad_top=0,
+        pad_bottom=10,
+        pad_left=0,
+        pad_right=0,
+        fps=25.0,
+        resume=False,
+        face_track=tracked[0],
+    )
+    _saved(graph, video=redubbed[0])
+    return graph
+
+
 def frames() -> Graph:
     graph = Graph()
     picture, sound = graph.add("LoadImage", image="portrait.png"), graph.add("LoadAudio", audio="short.wav")
@@ -199,7 +243,8 @@ def _saved(graph: Graph, **given: Any) -> None:
     )
 
 
-BASES: Sequence[Callable[[], Graph]] = (film, film, puppet, frames, video_file)
+BASES: Mapping[str, Callable[[], Graph]] = {one.__name__: one for one in (film, puppet, frames, video_file, redub)}
+DRAWN = ("film", "film", "puppet", "frames", "video_file", "redub", "redub")  # one of these by chance
 
 # ---- changes: each says what it did
 

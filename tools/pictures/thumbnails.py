@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from joyhallo.sound.audio import prepare, read
 
 from ..comfyui.server import ROOT
 from ..demo_model.bundle import FOLDER as EXAMPLES
+from . import clip
 from .portrait import couple, face_box, lip_box, mask, portrait, saying, sitter, speaking
 
 FOLDER = ROOT / "example_workflows"
@@ -231,7 +233,66 @@ def animatic() -> Sheet:
     return sheet
 
 
+def redub() -> Sheet:
+    """The same frames twice: with their own mouths, and with those of another recording."""
+    sheet, (before, after) = Sheet(), filmed()
+    for column, number in enumerate(MOMENTS):
+        left = 24 + 120 * column
+        sheet.paste(before[number], left, 60, 112, corner=6)
+        sheet.paste(after[number], left, 308, 112, corner=6)
+        sheet.box(scaled(Box(*MOUTH), left, 308, 112 / SIDE), GOLD, 3, corner=5)
+        sheet.line([(left + 56, 196), (left + 56, 282)], PAPER, 4)
+        sheet.line([(left + 42, 264), (left + 56, 282), (left + 70, 264)], PAPER, 4)
+    sheet.sound((24, 14, 616, 50), (110, 116, 128), seed=2, bars=60)
+    sheet.sound((24, 432, 616, 468), GOLD, bars=60)
+    return sheet
+
+
+def redub_another_model() -> Sheet:
+    """A pile of frames from somewhere, and one whose mouth is made anew."""
+    sheet, (before, after) = Sheet(), filmed()
+    for place, number in enumerate(MOMENTS[:3]):
+        still = ImageEnhance.Brightness(ImageEnhance.Color(before[number]).enhance(0.2)).enhance(0.5 + 0.2 * place)
+        sheet.paste(still, 26 + 20 * place, 130 - 20 * place, 190)
+    sheet.line([(276, 205), (316, 205)], PAPER, 6)
+    sheet.triangle(322, 205, 24, PAPER)
+    sheet.paste(after[WIDEST], 354, 70, 262)
+    sheet.box(scaled(Box(*MOUTH), 354, 70, 262 / SIDE), GOLD, 4, corner=8)
+    sheet.sound((40, 376, 600, 452), GOLD, bars=44)
+    return sheet
+
+
+def sharper_lips() -> Sheet:
+    """A whole face, and its mouth before and after."""
+    sheet, (before, after) = Sheet(), filmed()
+    sheet.paste(after[WIDEST], 28, 50, 316)
+    sheet.box(scaled(Box(*MOUTH), 28, 50, 316 / SIDE), GOLD, 4, corner=8)
+    blurred = before[MOMENTS[0]].filter(ImageFilter.GaussianBlur(7))
+    sheet.paste(blurred.crop(MOUTH), 380, 64, 232, corner=10)
+    sheet.triangle(496, 212, 30, PAPER)
+    sheet.paste(after[WIDEST].crop(MOUTH), 380, 252, 232, corner=10)
+    sheet.box((380, 252, 612, 355), GOLD, 4, corner=10)
+    sheet.sound((28, 388, 612, 460), GOLD, bars=48)
+    return sheet
+
+
 MOUTH = (166, 322, 346, 402)  # of the portrait
+MOMENTS = (14, 20, 26, 33, 40)  # frames of the example film
+WIDEST = 33
+
+
+@cache
+def filmed() -> tuple[list[Image.Image], list[Image.Image]]:
+    """The example film up to the last moment that is shown, and the same heads with mouths that say the sentence."""
+    speech, until = EXAMPLES / "speech.wav", MOMENTS[-1] + 1
+    own, other = clip.moving(speech), poses(listen(open_ear(), prepare(*read(speech))), Direction(seed=42))
+    mouth = part(other, slice(0, until), torch.device("cpu")).mouth
+    first = part(own, slice(0, until), torch.device("cpu"))
+    before, after = (
+        [Image.fromarray(frame.numpy()) for batch in clip.drawn(pose) for frame in batch]
+        for pose in (first, replace(first, mouth=mouth))
+    )
+    return before, after
 
 
 @cache
@@ -262,7 +323,7 @@ DRAWN: dict[str, Callable[[], Sheet]] = {
     draw.__name__: draw
     for draw in (
         *(puppet, animatic, quick_start, long_video, edit_masks, paste_back, two_speakers, upscale_and_background),
-        *(hallo, demo),
+        *(hallo, demo, redub, redub_another_model, sharper_lips),
     )
 }
 
