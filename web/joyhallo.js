@@ -23,6 +23,7 @@ const NEEDY = {
   TrackFace: MissingTracker,
   RedubLips: MissingSpeaker,
 }
+const RESUMING = ["JoyHalloSampler", "RedubLips"]
 const panels = new WeakMap() // by node
 const needs = new WeakMap() // panels of missing files, by node
 
@@ -43,7 +44,7 @@ app.registerExtension({
   nodeCreated(node) {
     // Some versions go by the inputs, and show a broken picture where frames alone are connected.
     if (node.comfyClass === "SaveTalkingVideo") node.previewMediaType = "video"
-    if (node.comfyClass === "JoyHalloSampler") keepSeed(node)
+    if (RESUMING.includes(node.comfyClass)) keepSeed(node)
     if (node.comfyClass === "LoadImage") chain(image(node) ?? {}, "callback", () => needy((panel) => panel.ask()))
     if (typeof node.addDOMWidget !== "function") return
     const Needy = NEEDY[node.comfyClass]

@@ -258,7 +258,11 @@ export class MissingRedubModel extends Missing {
   }
 
   terms() {
-    return say("personal")
+    return "" // too long for a row
+  }
+
+  list(needed) {
+    return [...super.list(needed), make("p", "joyhallo-note", { textContent: say("personal") })]
   }
 }
 
