@@ -3,11 +3,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.faces.track import Track
+from ..joyhallo.film.write import as_floats
 from ..joyhallo.methods.redub import Wishes
 from ..joyhallo.sound.audio import as_channels, checked_rate, prepare
 from . import report
@@ -239,7 +239,8 @@ class RedubLips(io.ComfyNode):
         work = Redubbing.planned(redub_model, pictures, recording, sound, wishes, look, face_track, mask, resume)
         used = work.used()
         log.info("Making a video:\n%s", used)
-        preview = Preview(torch.zeros(3, 64, 64), None, redub_model.device, cls.hidden and cls.hidden.unique_id)
+        first = as_floats(next(pictures.read(0))).movedim(2, 0) * 2 - 1
+        preview = Preview(first, None, redub_model.device, cls.hidden and cls.hidden.unique_id)
         made = make(work.job(), preview)
         facts = [used, made.plan, made.pace(), *work.found(), *report.warnings(recording.notices)]
         return io.NodeOutput(made.video, work.mask_video(), "\n".join(facts), ui=listed(recording.notices))

@@ -34,7 +34,7 @@ from .video import MadeWhenNeeded, Pictures
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
 WAITING = 16 << 20  # pixels of whole pictures that are read ahead
 FEATHER = 0.1  # of the width and height of a box
-WORKED = 160  # bytes for each pixel of a crop in each of the network's first channels: a third more than was measured
+WORKED = 380  # numbers for each pixel of a crop that are held at the same time: a third more than was measured
 
 SHORT: dict[str, Short] = {"loop": "loop", "bounce": "bounce", "hold": "hold", "stretch": "stretch", "stop": "stop"}
 LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
@@ -67,7 +67,6 @@ class Redubbing:
     sound: Sound
     wishes: Wishes
     look: Look
-    mask: Tensor | None
     resume: bool
 
     @classmethod
@@ -99,9 +98,7 @@ class Redubbing:
         if not written.spoken.any():
             raise FaceError(_nothing(crops, track))
         blend = _blend(look, track, painted_over)
-        return cls(
-            model, method, pictures, track, crops, windows, written, blend, sound, wishes, look, painted_over, resume
-        )
+        return cls(model, method, pictures, track, crops, windows, written, blend, sound, wishes, look, resume)
 
     # ---- the work
 
@@ -152,7 +149,7 @@ class Redubbing:
         return Journal(journal_folder(), self._key(), shape, self.method.stored)
 
     def _key(self) -> str:
-        """Of all that the crops depend on, and the pictures that they are placed in."""
+        """Of all that the crops depend on, which is not how they are blended: that can be tried out quickly."""
         track = self.track
         return key_of(
             model=(self.model.fingerprint, self.model.method.name, self.model.precision, self.model.device.type),
@@ -160,10 +157,9 @@ class Redubbing:
             track=[torch.from_numpy(part) for part in (track.boxes, track.points)],
             scheme=(track.scheme, track.cuts),
             sound=(self.sound[0], self.sound[1]),
-            script=[torch.from_numpy(part) for part in (self.script.places, self.script.amounts)],
+            script=[torch.from_numpy(part) for part in (self.script.places, self.script.spoken)],
             wishes=self.wishes,
-            look=self.look,
-            mask=self.mask if self.mask is not None else (),
+            heard=(self.look.silence == "hold", self.look.level),
             torch=(torch.__version__, arithmetic()),
         )
 
