@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 # Without it each of the many ComfyUIs that tests start compiles the whole of ComfyUI again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: check everything test lint style types format bench demo demo-model
+.PHONY: check test lint style types format bench demo demo-model
 
 # For everyday work: what needs a ComfyUI or a browser, and tests marked as slow, are left to `make test`.
 FAST := -m "not slow" --ignore=tests/comfyui --ignore=tests/browser
@@ -21,13 +21,11 @@ check: $(VENV)/ready
 # no core is idle for long at the end.
 TOGETHER := $(MAKE) --jobs=3 --keep-going
 OTHER_ROOMS := tests/hallo tests/training
+BESIDE :=  # what else is to be made meanwhile
 TESTS := tests-comfyui-a-i tests-comfyui-j-z tests-browser tests-others tests-rooms
 
 test: $(VENV)/ready
-	$(TOGETHER) $(TESTS)
-
-everything: style
-	$(TOGETHER) $(TESTS) types demo
+	$(TOGETHER) $(TESTS) $(BESIDE)
 
 .PHONY: $(TESTS)
 tests-comfyui-a-i: $(VENV)/ready

@@ -158,7 +158,7 @@ class Redubbing:
             scheme=(track.scheme, track.cuts),
             sound=(self.sound[0], self.sound[1]),
             script=[torch.from_numpy(part) for part in (self.script.places, self.script.spoken)],
-            wishes=self.wishes,
+            wishes=[(name, getattr(self.wishes, name)) for name in sorted(self.method.known)],
             heard=(self.look.silence == "hold", self.look.level),
             torch=(torch.__version__, arithmetic()),
         )
