@@ -19,6 +19,16 @@ class _End:
     def __init__(self, error: BaseException | None = None):
         self.error = error
 
+    def told(self) -> None:
+        """Raise what went wrong, and forget it: an error that a frame of its own traceback holds would keep alive all
+        that was worked with, networks too."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
 
 def read_ahead(coming: Iterable[T], most: int) -> Iterator[T]:
     """The same, read by another thread while the last one is worked on; at most `most` wait to be taken."""
@@ -36,56 +46,59 @@ def read_ahead(coming: Iterable[T], most: int) -> Iterator[T]:
         finally:
             if (close := getattr(coming, "close", None)) is not None:
                 close()
-            _put(waiting, end, stopped)
+            if not _put(waiting, end, stopped):
+                end.error = None
 
     reader = threading.Thread(target=read, name="joyhallo-read", daemon=True)
     reader.start()
     try:
         while not isinstance(each := waiting.get(), _End):
             yield each
-        if each.error is not None:
-            raise each.error
+        each.told()
     finally:
         stopped.set()
         reader.join()
 
 
+class Abandoned(Exception):
+    """What is written will not be whole: making it has failed."""
+
+
 def write_behind(write: Callable[[Iterator[T]], R], coming: Iterable[T], most: int) -> R:
-    """What `write` returns, which takes what comes in another thread, while this one makes the next."""
+    """What `write` returns, which takes what comes in another thread, while this one makes the next.
+
+    If that fails, `write` is told by an Abandoned.
+    """
     waiting: queue.Queue[Any] = queue.Queue(most)
     stopped = threading.Event()
     result: list[R] = []
-    failed: list[BaseException] = []
+    failed = _End()
 
     def taken() -> Iterator[T]:
         while not isinstance(each := waiting.get(), _End):
             yield each
-        if each.error is not None:
-            raise each.error
+        each.told()
 
     def work() -> None:
         try:
             result.append(write(taken()))
         except BaseException as error:  # raised again below
-            failed.append(error)
+            failed.error = error
         finally:
             stopped.set()
 
     writer = threading.Thread(target=work, name="joyhallo-write", daemon=True)
     writer.start()
-    end = _End()
+    end = _End(Abandoned())
     try:
         for each in coming:
             if not _put(waiting, each, stopped):
                 break
-    except BaseException as error:
-        end = _End(error)
-        raise
+        end = _End()
     finally:
         _put(waiting, end, stopped)
         writer.join()
-    if failed:
-        raise failed[0]
+    failed.told()
     return result[0]
 
 

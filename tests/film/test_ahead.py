@@ -1,11 +1,14 @@
 """Reading and writing beside other work: everything in order, every error where it is waited for, no thread left."""
 
+import gc
 import threading
 import time
+import weakref
+from itertools import chain
 
 import pytest
 
-from joyhallo.film.ahead import read_ahead, write_behind
+from joyhallo.film.ahead import Abandoned, read_ahead, write_behind
 
 
 def threads() -> list[str]:
@@ -67,6 +70,43 @@ def test_errors_of_reading_come_where_they_are_waited_for(error):
         next(coming)
 
 
+class Network:
+    pass
+
+
+@pytest.mark.parametrize("where", ["reading", "making", "writing"])
+def test_what_was_worked_with_goes_at_once_after_an_error(where):
+    """Without the garbage collector: an error must not be held by a frame of its own traceback."""
+
+    def film(network, failing):
+        yield network is not None
+        if failing:
+            raise ValueError("no")
+
+    def write(frames):
+        assert next(frames)
+        if where == "writing":
+            raise ValueError("no")
+        list(frames)
+
+    def work():
+        network = Network()
+        gone.append(weakref.ref(network))
+        coming = read_ahead(film(network, where == "reading"), 1)
+        write_behind(write, (each for each in chain(coming, film(network, where == "making"))), 1)
+
+    gone = []
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="no") as caught:
+            work()
+        del caught
+        assert gone[0]() is None
+    finally:
+        gc.enable()
+
+
 def test_errors_of_making_stop_the_writer_which_learns_of_them():
     seen = []
 
@@ -74,7 +114,7 @@ def test_errors_of_making_stop_the_writer_which_learns_of_them():
         try:
             for frame in frames:
                 seen.append(frame)
-        except ValueError:
+        except Abandoned:
             seen.append("stopped")
             raise
 
