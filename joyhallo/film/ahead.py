@@ -96,8 +96,11 @@ def write_behind(write: Callable[[Iterator[T]], R], coming: Iterable[T], most: i
                 break
         end = _End()
     finally:
+        abandoned = end.error is not None
         _put(waiting, end, stopped)
         writer.join()
+        if abandoned:
+            failed.error = None  # which says no more than that
     failed.told()
     return result[0]
 

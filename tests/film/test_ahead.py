@@ -83,17 +83,19 @@ def test_what_was_worked_with_goes_at_once_after_an_error(where):
         if failing:
             raise ValueError("no")
 
-    def write(frames):
+    def write(frames, own):
         assert next(frames)
         if where == "writing":
             raise ValueError("no")
         list(frames)
 
     def work():
-        network = Network()
-        gone.append(weakref.ref(network))
+        network, own = Network(), Network()  # the writer has one, too
+        gone.extend(map(weakref.ref, (network, own)))
         coming = read_ahead(film(network, where == "reading"), 1)
-        write_behind(write, (each for each in chain(coming, film(network, where == "making"))), 1)
+        write_behind(
+            lambda frames: write(frames, own), (each for each in chain(coming, film(network, where == "making"))), 1
+        )
 
     gone = []
     gc.collect()
@@ -102,7 +104,7 @@ def test_what_was_worked_with_goes_at_once_after_an_error(where):
         with pytest.raises(ValueError, match="no") as caught:
             work()
         del caught
-        assert gone[0]() is None
+        assert [each() for each in gone] == [None, None]
     finally:
         gc.enable()
 
