@@ -12,7 +12,7 @@ from tools.fuzz.__main__ import fuzz, serving
 from tools.fuzz.hands_out import MAKERS
 from tools.fuzz.outcomes import RAN, SAID
 
-SEED, PROMPTS = 366, 60  # of the first 1,500 seeds that which changes most inputs in most ways in so few prompts
+SEED, PROMPTS = 2, 60  # the first seed with which so few prompts change every workflow in every way
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def test_every_workflow_is_changed_in_every_way(fuzzed, monkeypatch):
     def watched(function):
         return lambda *given: seen.add(function) or function(*given)
 
-    wanted = {*prompts.BASES, *prompts.CHANGES}
-    for name in ("BASES", "CHANGES"):
-        monkeypatch.setattr(prompts, name, [watched(function) for function in getattr(prompts, name)])
+    wanted = {*prompts.BASES.values(), *prompts.CHANGES}
+    monkeypatch.setattr(prompts, "BASES", {name: watched(function) for name, function in prompts.BASES.items()})
+    monkeypatch.setattr(prompts, "CHANGES", [watched(function) for function in prompts.CHANGES])
     asked = [prompts.asked(SEED, number, nodes).prompt.values() for number in range(PROMPTS)]
     assert seen == wanted
     specs = [json.loads(node["inputs"]["spec"]) for prompt in asked for node in prompt if "spec" in node["inputs"]]
