@@ -26,7 +26,7 @@ from ..joyhallo.sound.loudness import levelled
 from . import report
 from .comfy_adapter import RedubModel, arithmetic
 from .places import journal_folder
-from .preview import Preview
+from .preview import Preview, stop
 from .run import Job, Memory
 from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
@@ -169,6 +169,7 @@ class Redubbing:
 
         def frames() -> Iterator[Tensor]:
             for number in range(len(script)):
+                stop()
                 share = repainted(crops, size, script, number, blend, (height, width))
                 yield (share * 255).round_().byte()[None, ..., None].expand(1, height, width, 3)
 

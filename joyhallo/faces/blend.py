@@ -68,10 +68,8 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
 def _shift(before: Tensor, made: Tensor, share: Tensor) -> Tensor:
     """What brings the mean colour along the seam to that of the picture; without a seam, nothing."""
     seam = ((share > 0) & (share < SEAM)).float()[..., None]
-    count = seam.sum()
-    if count < 1:
-        return made.new_zeros(3)
-    return (((before - made) * seam).sum((0, 1)) / count).clamp(-MOST_SHIFT, MOST_SHIFT)
+    shift = ((before - made) * seam).sum((0, 1)) / seam.sum().clamp(min=1)  # asking for the sum would halt a GPU
+    return shift.clamp(-MOST_SHIFT, MOST_SHIFT)
 
 
 # ---- what is replaced
@@ -113,10 +111,9 @@ def around_mouths(track: Track) -> Weights:
     """The lower face of each frame, from under the nose to the chin, fading out inside it."""
 
     def weights(frame: int, box: Box, device: torch.device) -> Tensor:
-        outline = torch.from_numpy(lower_face(track, frame)).to(device, torch.float32)
-        corner = torch.tensor([box.left, box.top], device=device)
-        soft = SOFT * float(outline[:, 0].max() - outline[:, 0].min())
-        return within(outline - corner, box.shape, soft)
+        outline = lower_face(track, frame)
+        soft = SOFT * float(np.ptp(outline[:, 0]))
+        return within(torch.from_numpy(outline - (box.left, box.top)).to(device, torch.float32), box.shape, soft)
 
     return weights
 
