@@ -58,9 +58,8 @@ class TrackFace(io.ComfyNode):
                     options=list(DETECTORS),
                     default="auto",
                     tooltip="auto: InsightFace if face_analysis is connected, or else MediaPipe. InsightFace tells "
-                    "people apart best, for non-commercial research only. MediaPipe is several times as fast, and "
-                    "tells people apart by their colours. painted mask: nobody is searched for, the face is under "
-                    "the mask.",
+                    "people apart best, for non-commercial research only. MediaPipe tells people apart by their "
+                    "colours. painted mask: nobody is searched for, the face is under the mask.",
                 ),
                 io.Int.Input(
                     "detection_size",

@@ -26,7 +26,7 @@ from .network import Generator
 from .pixels import as_crops, cut, inputs
 
 KNOWN = frozenset({"strength", "sync_offset", "cover_tail", "smoothing", "pads"})  # of the wishes
-AT_ONCE = {96: 32, 256: 8}  # frames, by the side of a face; more are no faster
+AT_ONCE = {96: 32, 256: 8}  # frames that go through the network together, by the side of a face
 LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 
 Network = Callable[..., Tensor]  # network.Generator: what is heard, faces, strength of the sound -> faces
