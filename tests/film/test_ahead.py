@@ -11,14 +11,11 @@ import pytest
 from joyhallo.film.ahead import Abandoned, read_ahead, write_behind
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("joyhallo-")]
-
-
 @pytest.fixture(autouse=True)
 def none_left():
+    before = set(threading.enumerate())
     yield
-    assert threads() == []
+    assert not set(threading.enumerate()) - before
 
 
 def test_everything_comes_in_order():
