@@ -42,7 +42,7 @@ from joyhallo.film.ahead import read_ahead, write_behind
 from joyhallo.film.lengths import in_order, places
 from joyhallo.film.read import Film
 from joyhallo.film.write import COPY, write
-from joyhallo.methods.redub import Redubber, Wishes, placed, redub
+from joyhallo.methods.redub import Engine, Redubber, Wishes, placed, redub
 from joyhallo.methods.script import script
 from joyhallo.methods.wav2lip.checkpoint import Checkpoint, published
 from joyhallo.methods.wav2lip.method import Wav2Lip, redubber
@@ -163,7 +163,7 @@ def measured(side: int, seconds: float, landmarker: Path | None, folder: Path) -
     count, heard = round(seconds * FPS), speech(seconds)
     path, along, state = film(folder, side, count), known_track(side, count), weights()
     network = Checkpoint(Generator, (96,), state).build()
-    method = redubber(network, "cpu", torch.float32, 32, Wishes(cover_tail=True))
+    method = redubber(Engine(network), 32, Wishes(cover_tail=True))
     copying = replace(method, network=Copying())
     everything = [torch.tensor(picture) for picture in pictures(side, count)]
     crops, numbers = method.crops(along), list(range(count))

@@ -23,7 +23,7 @@ from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.networks.net import Net
 from ..joyhallo.methods.hallo.sampling import Settings
-from ..joyhallo.methods.redub import Redubber, Wishes
+from ..joyhallo.methods.redub import Engine, Redubber, Wishes
 from ..joyhallo.ops import Ops
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class RedubModel:
 
     def redubber(self, most: int, wishes: Wishes) -> Redubber:
         """most: frames at once, for which there is room."""
-        return self.method.redubber(self.network, self.device, self.precision.compute, most, wishes)
+        return self.method.redubber(Engine(self.network, self.device, self.precision.compute), most, wishes)
 
     def load(self, memory: int) -> None:
         """memory: bytes that it needs beside its weights"""

@@ -25,6 +25,9 @@ class Method:
     module: str  # in this folder: what opens its checkpoints
     function: str
 
+    parts: tuple[str, ...] = ()  # other networks that it works with: vae, whisper, parser, ...
+    versions: tuple[str, ...] = ()  # that no file tells apart; the first is taken unless a file's name says another
+
     @property
     def open(self) -> Callable[..., Any]:
         return getattr(import_module(f".{self.module}", __package__), self.function)

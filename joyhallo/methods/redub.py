@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -59,10 +59,37 @@ class Wishes:
     cover_tail: bool = False  # as many frames as the sound lasts, even if the original makes fewer
     smoothing: str = "original"  # of the boxes over time: original, centred, none
     pads: tuple[int, int, int, int] = (0, 10, 0, 0)  # pixels added to a box: top, bottom, left, right
+    area: str = ""  # what of a crop is made anew, by the method's own names; "": its usual
+    shift: int = 0  # pixels by which a box starts lower
+    reuse: int = 1  # steps that share what the deep layers found
+    solver: str = "ddim"
+    joints: str = "blocks"  # of long sound that is heard in parts: blocks, as in the original, or overlapped
 
     def ignored(self, known: frozenset[str]) -> list[str]:
         """Those that differ from the default, though a method does not know them."""
         return [one.name for one in fields(self) if one.name not in known and getattr(self, one.name) != one.default]
+
+
+class Codec(Protocol):
+    """Between pixels (n, 3, height, width), about -1..1 and not clamped, and latents of unit variance."""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The mean of what a picture may stand for."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a method works with, and where that computes."""
+
+    network: Any
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+    parts: Mapping[str, Any] = field(default_factory=dict)  # by the names in METHODS: "vae" is a Codec
+    version: str = ""  # of a method whose versions no file tells apart
+    ready: Callable[[Any], Any] = lambda network: network  # makes a part's network ready to compute, and gives it back
 
 
 class Redubber(Protocol):

@@ -24,9 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
+from ..diffusion.networks.blocks import Part
 from ..files.space import amount
 from ..methods.hallo.config import NetConfig
-from ..methods.hallo.networks.blocks import Part
 from ..methods.hallo.networks.net import Net
 from .layers import TrainingOps
 from .recipe import Recipe, RecipeError, read_recipe

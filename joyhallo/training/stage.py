@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..diffusion.networks.blocks import Part, Runner, at_once
 from ..diffusion.schedule import Schedule
 from ..methods.hallo.config import REGIONS
 from ..methods.hallo.networks.attention import Reading
 from ..methods.hallo.networks.audio_module import RegionGates
-from ..methods.hallo.networks.blocks import Part, Runner, at_once
 from ..methods.hallo.networks.denoising_unet import Conditions
 from ..methods.hallo.networks.net import Net
 from .losses import emphasised, errors, levels, snr_weights

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.codec import CodecConfig
+from ..diffusion.networks.motion_module import Positions, waves
 from ..methods.hallo.checkpoint import open_checkpoint
 from ..methods.hallo.config import ModelConfig, NetConfig
-from ..methods.hallo.networks.motion_module import Positions, waves
 from ..methods.hallo.networks.net import Net
 from ..methods.hallo.published import PUBLISHED
 from .layers import TrainingOps

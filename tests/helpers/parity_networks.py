@@ -10,12 +10,13 @@ import torch
 from cases import WEIGHTS, Case, animated_with, answers, frames_first, frames_third
 from torch import Tensor, nn
 
+from joyhallo.diffusion.networks.attention import Transformer
+from joyhallo.diffusion.networks.blocks import Resnet, TimeEmbedding
+from joyhallo.diffusion.networks.motion_module import MotionModule
 from joyhallo.methods.hallo.config import NetConfig
-from joyhallo.methods.hallo.networks.attention import Reading, SpatialBlock, Transformer
+from joyhallo.methods.hallo.networks.attention import Reading, SpatialBlock
 from joyhallo.methods.hallo.networks.audio_module import RegionGates, audio_module
-from joyhallo.methods.hallo.networks.blocks import Resnet, TimeEmbedding
 from joyhallo.methods.hallo.networks.conditioning import AudioProj, FaceLocator, ImageProj
-from joyhallo.methods.hallo.networks.motion_module import MotionModule
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Sampler, Stage
 from joyhallo.ops import TorchOps
@@ -116,7 +117,9 @@ def spatial(case):
     batch, channels, frames = x.shape[:3]
     heads = case.facts.get("heads", 8)
     config = replace(NetConfig(), heads=heads, face_width=face.shape[-1])
-    module = case.filled(Transformer(channels, channels, SpatialBlock(channels, config, TorchOps), config, TorchOps))
+    module = case.filled(
+        Transformer(channels, channels, SpatialBlock(channels, config, TorchOps), config.norm_groups, TorchOps)
+    )
     block = module.transformer_blocks[0]
     bank = bank.unflatten(0, (batch, -1))
     references, fold = block.attn1.keys_values(bank[:, 0]), block.attn2.fold(face)

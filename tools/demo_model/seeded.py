@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from joyhallo.config import SAMPLE_RATE
+from joyhallo.diffusion.networks.motion_module import waves
 from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
-from joyhallo.methods.hallo.networks.motion_module import waves
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.wav2lip.checkpoint import published
 from joyhallo.methods.wav2lip.network import Generator

@@ -81,10 +81,6 @@ class NetConfig:
                 )
 
     @property
-    def time_width(self) -> int:
-        return 4 * self.channels[0]
-
-    @property
     def audio_inputs(self) -> int:
         return self.audio_window * self.audio_layers * self.audio_channels
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from ...diffusion.codec import LATENT_SCALE
+from ...diffusion.networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
 from .config import NetConfig
-from .networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
 from .sampling import Settings
 
 # Maps for each denoised frame, for each frame of a chunk, and for the portrait with its cached features.

@@ -20,7 +20,7 @@ from ...faces.track import Track
 from ...sound import mel
 from ...sound.audio import Recording
 from ...sound.mel import MelWindows
-from ..redub import OnStep, Wishes
+from ..redub import Engine, OnStep, Wishes
 from .boxes import Pads, Smoothing, padded, smoothed
 from .network import Generator
 from .pixels import as_crops, cut, inputs
@@ -89,9 +89,10 @@ class Wav2Lip:
         return made
 
 
-def redubber(network: Generator, device: torch.device | str, dtype: torch.dtype, most: int, wishes: Wishes) -> Wav2Lip:
+def redubber(engine: Engine, most: int, wishes: Wishes) -> Wav2Lip:
     """most: frames at once, for which there is room."""
-    return Wav2Lip(network, network.size, min(most, AT_ONCE[network.size]), device, dtype, wishes)
+    network: Generator = engine.network
+    return Wav2Lip(network, network.size, min(most, AT_ONCE[network.size]), engine.device, engine.dtype, wishes)
 
 
 def stretches(track: Track) -> list[slice]:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....diffusion.networks.attention import Attention, FeedForward, KeysValues, Transformer
 from ....ops import Ops
 from ..config import NetConfig
-from .attention import Attention, FeedForward, KeysValues, Transformer
 
 ZERO_CONVS = ("zero_conv_full", "zero_conv_face", "zero_conv_lip")  # pose, expression, lip
 
@@ -96,4 +96,4 @@ class AudioBlock(nn.Module):
 
 
 def audio_module(channels: int, inner: int, config: NetConfig, ops: Ops) -> Transformer:
-    return Transformer(channels, inner, AudioBlock(inner, config, ops), config, ops)
+    return Transformer(channels, inner, AudioBlock(inner, config, ops), config.norm_groups, ops)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ....diffusion.networks.attention import KeysValues
+from ....diffusion.networks.blocks import Runner, UNet, at_once
+from ....diffusion.networks.motion_module import MotionModule
 from ....ops import Ops, TorchOps
 from ..config import NetConfig
-from .attention import KeysValues, Reading, TokenFold
+from .attention import Reading, TokenFold, spatial_transformer
 from .audio_module import RegionFold, RegionGates, audio_module
-from .blocks import Runner, UNet, at_once
-from .motion_module import MotionModule
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Conditions:
 
 class DenoisingUNet(UNet):
     def __init__(self, config: NetConfig, ops: Ops = TorchOps):
-        super().__init__(config, ops)
+        super().__init__(
+            config, ops, config.latent_channels, lambda channels: spatial_transformer(channels, config, ops)
+        )
         self.levels = config.attention_levels
         widths, deepest = config.channels, config.levels - 1
         # Some audio modules are narrower inside than their maps. The original sizes them by a stage's `in_channels`
@@ -124,7 +127,7 @@ class DenoisingUNet(UNet):
         time = self.time_embedding(timestep, x.dtype)
         if len(time) > 1:
             time = time.repeat_interleave(chunk.frames, dim=0)
-        x, deep = self.walk(x.flatten(0, 1), time, attend, shallow, deep, run)
+        x, deep = self.walk(x.flatten(0, 1), time, self.at_sites(attend), shallow, deep, run)
         return self.leave(x), deep
 
     def still(
@@ -142,7 +145,7 @@ class DenoisingUNet(UNet):
             return run(sites[site])(x, clip.faces[site], clip.references[site], readings)
 
         x = self.conv_in(latents) + clip.locator
-        x, _ = self.walk(x, self.time_embedding(timestep, x.dtype), attend, run=run)
+        x, _ = self.walk(x, self.time_embedding(timestep, x.dtype), self.at_sites(attend), run=run)
         return self.leave(x)
 
     def leave(self, x: Tensor) -> Tensor:

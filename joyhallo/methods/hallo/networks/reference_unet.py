@@ -5,14 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ....diffusion.networks.blocks import Runner, UNet, at_once
 from ....ops import Ops, TorchOps
 from ..config import NetConfig
-from .blocks import Runner, UNet, at_once
+from .attention import spatial_transformer
 
 
 class ReferenceUNet(UNet):
     def __init__(self, config: NetConfig, ops: Ops = TorchOps):
-        super().__init__(config, ops)
+        super().__init__(
+            config, ops, config.latent_channels, lambda channels: spatial_transformer(channels, config, ops)
+        )
 
     def forward(self, latents: Tensor, face_tokens: Tensor, run: Runner = at_once) -> list[Tensor]:
         """Pictures (rows, latent channels, height, width), each with its face tokens (rows, tokens, width).
@@ -43,5 +46,5 @@ class ReferenceUNet(UNet):
 
         timestep = torch.zeros(1, device=latents.device)
         x = self.conv_in(latents)
-        self.walk(x, self.time_embedding(timestep, x.dtype), attend, run=run)
+        self.walk(x, self.time_embedding(timestep, x.dtype), self.at_sites(attend), run=run)
         return features

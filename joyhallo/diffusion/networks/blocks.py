@@ -1,19 +1,17 @@
-"""UNet, the skeleton of Stable Diffusion 1.5, frame by frame: the base of the reference and the denoising UNet."""
+"""UNet, the skeleton of Stable Diffusion 1.5, frame by frame: methods define what happens between its layers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....ops import Ops
-from ..config import NetConfig
-from .attention import Transformer, spatial_transformer
+from ...ops import Ops
 
 Part = Callable[..., Tensor]
 Runner = Callable[[Part], Part]  # called with each part of a network before it is run
@@ -27,12 +25,34 @@ def at_once(part: Part) -> Part:
     return part
 
 
+class Sizes(Protocol):
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each level, from the finest; the deepest has no attention."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Of each level on the way down; there is one more on the way up."""
+        ...
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def norm_groups(self) -> int: ...
+
+
+def time_width(sizes: Sizes) -> int:
+    return 4 * sizes.channels[0]
+
+
 class TimeEmbedding(nn.Module):
-    def __init__(self, config: NetConfig, ops: Ops):
+    def __init__(self, config: Sizes, ops: Ops):
         super().__init__()
         self.width = config.channels[0]
-        self.linear_1 = ops.Linear(self.width, config.time_width)
-        self.linear_2 = ops.Linear(config.time_width, config.time_width)
+        self.linear_1 = ops.Linear(self.width, time_width(config))
+        self.linear_2 = ops.Linear(time_width(config), time_width(config))
 
     def sinusoid(self, timestep: Tensor) -> Tensor:
         half = self.width // 2
@@ -45,11 +65,11 @@ class TimeEmbedding(nn.Module):
 
 
 class Resnet(nn.Module):
-    def __init__(self, channels_in: int, channels: int, config: NetConfig, ops: Ops):
+    def __init__(self, channels_in: int, channels: int, config: Sizes, ops: Ops):
         super().__init__()
         self.norm1 = ops.GroupNorm(config.norm_groups, channels_in, eps=1e-5)
         self.conv1 = ops.Conv2d(channels_in, channels, 3, padding=1)
-        self.time_emb_proj = ops.Linear(config.time_width, channels)
+        self.time_emb_proj = ops.Linear(time_width(config), channels)
         self.norm2 = ops.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv2 = ops.Conv2d(channels, channels, 3, padding=1)
         self.conv_shortcut = ops.Conv2d(channels_in, channels, 1) if channels_in != channels else None
@@ -81,7 +101,7 @@ class Upsample(nn.Module):
 
 
 class Block(nn.Module):
-    """The layers of one stage; UNet.walk runs them in order."""
+    """The layers of one stage; UNet.walk runs its resnets in order."""
 
     resnets: Any  # lists of layers; a stage has some of the others, or none
     attentions: Any
@@ -90,50 +110,70 @@ class Block(nn.Module):
     downsamplers: Any
     upsamplers: Any
 
-    def __init__(self, channels: int, resnet_inputs: list[int], attentions: int, config: NetConfig, ops: Ops):
+    def __init__(self, channels: int, resnets: list[nn.Module], attentions: list[nn.Module]):
         super().__init__()
         self.channels = channels
-        self.resnets = nn.ModuleList([Resnet(c, channels, config, ops) for c in resnet_inputs])
+        self.resnets = nn.ModuleList(resnets)
         if attentions:
-            self.attentions = nn.ModuleList([spatial_transformer(channels, config, ops) for _ in range(attentions)])
+            self.attentions = nn.ModuleList(attentions)
 
     @property
     def sites(self) -> int:
         return len(self.attentions) if hasattr(self, "attentions") else 0
 
 
-class UNet(nn.Module):
-    """Down, middle and up. The deepest stage has no attention; subclasses define what happens at a site."""
+After = Callable[[Block, int, Tensor], Tensor]  # what follows a resnet: its block, its index there, its map
 
-    def __init__(self, config: NetConfig, ops: Ops):
+
+class UNet(nn.Module):
+    """Down, middle and up. The deepest stage has no attention; subclasses define what follows a resnet.
+
+    inputs: channels of the latents. transformer: makes the attention of a site, of so many channels. resnet: makes
+    one of so many channels in and out, if not the usual.
+    """
+
+    def __init__(
+        self,
+        config: Sizes,
+        ops: Ops,
+        inputs: int,
+        transformer: Callable[[int], nn.Module],
+        resnet: Callable[[int, int], nn.Module] | None = None,
+    ):
         super().__init__()
-        widths, deepest = config.channels, config.levels - 1
-        self.conv_in = ops.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        make = resnet or (lambda channels_in, channels: Resnet(channels_in, channels, config, ops))
+
+        def block(width: int, resnet_inputs: list[int], attentions: int) -> Block:
+            resnets = [make(channels, width) for channels in resnet_inputs]
+            return Block(width, resnets, [transformer(width) for _ in range(attentions)])
+
+        widths, levels = config.channels, len(config.channels)
+        deepest = levels - 1
+        self.conv_in = ops.Conv2d(inputs, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(config, ops)
         skips = [widths[0]]
 
         self.down_blocks: Any = nn.ModuleList()
         for level, width in enumerate(widths):
-            inputs = [skips[-1], *[width] * (config.layers - 1)]
-            block = Block(width, inputs, config.layers if level < deepest else 0, config, ops)
+            down = block(width, [skips[-1], *[width] * (config.layers - 1)], config.layers if level < deepest else 0)
             skips += [width] * config.layers
             if level < deepest:
-                block.downsamplers = nn.ModuleList([Downsample(width, ops)])
+                down.downsamplers = nn.ModuleList([Downsample(width, ops)])
                 skips.append(width)
-            self.down_blocks.append(block)
+            self.down_blocks.append(down)
 
-        self.mid_block = Block(widths[-1], [widths[-1]] * 2, 1, config, ops)
+        self.mid_block = block(widths[-1], [widths[-1]] * 2, 1)
 
         self.up_blocks: Any = nn.ModuleList()
         below = widths[-1]
-        for level in reversed(range(config.levels)):
+        for level in reversed(range(levels)):
             width = widths[level]
-            inputs = [width + skips.pop() for _ in range(config.layers + 1)]
-            inputs[0] += below - width
-            block = Block(width, inputs, config.layers + 1 if level < deepest else 0, config, ops)
+            joined = [width + skips.pop() for _ in range(config.layers + 1)]
+            joined[0] += below - width
+            up = block(width, joined, config.layers + 1 if level < deepest else 0)
             if level > 0:
-                block.upsamplers = nn.ModuleList([Upsample(width, ops)])
-            self.up_blocks.append(block)
+                up.upsamplers = nn.ModuleList([Upsample(width, ops)])
+            self.up_blocks.append(up)
             below = width
 
     def site_blocks(self) -> list[tuple[Block, int]]:
@@ -141,31 +181,39 @@ class UNet(nn.Module):
         blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
         return [(block, index) for block in blocks for index in range(block.sites)]
 
-    def site_transformers(self) -> list[Transformer]:
+    def site_transformers(self) -> list[Any]:
         return [block.attentions[index] for block, index in self.site_blocks()]
+
+    def at_sites(self, attend: Callable[[int, Tensor], Tensor]) -> After:
+        """For `walk`: nothing but attend(site, x), at every attention site, counted from 0."""
+        sites = {where: site for site, where in enumerate(self.site_blocks())}
+
+        def after(block: Block, index: int, x: Tensor) -> Tensor:
+            return attend(sites[block, index], x) if block.sites else x
+
+        return after
 
     def walk(
         self,
         x: Tensor,
         time: Tensor,
-        attend: Callable[[int, Tensor], Tensor],
+        after: After,
         shallow: int = 0,
         deep: Tensor | None = None,
         run: Runner = at_once,
     ) -> tuple[Tensor, Tensor | None]:
-        """x: conv_in's output; attend(site, x) is called at every attention site, counted from 0.
+        """x: conv_in's output; `after` is called after every resnet but the last one of the middle.
 
         Returns the last map, and the one that entered the last `shallow` layers. Given the latter of another walk as
         `deep`, nothing runs but these layers and what their skips need.
         """
         time = F.silu(time)
         x = x.contiguous(memory_format=torch.channels_last)  # a map and its tokens then share memory
-        sites = {where: site for site, where in enumerate(self.site_blocks())}
         layers = [(block, index) for block in self.up_blocks for index in range(len(block.resnets))]
-        skips = list(islice(self._descend(x, time, attend, run), None if deep is None else shallow))
+        skips = list(islice(self._descend(x, time, after, run), None if deep is None else shallow))
         if deep is None:
             x = run(self.mid_block.resnets[0])(skips[-1], time)
-            x = attend(sites[self.mid_block, 0], x)
+            x = after(self.mid_block, 0, x)
             x = run(self.mid_block.resnets[1])(x, time)
         else:
             x, layers = deep, layers[-shallow:]
@@ -174,23 +222,17 @@ class UNet(nn.Module):
             if len(skips) == shallow:  # each layer takes one
                 deep = x
             x = run(block.resnets[index])(torch.cat([x, skips.pop()], dim=1), time)
-            if block.sites:
-                x = attend(sites[block, index], x)
+            x = after(block, index, x)
             if index == len(block.resnets) - 1 and hasattr(block, "upsamplers"):
                 x = block.upsamplers[0](x)
         return x, deep
 
-    def _descend(
-        self, x: Tensor, time: Tensor, attend: Callable[[int, Tensor], Tensor], run: Runner
-    ) -> Iterator[Tensor]:
+    def _descend(self, x: Tensor, time: Tensor, after: After, run: Runner) -> Iterator[Tensor]:
         """Yield the maps for the skips, computed on demand."""
         yield x
-        site = 0
         for block in self.down_blocks:
-            for resnet in block.resnets:
-                x = run(resnet)(x, time)
-                if block.sites:
-                    x, site = attend(site, x), site + 1
+            for index, resnet in enumerate(block.resnets):
+                x = after(block, index, run(resnet)(x, time))
                 yield x
             if hasattr(block, "downsamplers"):
                 x = block.downsamplers[0](x)

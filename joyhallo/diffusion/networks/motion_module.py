@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ....ops import Ops
-from ..config import NetConfig
+from ...ops import Ops
 from .attention import Attention, FeedForward
+from .blocks import Sizes
 
 ATTENTIONS = 2
+
+
+class TemporalSizes(Sizes, Protocol):
+    @property
+    def positions(self) -> int:
+        """Length of the table: motion frames and video frames together."""
+        ...
 
 
 def waves(length: int, width: int) -> Tensor:
@@ -33,13 +40,13 @@ class Positions(nn.Module):
 
 
 class TemporalAttention(Attention):
-    def __init__(self, width: int, config: NetConfig, ops: Ops):
+    def __init__(self, width: int, config: TemporalSizes, ops: Ops):
         super().__init__(width, config.heads, ops)
         self.pos_encoder = Positions(config.positions, width)
 
 
 class TemporalBlock(nn.Module):
-    def __init__(self, width: int, config: NetConfig, ops: Ops):
+    def __init__(self, width: int, config: TemporalSizes, ops: Ops):
         super().__init__()
         self.attention_blocks: Any = nn.ModuleList([TemporalAttention(width, config, ops) for _ in range(ATTENTIONS)])
         self.norms = nn.ModuleList([ops.LayerNorm(width) for _ in range(ATTENTIONS)])
@@ -60,7 +67,7 @@ class TemporalBlock(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    def __init__(self, channels: int, config: NetConfig, ops: Ops):
+    def __init__(self, channels: int, config: TemporalSizes, ops: Ops):
         super().__init__()
         self.norm = ops.GroupNorm(config.norm_groups, channels, eps=1e-6)
         self.proj_in = ops.Linear(channels, channels)
@@ -73,7 +80,7 @@ class TemporalTransformer(nn.Module):
 
 
 class MotionModule(nn.Module):
-    def __init__(self, channels: int, config: NetConfig, ops: Ops):
+    def __init__(self, channels: int, config: TemporalSizes, ops: Ops):
         super().__init__()
         self.temporal_transformer = TemporalTransformer(channels, config, ops)
 

@@ -1,0 +1,1 @@
+"""The parts of UNets of Stable Diffusion's kind, which several methods share."""

@@ -1,0 +1,91 @@
+"""Attention, feed-forward, and the transformer that a map passes in the UNets of Stable Diffusion's kind.
+
+Shapes: frames are folded into the batch. A map is (frames, channels, height, width), its tokens are
+(frames, height * width, channels). Where several rows (unconditional and conditional, say) run together, their
+frames follow each other: row-major, (rows * frames, ...).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...ops import Ops
+
+# Elements at a time inside a feed-forward: sized for a CPU's cache, and for the memory of a small GPU.
+FEED_FORWARD_ELEMENTS = {"cpu": 1 << 22}
+FEED_FORWARD_ELEMENTS_ELSEWHERE = 1 << 26
+
+
+class KeysValues(NamedTuple):
+    keys: Tensor
+    values: Tensor
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int, ops: Ops, context_width: int | None = None):
+        super().__init__()
+        self.ops, self.heads = ops, heads
+        self.to_q = ops.Linear(width, width, bias=False)
+        self.to_k = ops.Linear(context_width or width, width, bias=False)
+        self.to_v = ops.Linear(context_width or width, width, bias=False)
+        self.to_out = nn.ModuleList([ops.Linear(width, width)])
+
+    def keys_values(self, context: Tensor) -> KeysValues:
+        return KeysValues(self.to_k(context), self.to_v(context))
+
+    def gather(self, x: Tensor, context: KeysValues) -> Tensor:
+        """Attention without its output projection."""
+        return self.ops.attention(self.to_q(x), *context, self.heads)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.to_out[0](self.gather(x, self.keys_values(x if context is None else context)))
+
+
+class GatedProjection(nn.Module):
+    def __init__(self, width: int, inner: int, ops: Ops):
+        super().__init__()
+        self.proj = ops.Linear(width, 2 * inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        gate = F.gelu(gate)
+        return value * gate if gate.requires_grad else value.mul_(gate)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, width: int, ops: Ops):
+        super().__init__()
+        # named net.0 and net.2 in checkpoints; the original has an inactive dropout between them
+        self.net = nn.ModuleList([GatedProjection(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The inner width is eight times the outer: a slice of the tokens at a time keeps it small."""
+        tokens = x.flatten(0, -2)
+        limit = FEED_FORWARD_ELEMENTS.get(x.device.type, FEED_FORWARD_ELEMENTS_ELSEWHERE)
+        slices = tokens.split(max(1, limit // (8 * x.shape[-1])))
+        return torch.cat([self.net[2](self.net[0](some)) for some in slices]).view(x.shape)
+
+
+class Transformer(nn.Module):
+    """A map becomes tokens, passes one block and is added to itself as a map again."""
+
+    def __init__(self, channels: int, inner: int, block: nn.Module, norm_groups: int, ops: Ops):
+        super().__init__()
+        self.norm = ops.GroupNorm(norm_groups, channels, eps=1e-6)
+        self.proj_in = ops.Conv2d(channels, inner, 1)
+        self.transformer_blocks: Any = nn.ModuleList([block])
+        self.proj_out = ops.Conv2d(inner, channels, 1)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        return self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)
+
+    def forward(self, x: Tensor, *conditions) -> Tensor:
+        tokens = self.transformer_blocks[0](self.tokens(x), *conditions)
+        return self.leave(tokens, x)
+
+    def leave(self, tokens: Tensor, x: Tensor) -> Tensor:
+        return self.proj_out(tokens.transpose(1, 2).unflatten(2, x.shape[2:])).add_(x)
