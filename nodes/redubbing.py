@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..joyhallo.diffusion.solvers import SOLVERS as METHODS_OF_SAMPLING
 from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.faces.find import FaceError
@@ -24,7 +25,7 @@ from ..joyhallo.methods.script import Script, at_frames, script, speaking, witho
 from ..joyhallo.sound.audio import Recording, Sound
 from ..joyhallo.sound.loudness import levelled
 from . import report
-from .comfy_adapter import RedubModel, arithmetic
+from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
 from .preview import Preview, stop
 from .run import Job, Memory
@@ -41,6 +42,9 @@ LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
 BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
 SILENCES = {"model": "model", "hold": "hold", "source": "source"}
 SMOOTHINGS = {"original": "original", "centred": "centred", "none": "none"}
+AREAS = {AUTO: ""} | {area: area for area in ("mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck")}
+SOLVERS = {solver: solver for solver in METHODS_OF_SAMPLING}
+JOINTS = {"blocks": "blocks", "overlapped": "overlapped"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Redubbing:
 
     def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
         width, height = self.pictures.size
-        self.model.load(self._memory)
+        self.model.ready(self.model.network, self._memory)
         coming = in_order(self.pictures.read, self.script.places)
         return redub(
             self.method,
@@ -153,6 +157,8 @@ class Redubbing:
         track = self.track
         return key_of(
             model=(self.model.fingerprint, self.model.method.name, self.model.precision, self.model.device.type),
+            parts=[(word, part.fingerprint) for word, part in sorted(self.model.parts.items())],
+            version=self.model.version,
             film=(self.pictures.key(), self.pictures.size, self.pictures.rate),
             track=[torch.from_numpy(part) for part in (track.boxes, track.points)],
             scheme=(track.scheme, track.cuts),

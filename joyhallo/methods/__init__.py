@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +27,20 @@ class Method:
     function: str
 
     parts: tuple[str, ...] = ()  # other networks that it works with: vae, whisper, parser, ...
-    versions: tuple[str, ...] = ()  # that no file tells apart; the first is taken unless a file's name says another
+    versions: Mapping[str, str] = field(default_factory=dict)  # that no file tells apart: what a path with it matches
 
     @property
     def open(self) -> Callable[..., Any]:
         return getattr(import_module(f".{self.module}", __package__), self.function)
+
+    def version(self, path: Path, wished: str = "") -> str:
+        """The one that is wished for, or that the file's name and folders suggest, or else the first."""
+        if wished and wished not in self.versions:
+            there = f"choose one of {', '.join(self.versions)}" if self.versions else "it has none: choose auto"
+            raise ValueError(f"{self.name} of a version {wished} is not known; {there}.")
+        place = "/".join(path.parts[-3:])
+        named = (version for version, sign in self.versions.items() if re.search(sign, place, re.IGNORECASE))
+        return wished or next(named, next(iter(self.versions), ""))
 
     @property
     def redubber(self) -> Callable[..., Any]:

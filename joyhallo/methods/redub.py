@@ -80,6 +80,19 @@ class Codec(Protocol):
     def decode(self, latents: Tensor) -> Tensor: ...
 
 
+class Ready(Protocol):
+    def __call__(self, network: Any, memory: int = 0) -> Any:
+        """Make a network ready to compute, beside which it needs so many bytes, and give it back.
+
+        To be called before each use: what another network needs may have put it away.
+        """
+        ...
+
+
+def _as_it_is(network: Any, memory: int = 0) -> Any:
+    return network
+
+
 @dataclass(frozen=True)
 class Engine:
     """What a method works with, and where that computes."""
@@ -89,7 +102,7 @@ class Engine:
     dtype: torch.dtype = torch.float32
     parts: Mapping[str, Any] = field(default_factory=dict)  # by the names in METHODS: "vae" is a Codec
     version: str = ""  # of a method whose versions no file tells apart
-    ready: Callable[[Any], Any] = lambda network: network  # makes a part's network ready to compute, and gives it back
+    ready: Ready = _as_it_is
 
 
 class Redubber(Protocol):
