@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,11 +15,16 @@ from torch.nn import functional as F
 
 from ..faces.blend import Blend, Patch, blended
 from ..faces.track import Track
+from ..film.lengths import Places
 from ..sound.audio import Recording
 from .chunks import Kept, Progress
 from .script import Script
 
 OnStep = Callable[[int, int, Tensor | None], None]  # steps of this chunk: done, in all; latents, if there are any
+
+
+class RedubError(RuntimeError):
+    """Why a film cannot be redubbed, in words for whoever wished it."""
 
 
 class Crops(Protocol):
@@ -36,6 +41,15 @@ class Crops(Protocol):
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
         """What a crop (3, size, size) puts into its picture; None where it lies outside."""
+        ...
+
+
+@runtime_checkable
+class Observing(Crops, Protocol):
+    """Crops whose patches also depend on what surrounds them in their pictures."""
+
+    def observing(self, pictures: Tensor, frames: Sequence[int]) -> Crops:
+        """For these pictures alone, (n, height, width, 3) of bytes."""
         ...
 
 
@@ -89,6 +103,7 @@ class Engine:
     dtype: torch.dtype = torch.float32
     parts: Mapping[str, Any] = field(default_factory=dict)  # by the names in METHODS: "vae" is a Codec
     version: str = ""  # of a method whose versions no file tells apart
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  # of parts, by which their work is known again
     ready: Callable[[Any], Any] = lambda network: network  # makes a part's network ready to compute, and gives it back
 
 
@@ -174,6 +189,8 @@ def redub(
 
 def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tensor:
     """The pictures of a chunk (n, height, width, 3), of bytes, those with a crop speaking."""
+    if chunk.at:
+        crops = _observing(crops, chunk.pictures[list(chunk.at)], script.places[[chunk.start + at for at in chunk.at]])
     for crop, at in zip(chunk.frames, chunk.at, strict=True):
         number = chunk.start + at
         frame = int(script.places[number])
@@ -183,13 +200,30 @@ def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tenso
     return chunk.pictures
 
 
-def repainted(crops: Crops, size: int, script: Script, number: int, blend: Blend, shape: tuple[int, int]) -> Tensor:
-    """How much of a frame of the result is made anew (height, width), in 0..1."""
+def repainted(
+    crops: Crops,
+    size: int,
+    script: Script,
+    number: int,
+    blend: Blend,
+    shape: tuple[int, int],
+    picture: Tensor | None = None,
+) -> Tensor:
+    """How much of a frame of the result is made anew (height, width), in 0..1.
+
+    picture: (height, width, 3) of bytes; without it, crops that would look at it say what they expect.
+    """
     found, frame = torch.zeros(shape), int(script.places[number])
+    if picture is not None and script.spoken[number]:
+        crops = _observing(crops, picture[None], script.places[number : number + 1])
     if script.spoken[number] and (patch := crops.patch(torch.zeros(3, size, size), frame)):
         weights = blend.of(patch, frame)
         found[patch.box.slices] = float(script.amounts[number]) * (1 if weights is None else weights)
     return found
+
+
+def _observing(crops: Crops, pictures: Tensor, frames: Places) -> Crops:
+    return crops.observing(pictures, frames.tolist()) if isinstance(crops, Observing) else crops
 
 
 def chunk_count(redubber: Redubber, script: Script) -> int:

@@ -31,7 +31,10 @@ class Pads(NamedTuple):
     right: int = 0
 
 
-def boxes_of(track: Track, smoothing: str, shift: int = 0, pads: Pads = Pads()) -> Tensor:
+NONE = Pads()
+
+
+def boxes_of(track: Track, smoothing: str, shift: int = 0, pads: Pads = NONE) -> Tensor:
     """(frames, 4), within the picture; all 0 where there is no face, so that no frame is lost.
 
     smoothing: centred, or anything else for none, as in the original.

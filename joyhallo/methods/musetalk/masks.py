@@ -32,6 +32,9 @@ class Cheeks(NamedTuple):
     right: int = 90
 
 
+BOTH_CHEEKS = Cheeks()
+
+
 @dataclass(frozen=True)
 class Rim:
     """How a mask lies in the picture, and how it fades out."""
@@ -41,7 +44,10 @@ class Rim:
     blur: float = 0.05  # of the square; 0.1 is what the original takes in real time
 
 
-def masks(labels: Tensor, area: str, cheeks: Cheeks = Cheeks()) -> Tensor:
+USUAL = Rim()
+
+
+def masks(labels: Tensor, area: str, cheeks: Cheeks = BOTH_CHEEKS) -> Tensor:
     """labels (n, 512, 512) -> what is replaced, as truths of the same shape"""
     if area == "box":
         return torch.ones_like(labels, dtype=torch.bool)
@@ -152,7 +158,7 @@ class Square:
         return antialiased(F.pad(part, [max(0, more) for more in beyond]), table, table)
 
 
-def share(mask: Tensor, box: Box, rim: Rim = Rim(), part: Box | None = None) -> Tensor:
+def share(mask: Tensor, box: Box, rim: Rim = USUAL, part: Box | None = None) -> Tensor:
     """(512, 512) of the square around a box -> how much of each pixel is replaced (height, width), in 0..1.
 
     part: of the picture; of the box if none is named.
