@@ -54,7 +54,7 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
     rows, columns = patch.box.slices
     there = picture[rows, columns]
     if weights is None and amount >= 1 and patch.pixels.dtype == torch.uint8:
-        there.copy_(patch.pixels)
+        _put(there, patch.pixels)
         return
     before, made = there.float(), patch.pixels.float()
     share = torch.ones_like(before[..., 0]) if weights is None else weights.float()
@@ -63,6 +63,14 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
     share = (share * amount)[..., None]
     mixed = torch.lerp(before, made, share).round_().clamp_(0, 255).byte()
     there.copy_(torch.where(share > 0, mixed, there))
+
+
+def _put(there: Tensor, bytes: Tensor) -> None:
+    """On a CPU by NumPy: torch would share it among threads, which wait for those that read and write films."""
+    if there.device.type == "cpu":
+        there.numpy()[:] = bytes.cpu().numpy()
+    else:
+        there.copy_(bytes)
 
 
 def _shift(before: Tensor, made: Tensor, share: Tensor) -> Tensor:

@@ -159,6 +159,7 @@ FORMATS: Mapping[str, Format] = {
         grades=_graded(*map(_ffv1, (16, 12, 10, 8))),
     ),
 }
+AS_THEY_ARE = "rgb24"  # pixels in the order of ours
 COPY = "copy"  # for passing videos between nodes: lossless for 8 bits, and fast to write and read
 WORKING_COPY = Format(
     container="matroska",
@@ -167,7 +168,7 @@ WORKING_COPY = Format(
     audio="flac",
     samples="s32",
     rates=(),
-    grades=dict.fromkeys(QUALITIES, Grade(Pixels("bgr0", 8, colours=SRGB), {"qp": "0", "preset": "ultrafast"})),
+    grades=dict.fromkeys(QUALITIES, Grade(Pixels(AS_THEY_ARE, 8, colours=SRGB), {"qp": "0", "preset": "ultrafast"})),
 )
 HANDOVER = "handover"  # for programs that encode again: loses nothing but what any mp4 loses in its colours
 HANDED_OVER = Format(
@@ -328,11 +329,12 @@ def _opaque(frames: Tensor) -> Tensor:
 def planes(frames: Tensor, pixels: Pixels) -> list[NDArray[np.unsignedinteger]]:
     """Convert frames (n, 3, height, width) to the planes of a pixel format, each (n, rows, columns)."""
     if pixels.is_rgb and pixels.bits == 8:
-        return [_packed(frames if frames.dtype == torch.uint8 else _in_bytes(frames))]
-    frames, whole = as_floats(frames), np.uint8 if pixels.bits == 8 else np.uint16
+        whole = frames if frames.dtype == torch.uint8 else _in_bytes(frames)
+        return [whole.movedim(1, 3).flatten(2).numpy() if pixels.name == AS_THEY_ARE else _packed(whole)]
+    frames, kind = as_floats(frames), np.uint8 if pixels.bits == 8 else np.uint16
     if not pixels.is_rgb:
-        return [plane.numpy().astype(whole) for plane in _luma_and_chroma(frames, pixels)]
-    values = (frames * (2**pixels.bits - 1)).round_().numpy().astype(whole)
+        return [plane.numpy().astype(kind) for plane in _luma_and_chroma(frames, pixels)]
+    values = (frames * (2**pixels.bits - 1)).round_().numpy().astype(kind)
     return [values[:, channel] for channel in (1, 2, 0)]
 
 

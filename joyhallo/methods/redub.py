@@ -172,7 +172,7 @@ def redub(
     for index in range(count):
         start = index * redubber.at_once
         shown = range(start, min(start + redubber.at_once, len(script)))
-        batch = torch.stack([next(coming) for _ in shown]).to(device)
+        batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in shown])).to(device)
         at = (start + np.flatnonzero(script.spoken[start : start + len(batch)])).tolist()
         spoken = None if kept is None or not at else kept.read(index)
         if not at:
