@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from ..faces.blend import Blend, Patch, blended
 from ..faces.track import Track
-from ..film.lengths import Places
 from ..sound.audio import Recording
 from .chunks import Kept, Progress
 from .script import Script
@@ -45,8 +44,8 @@ class Crops(Protocol):
 
 
 @runtime_checkable
-class Observing(Crops, Protocol):
-    """Crops whose patches also depend on what surrounds them in their pictures."""
+class Observing(Protocol):
+    """Beside `Crops`: those whose patches also depend on what surrounds them in their pictures."""
 
     def observing(self, pictures: Tensor, frames: Sequence[int]) -> Crops:
         """For these pictures alone, (n, height, width, 3) of bytes."""
@@ -189,8 +188,9 @@ def redub(
 
 def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tensor:
     """The pictures of a chunk (n, height, width, 3), of bytes, those with a crop speaking."""
-    if chunk.at:
-        crops = _observing(crops, chunk.pictures[list(chunk.at)], script.places[[chunk.start + at for at in chunk.at]])
+    if chunk.at and isinstance(crops, Observing):
+        frames = script.places[[chunk.start + at for at in chunk.at]].tolist()
+        crops = crops.observing(chunk.pictures[list(chunk.at)], frames)
     for crop, at in zip(chunk.frames, chunk.at, strict=True):
         number = chunk.start + at
         frame = int(script.places[number])
@@ -214,16 +214,12 @@ def repainted(
     picture: (height, width, 3) of bytes; without it, crops that would look at it say what they expect.
     """
     found, frame = torch.zeros(shape), int(script.places[number])
-    if picture is not None and script.spoken[number]:
-        crops = _observing(crops, picture[None], script.places[number : number + 1])
+    if picture is not None and script.spoken[number] and isinstance(crops, Observing):
+        crops = crops.observing(picture[None], [frame])
     if script.spoken[number] and (patch := crops.patch(torch.zeros(3, size, size), frame)):
         weights = blend.of(patch, frame)
         found[patch.box.slices] = float(script.amounts[number]) * (1 if weights is None else weights)
     return found
-
-
-def _observing(crops: Crops, pictures: Tensor, frames: Places) -> Crops:
-    return crops.observing(pictures, frames.tolist()) if isinstance(crops, Observing) else crops
 
 
 def chunk_count(redubber: Redubber, script: Script) -> int:

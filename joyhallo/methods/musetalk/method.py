@@ -136,20 +136,23 @@ class MuseTalk:
         latents = self.avatar.of(crops, (self.of_what, self.dtype), self._encoded).to(self.device, self.dtype)
         made = self.network(latents, placed(heard.to(self.device, self.dtype)))
         on_step(1, 1, made)
-        pictures = self.vae.decode(made).float()
+        return self._decoded(made)
+
+    def _encoded(self, crops: Tensor) -> Tensor:
+        """(n, 3, 256, 256) of bytes -> latents (n, 8, 32, 32): with a black lower half first, then whole."""
+        whole = (crops.to(self.device).float() / 255 - 0.5) / 0.5  # in the original's order, for the last bit
+        masked = whole.clone()
+        masked[:, :, SIZE // 2 :] = -1
+        return torch.cat([self.vae.encode(masked), self.vae.encode(whole)], dim=1).to(self.dtype)
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        pictures = self.vae.decode(latents).float()
         if not pictures.isfinite().all():
             raise RedubError(
                 f"The faces came out as no numbers at all, which {str(self.dtype).removeprefix('torch.')} brings about "
                 "on some graphics cards; choose fp32 as weight_dtype, and a VAE in full precision."
             )
         return ((pictures / 2 + 0.5).clamp_(0, 1) * 255).round_().byte()
-
-    def _encoded(self, crops: Tensor) -> Tensor:
-        """(n, 3, 256, 256) of bytes -> latents (n, 8, 32, 32): with a black lower half first, then whole."""
-        whole = crops.to(self.device).float() / 127.5 - 1
-        masked = whole.clone()
-        masked[:, :, SIZE // 2 :] = -1
-        return torch.cat([self.vae.encode(masked), self.vae.encode(whole)], dim=1).to(self.dtype)
 
 
 def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
