@@ -142,7 +142,7 @@ def encoded(case):
     crop = lanczos(case["crop_bgr"][None], (256, 256))
     yield "out.crop256_bgr", crop[0]
     musetalk = method(case)
-    crops = crop.flip(3).permute(0, 3, 1, 2)
+    crops = crop.flip(3).permute(0, 3, 1, 2).contiguous()
     mean = musetalk._encoded(crops)
     yield "out.latents_mode", mean
     noise = [seeded.normals(f"in.noise_{name}", (1, 4, 32, 32), case.salt) for name in ("masked", "reference")]

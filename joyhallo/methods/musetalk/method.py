@@ -140,6 +140,8 @@ class MuseTalk:
 
     def _encoded(self, crops: Tensor) -> Tensor:
         """(n, 3, 256, 256) of bytes -> latents (n, 8, 32, 32): with a black lower half first, then whole."""
+        # One channel after the other, as norms in other orders of memory are less exact where all is black.
+        crops = crops.contiguous(memory_format=torch.contiguous_format)
         whole = (crops.to(self.device).float() / 255 - 0.5) / 0.5  # in the original's order, for the last bit
         masked = whole.clone()
         masked[:, :, SIZE // 2 :] = -1
