@@ -36,9 +36,9 @@ def rescale(pictures: Tensor, size: Size) -> Tensor:
         pictures, down = pictures.index_select(1, looked_at), down._replace(first=place[0], second=place[1])
     needed = max(1, pictures.shape[0] * max(width, size[0]) * pictures.shape[3])
     rows = torch.cat(
-        [_across(pictures[:, part], across) for part in _parts(pictures.shape[1], needed, pictures.device)], dim=1
+        [_across(pictures[:, part], across) for part in parts(pictures.shape[1], needed, pictures.device)], dim=1
     )
-    return torch.cat([_down(rows, down, part) for part in _parts(size[1], needed, pictures.device)], dim=1)
+    return torch.cat([_down(rows, down, part) for part in parts(size[1], needed, pictures.device)], dim=1)
 
 
 def _across(pictures: Tensor, taps: _Taps) -> Tensor:
@@ -55,7 +55,7 @@ def _down(rows: Tensor, taps: _Taps, part: slice) -> Tensor:
     return total.add_(2).bitwise_right_shift_(2).to(torch.uint8)
 
 
-def _parts(rows: int, row: int, device: torch.device) -> Iterator[slice]:
+def parts(rows: int, row: int, device: torch.device) -> Iterator[slice]:
     """Of so many rows of `row` numbers. On a CPU those that torch does not share among threads: these would wait for
     each other at every step, and for threads that read and write films."""
     each = rows if device.type != "cpu" else max(1, UNSHARED // row)

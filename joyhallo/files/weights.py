@@ -149,14 +149,17 @@ OLD_SPELLINGS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file, recognised by the names of its tensors."""
+    """One kind of file, recognised by the names of its tensors, and by their shapes where names do not suffice."""
 
     words: str  # completes "It looks like ..."
     needs: tuple[str, ...]  # patterns; each must match the beginning of some name
     lacks: tuple[str, ...] = ()  # patterns; none may match
+    sides: tuple[tuple[str, int, int], ...] = ()  # patterns; a side of some tensor with such a name, and its length
 
-    def fits(self, names: Collection[str]) -> bool:
-        return all(_some(names, need) for need in self.needs) and not any(_some(names, lack) for lack in self.lacks)
+    def fits(self, names: Collection[str] | Mapping[str, Any]) -> bool:
+        """names: with tensors or shapes, if any are known."""
+        named = all(_some(names, need) for need in self.needs) and not any(_some(names, lack) for lack in self.lacks)
+        return named and all(_sized(names, *side) for side in self.sides)
 
 
 class Form(Enum):
@@ -283,6 +286,12 @@ def settings(path: Path) -> dict[str, Any] | None:
 def _some(names: Collection[str], pattern: str) -> bool:
     begins = re.compile(pattern).match
     return any(begins(name) for name in names)
+
+
+def _sized(names: Collection[str] | Mapping[str, Any], pattern: str, side: int, length: int) -> bool:
+    begins, known = re.compile(pattern).match, names if isinstance(names, Mapping) else {}
+    shapes = (getattr(told, "shape", told) for name, told in known.items() if begins(name))
+    return any(shape is not None and len(shape) > side and shape[side] == length for shape in shapes)
 
 
 STABLE_DIFFUSION = Kind("a Stable Diffusion checkpoint", ("model\\.diffusion_model",))

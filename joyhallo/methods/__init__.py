@@ -53,6 +53,12 @@ FIVE = (r"reference_unet\.", r"denoising_unet\.", r"face_locator\.", r"imageproj
 REGIONAL = r"denoising_unet\..*\.attn2_1\."  # an attention for each region, which Hallo alone has
 LIP_DECODER, LARGER_LIPS = r"(module\.)?face_decoder_blocks\.", r"(module\.)?face_encoder_blocks\.7\."
 OTHER_LIPS = r"(module\.)?(face_encoder_blocks\.8\.|sam\.|.*\.act\.weight$)"  # deeper, with attention, with PReLU
+MUSETALK = Kind(
+    "MuseTalk's UNet",
+    (r"down_blocks\.\d+\.resnets", "conv_norm_out"),
+    sides=((r"conv_in\.weight$", 1, 8), (r"down_blocks\.0\..*\.attn2\.to_k\.weight$", 1, 384)),
+)
+PARSER = Kind("a BiSeNet face parser", (r"cp\.arm16\.", r"ffm\.convblk\.", r"conv_out\.conv_out\."))
 
 METHODS = (
     Method(
@@ -87,6 +93,16 @@ METHODS = (
         "wav2lip.checkpoint",
         "open_checkpoint",
     ),
+    Method(
+        "MuseTalk",
+        "redub",
+        MUSETALK,
+        "code: MIT; weights: any purpose, even commercial",
+        "musetalk.checkpoint",
+        "open_checkpoint",
+        parts=("vae", "whisper", "parser"),
+        versions={"1.5": r"v?1[._]?5", "1.0": r"v?1[._]0|v1\b|pytorch_model"},
+    ),
 )
 
 # Files that people have beside these, and choose by mistake.
@@ -104,6 +120,7 @@ NEIGHBOURS = (
     Kind("Wav2Lip's sync expert", (r"(module\.)?face_encoder\.0\.", r"(module\.)?audio_encoder\.0\.")),
     Kind("Wav2Lip's discriminator", (r"(module\.)?binary_pred\.",)),
     Kind("a SyncNet, which measures lip sync", (r"netcnnlip\.",)),
+    PARSER,
     Kind("an S3FD face detector", (r"conv3_3_norm\.",)),
 )
 ALL = (*(method.checkpoint for method in METHODS), *NEIGHBOURS, *KINDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from .script import Script
 OnStep = Callable[[int, int, Tensor | None], None]  # steps of this chunk: done, in all; latents, if there are any
 
 
+class RedubError(RuntimeError):
+    """Why a film cannot be redubbed, in words for whoever wished it."""
+
+
 class Crops(Protocol):
     """Where the face is in each frame of a film, and how it goes back. `frames`: the film's numbers of the pictures."""
 
@@ -36,6 +40,15 @@ class Crops(Protocol):
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
         """What a crop (3, size, size) puts into its picture; None where it lies outside."""
+        ...
+
+
+@runtime_checkable
+class Observing(Protocol):
+    """Beside `Crops`: those whose patches also depend on what surrounds them in their pictures."""
+
+    def observing(self, pictures: Tensor, frames: Sequence[int]) -> Crops:
+        """For these pictures alone, (n, height, width, 3) of bytes."""
         ...
 
 
@@ -102,6 +115,7 @@ class Engine:
     dtype: torch.dtype = torch.float32
     parts: Mapping[str, Any] = field(default_factory=dict)  # by the names in METHODS: "vae" is a Codec
     version: str = ""  # of a method whose versions no file tells apart
+    fingerprints: Mapping[str, str] = field(default_factory=dict)  # of parts, by which their work is known again
     ready: Ready = _as_it_is
 
 
@@ -187,6 +201,9 @@ def redub(
 
 def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tensor:
     """The pictures of a chunk (n, height, width, 3), of bytes, those with a crop speaking."""
+    if chunk.at and isinstance(crops, Observing):
+        frames = script.places[[chunk.start + at for at in chunk.at]].tolist()
+        crops = crops.observing(chunk.pictures[list(chunk.at)], frames)
     for crop, at in zip(chunk.frames, chunk.at, strict=True):
         number = chunk.start + at
         frame = int(script.places[number])
@@ -196,9 +213,22 @@ def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tenso
     return chunk.pictures
 
 
-def repainted(crops: Crops, size: int, script: Script, number: int, blend: Blend, shape: tuple[int, int]) -> Tensor:
-    """How much of a frame of the result is made anew (height, width), in 0..1."""
+def repainted(
+    crops: Crops,
+    size: int,
+    script: Script,
+    number: int,
+    blend: Blend,
+    shape: tuple[int, int],
+    picture: Tensor | None = None,
+) -> Tensor:
+    """How much of a frame of the result is made anew (height, width), in 0..1.
+
+    picture: (height, width, 3) of bytes; without it, crops that would look at it say what they expect.
+    """
     found, frame = torch.zeros(shape), int(script.places[number])
+    if picture is not None and script.spoken[number] and isinstance(crops, Observing):
+        crops = crops.observing(picture[None], [frame])
     if script.spoken[number] and (patch := crops.patch(torch.zeros(3, size, size), frame)):
         weights = blend.of(patch, frame)
         found[patch.box.slices] = float(script.amounts[number]) * (1 if weights is None else weights)

@@ -6,12 +6,11 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...faces.boxes import Size
+from ...faces.steady import SPAN, centred
 
 Smoothing = Literal["original", "centred", "none"]
-SPAN = 5  # frames that are averaged
 
 
 class Pads(NamedTuple):
@@ -45,7 +44,7 @@ def smoothed(boxes: Tensor, how: Smoothing = "original") -> Tensor:
     """
     if how == "none" or not len(boxes):
         return boxes.long()
-    return _originals(boxes) if how == "original" else _centred(boxes)
+    return _originals(boxes) if how == "original" else centred(boxes)
 
 
 def _originals(boxes: Tensor) -> Tensor:
@@ -55,10 +54,3 @@ def _originals(boxes: Tensor) -> Tensor:
         window = rows[i : i + SPAN] if i + SPAN <= len(rows) else rows[len(rows) - SPAN :]
         rows[i] = [int(sum(side) / len(window)) for side in zip(*window, strict=True)]
     return torch.tensor(rows, device=boxes.device)
-
-
-def _centred(boxes: Tensor) -> Tensor:
-    """Fewer frames at both ends, where the clip has no more."""
-    sides = boxes.T.double()[:, None]
-    means = F.avg_pool1d(sides, SPAN, 1, SPAN // 2, count_include_pad=False)
-    return means[:, 0].T.round().long()

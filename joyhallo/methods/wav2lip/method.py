@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from ...faces.blend import Patch
 from ...faces.boxes import Box
 from ...faces.rescale import rescale
+from ...faces.steady import stretches
 from ...faces.track import Track
 from ...sound import mel
 from ...sound.audio import Recording
@@ -93,10 +93,3 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> Wav2Lip:
     """most: frames at once, for which there is room."""
     network: Generator = engine.network
     return Wav2Lip(network, network.size, min(most, AT_ONCE[network.size]), engine.device, engine.dtype, wishes)
-
-
-def stretches(track: Track) -> list[slice]:
-    """Frames in a row that show the face, in one shot."""
-    found = track.found
-    borders = sorted({0, len(found), *track.cuts, *(np.flatnonzero(np.diff(found.astype(np.int8))) + 1).tolist()})
-    return [slice(start, stop) for start, stop in pairwise(borders) if found[start]]

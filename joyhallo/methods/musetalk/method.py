@@ -1,0 +1,183 @@
+"""MuseTalk as a redub method: the lower half of each face is painted anew, in one step, with 200 ms of sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...faces.blend import Patch, lower_face
+from ...faces.boxes import Box
+from ...faces.lanczos import lanczos
+from ...faces.regions import LIPS, OUTLINE
+from ...faces.rescale import rescale
+from ...faces.track import Track
+from ...sound.audio import Recording
+from ..redub import Codec, Engine, OnStep, RedubError, Windows, Wishes
+from .avatar import Avatar
+from .boxes import Pads, boxes_of
+from .masks import LOWER_LIP, NOSE, SKIN, Square, drawn, masks, share
+from .network import placed
+from .parser import SIDE, normalised
+
+SIZE = 256
+AT_ONCE = 8  # frames
+LEAST = 2  # pixels of a box: of fewer there would be nothing to see
+NOSE_OUTLINE = (168, 129, 98, 2, 327, 358)  # of the mesh, from between the eyes around both wings
+AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless something else is wished
+KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
+
+Network = Callable[[Tensor, Tensor], Tensor]  # network.UNet: latents, sound -> latents
+Parse = Callable[[Tensor], Tensor]  # parser.Parser: pictures -> how likely each label is
+
+AVATAR = Avatar()  # of every film, as long as the program runs
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The part of each frame that the network sees, and what of it is replaced."""
+
+    track: Track
+    boxes: Tensor  # (frames, 4), whole numbers: left, top, right, bottom
+    area: str
+    parse: Parse | None = None
+    parsed: Mapping[int, Tensor] = field(default_factory=dict)  # masks of the frames that are just being looked at
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        left, top, right, bottom = self.boxes.unbind(1)
+        return ((right - left >= LEAST) & (bottom - top >= LEAST)).numpy()
+
+    def box(self, frame: int) -> Box:
+        return Box(*self.boxes[frame].tolist())
+
+    def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
+        """-> (n, 3, 256, 256), of bytes"""
+        boxes = [self.box(frame).slices for frame in frames]
+        crops = [
+            lanczos(picture[rows, columns][None], (SIZE, SIZE))
+            for picture, (rows, columns) in zip(pictures, boxes, strict=True)
+        ]
+        return torch.cat(crops).permute(0, 3, 1, 2) if crops else pictures.new_zeros(0, 3, SIZE, SIZE)
+
+    def observing(self, pictures: Tensor, frames: Sequence[int]) -> Faces:
+        """Where a parser is at hand, it is shown the faces, and what surrounds them."""
+        if self.parse is None or self.area == "box":
+            return self
+        squares = [Square.around(self.box(frame)) for frame in frames]
+        seen = torch.stack([square.seen(picture) for square, picture in zip(squares, pictures, strict=True)])
+        labels = self.parse(normalised(seen)).argmax(1)
+        return replace(self, parsed=dict(zip(frames, masks(labels, self.area).float(), strict=True)))
+
+    def patch(self, crop: Tensor, frame: int) -> Patch | None:
+        box = self.box(frame)
+        if not box.area:
+            return None
+        pixels = rescale(crop.byte().permute(1, 2, 0)[None], (int(box.width), int(box.height)))
+        mask = self.parsed.get(frame)
+        if mask is None:
+            mask = masks(self._drawn(frame, crop.device), self.area)[0].float()
+        return Patch(box, pixels[0], share(mask, box))
+
+    def _drawn(self, frame: int, device: torch.device) -> Tensor:
+        """Labels (1, 512, 512), by whatever points there are."""
+        square, points = Square.around(self.box(frame)), self.track.points[frame]
+        if self.track.scheme == "mesh":
+            each = {SKIN: points[list(OUTLINE)], NOSE: points[list(NOSE_OUTLINE)], LOWER_LIP: points[list(LIPS)]}
+        else:
+            each = {SKIN: lower_face(self.track, frame)}
+        scale = SIDE / square.side
+        return drawn(
+            [
+                (label, torch.from_numpy((outline - (square.left, square.top)) * scale).float().to(device)[None])
+                for label, outline in each.items()
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class MuseTalk:
+    network: Network
+    vae: Codec
+    whisper: Any  # sound.whisper: what hears
+    version: str
+    at_once: int = AT_ONCE
+    parse: Parse | None = None
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+    wishes: Wishes = field(default_factory=Wishes)
+    avatar: Avatar = field(default_factory=Avatar)
+    of_what: str = ""  # fingerprint of the VAE
+    size: int = SIZE
+    stored: torch.dtype = torch.uint8
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Each version was published with one way to move the box."""
+        return KNOWN | {"pads" if self.version == "1.5" else "shift"}
+
+    def crops(self, track: Track) -> Faces:
+        wishes, known = self.wishes, self.known
+        shift = wishes.shift if "shift" in known else 0
+        pads = Pads(*wishes.pads) if "pads" in known else Pads()
+        boxes = boxes_of(track, wishes.smoothing, shift, pads)
+        return Faces(track, boxes, wishes.area or AREAS[self.version], self.parse)
+
+    def listen(self, recording: Recording, rate: Fraction) -> Windows:
+        raise NotImplementedError
+
+    def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
+        latents = self.avatar.of(crops, (self.of_what, self.dtype), self._encoded).to(self.device, self.dtype)
+        made = self.network(latents, placed(heard.to(self.device, self.dtype)))
+        on_step(1, 1, made)
+        return self._decoded(made)
+
+    def _encoded(self, crops: Tensor) -> Tensor:
+        """(n, 3, 256, 256) of bytes -> latents (n, 8, 32, 32): with a black lower half first, then whole."""
+        # One channel after the other, as norms in other orders of memory are less exact where all is black.
+        crops = crops.contiguous(memory_format=torch.contiguous_format)
+        whole = (crops.to(self.device).float() / 255 - 0.5) / 0.5  # in the original's order, for the last bit
+        masked = whole.clone()
+        masked[:, :, SIZE // 2 :] = -1
+        return torch.cat([self.vae.encode(masked), self.vae.encode(whole)], dim=1).to(self.dtype)
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        pictures = self.vae.decode(latents).float()
+        if not pictures.isfinite().all():
+            raise RedubError(
+                f"The faces came out as no numbers at all, which {str(self.dtype).removeprefix('torch.')} brings about "
+                "on some graphics cards; choose fp32 as weight_dtype, and a VAE in full precision."
+            )
+        return ((pictures / 2 + 0.5).clamp_(0, 1) * 255).round_().byte()
+
+
+def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
+    """most: frames at once, for which there is room."""
+    parts = engine.parts
+    parser, mark = parts.get("parser"), engine.fingerprints.get("vae", "")
+    return MuseTalk(
+        engine.network,
+        parts["vae"],
+        parts["whisper"],
+        engine.version or "1.5",
+        min(most, AT_ONCE),
+        None if parser is None else _parsing(engine, parser),
+        engine.device,
+        engine.dtype,
+        wishes,
+        AVATAR if mark else Avatar(),
+        mark,
+    )
+
+
+def _parsing(engine: Engine, parser: Any) -> Parse:
+    def parse(pictures: Tensor) -> Tensor:
+        return engine.ready(parser)(pictures.to(engine.device, engine.dtype))
+
+    return parse
