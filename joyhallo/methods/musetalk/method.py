@@ -19,12 +19,13 @@ from ...faces.regions import LIPS, OUTLINE
 from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
-from ..redub import Codec, Engine, OnStep, RedubError, Windows, Wishes
+from ..redub import Codec, Engine, OnStep, RedubError, Wishes
 from .avatar import Avatar
 from .boxes import Pads, boxes_of
 from .masks import LOWER_LIP, NOSE, SKIN, Square, drawn, masks, share
 from .network import placed
 from .parser import SIDE, normalised
+from .windows import StateWindows, windows
 
 SIZE = 256
 AT_ONCE = 8  # frames
@@ -34,6 +35,7 @@ AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless somet
 KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
 
 Network = Callable[[Tensor, Tensor], Tensor]  # network.UNet: latents, sound -> latents
+Hear = Callable[[Tensor, str], Tensor]  # samples, joints of long sound -> (rows, states, width), 50 rows a second
 Parse = Callable[[Tensor], Tensor]  # parser.Parser: pictures -> how likely each label is
 
 AVATAR = Avatar()  # of every film, as long as the program runs
@@ -105,7 +107,7 @@ class Faces:
 class MuseTalk:
     network: Network
     vae: Codec
-    whisper: Any  # sound.whisper: what hears
+    hear: Hear
     version: str
     at_once: int = AT_ONCE
     parse: Parse | None = None
@@ -129,8 +131,11 @@ class MuseTalk:
         boxes = boxes_of(track, wishes.smoothing, shift, pads)
         return Faces(track, boxes, wishes.area or AREAS[self.version], self.parse)
 
-    def listen(self, recording: Recording, rate: Fraction) -> Windows:
-        raise NotImplementedError
+    def listen(self, recording: Recording, rate: Fraction) -> StateWindows:
+        """At any frame rate: what is heard does not drift away from what is seen."""
+        samples, wishes = recording.samples, self.wishes
+        states = self.hear(samples, wishes.joints)
+        return windows(states, len(samples), rate, wishes.cover_tail, wishes.sync_offset)
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
         latents = self.avatar.of(crops, (self.of_what, self.dtype), self._encoded).to(self.device, self.dtype)
@@ -164,7 +169,7 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
     return MuseTalk(
         engine.network,
         parts["vae"],
-        parts["whisper"],
+        _hearing(engine),
         engine.version or "1.5",
         min(most, AT_ONCE),
         None if parser is None else _parsing(engine, parser),
@@ -174,6 +179,13 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
         AVATAR if mark else Avatar(),
         mark,
     )
+
+
+def _hearing(engine: Engine) -> Hear:
+    def hear(samples: Tensor, joints: str) -> Tensor:
+        return engine.ready(engine.parts["whisper"]).states(samples, joints)
+
+    return hear
 
 
 def _parsing(engine: Engine, parser: Any) -> Parse:
