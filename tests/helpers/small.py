@@ -14,6 +14,7 @@ from joyhallo.diffusion.codec import LATENT_SCALE
 from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait
+from joyhallo.sound.whisper import Whisper
 
 SMALL = NetConfig(
     channels=(32, 32, 64, 64),
@@ -68,3 +69,12 @@ class BlockCodec:
     def decode(self, latents: Tensor) -> Tensor:
         pixels = latents[:, :3].repeat_interleave(LATENT_SCALE, 2).repeat_interleave(LATENT_SCALE, 3)
         return (torch.tanh(pixels) + 1) / 2
+
+
+def small_whisper(width: int = 16, blocks: int = 4, seed: int = 0) -> Whisper:
+    """An encoder as narrow as can be, which hears half minutes as the published ones do."""
+    torch.manual_seed(seed)
+    net = Whisper(width, blocks, heads=2)
+    for tensor in net.state_dict().values():
+        tensor.normal_(0, max(1, tensor[0].numel()) ** -0.5)
+    return net.requires_grad_(False).eval()

@@ -1,10 +1,9 @@
 """MuseTalk behind the seam: what is pasted, what is heard, and what is not computed twice."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import torch
+from small import small_whisper
 from test_musetalk_boxes import SIZE, track
 from torch.nn import functional as F
 
@@ -16,12 +15,10 @@ from joyhallo.methods.musetalk.boxes import boxes_of
 from joyhallo.methods.musetalk.method import Faces, MuseTalk, redubber
 from joyhallo.methods.musetalk.network import Sizes, UNet
 from joyhallo.methods.musetalk.parser import LABELS
-from joyhallo.methods.musetalk.windows import windows
 from joyhallo.methods.redub import Engine, RedubError, Wishes, placed, redub, repainted
 from joyhallo.methods.script import script
 from joyhallo.sound.audio import Recording
-
-RATES = [Fraction(25), Fraction(30), Fraction(30_000, 1001), Fraction(24_000, 1001), Fraction(60), Fraction(12)]
+from joyhallo.sound.whisper import MUSETALK, hear
 
 
 class Codec:
@@ -39,29 +36,30 @@ class Codec:
         return F.interpolate(latents[:, :3], scale_factor=8.0)
 
 
-class Whisper:
-    """In place of the network: rows as loud as the sound."""
-
-    def states(self, samples, joints):
-        rows = max(1, len(samples) * 50 // SAMPLE_RATE)
-        return samples[: rows * 320 : 320][:, None, None].expand(-1, 5, 16) if len(samples) else torch.zeros(1, 5, 16)
-
-
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
     return UNet(Sizes((32, 32), 1, 16, 4)).requires_grad_(False)
 
 
+@pytest.fixture(scope="module")
+def whisper():
+    return small_whisper(width=16)
+
+
 @pytest.fixture
-def engine(net):
-    return Engine(net, parts={"vae": Codec(), "whisper": Whisper()}, version="1.5")
+def engine(net, whisper):
+    return Engine(net, parts={"vae": Codec(), "whisper": whisper}, version="1.5")
 
 
 @pytest.fixture(scope="module")
 def pictures():
     small = torch.rand(6, 3, 12, 10, generator=torch.Generator().manual_seed(1))
     return (F.interpolate(small, SIZE[::-1], mode="bicubic").clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).contiguous()
+
+
+def hearing(whisper):
+    return lambda samples, joints: hear(whisper, samples, MUSETALK, joints)
 
 
 def made(method, pictures, seen, seconds=0.24, shown=None, seed=0):
@@ -154,11 +152,11 @@ def test_a_frame_without_a_face_shifts_no_sound(engine, pictures):
     assert (first[4:].int() - whole[4:].int()).abs().max() <= 1
 
 
-def test_another_recording_on_the_same_film_encodes_no_picture(net, pictures):
+def test_another_recording_on_the_same_film_encodes_no_picture(net, whisper, pictures):
     codec, avatar = Codec(), Avatar()
 
     def method(mark):
-        return MuseTalk(net, codec, Whisper().states, "1.5", at_once=4, avatar=avatar, of_what=mark)
+        return MuseTalk(net, codec, hearing(whisper), "1.5", at_once=4, avatar=avatar, of_what=mark)
 
     seen = track(count=6)
     first = made(method("vae"), pictures, seen, seed=1)
@@ -205,8 +203,8 @@ def test_an_avatar_forgets_what_was_used_least_recently():
     assert avatar.of(crops[:0], "", encode).shape == (0, 3)
 
 
-def test_what_is_no_number_is_not_shown(engine, pictures):
-    method = MuseTalk(lambda latents, sound: latents[:, :4] * torch.nan, Codec(), Whisper().states, "1.5")
+def test_what_is_no_number_is_not_shown(whisper, pictures):
+    method = MuseTalk(lambda latents, sound: latents[:, :4] * torch.nan, Codec(), hearing(whisper), "1.5")
     with pytest.raises(RedubError, match="fp32"):
         made(method, pictures, track(count=6))
 
@@ -230,27 +228,3 @@ def test_the_version_is_guessed_by_the_name(tmp_path):
         "checkpoints/musetalk-1.5-fp16.safetensors": "1.5",
     }
     assert {name: method.version(tmp_path / name) for name in names} == names, "nothing else tells them apart"
-
-
-# ---- what is heard
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_a_window_begins_80_ms_before_its_frame_at_any_rate(rate):
-    rows = torch.arange(1.0, 501)[:, None, None].expand(-1, 5, 1)
-    heard = windows(rows, 10 * SAMPLE_RATE, rate, False, 0.0)
-    assert len(heard) == int(10 * rate)
-    frames = list(range(len(heard)))
-    for frame, window in zip(frames, heard[frames], strict=True):
-        begin = frame * 50 // rate - 4
-        assert window.view(10, 5)[:, 0].tolist() == [
-            row + 1 if 0 <= row < 500 else 0 for row in range(begin, begin + 10)
-        ]
-
-
-def test_the_lips_come_later_and_the_tail_is_covered():
-    rows = torch.arange(1.0, 101)[:, None, None].expand(-1, 5, 1)
-    plain, later = (windows(rows, 2 * SAMPLE_RATE + 1, Fraction(25), True, offset) for offset in (0.0, 80.0))
-    assert len(plain) == len(later) == 51
-    assert torch.equal(later[[10]], plain[[8]])
-    assert windows(rows[:0], 5, Fraction(25), True, 0.0)[[0]].shape == (1, 50, 1)
