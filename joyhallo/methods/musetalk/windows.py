@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...config import SAMPLE_RATE
 
@@ -17,18 +18,17 @@ BEFORE, ROWS = 4, 10  # of a window: those before its frame begins, and all
 
 @dataclass(frozen=True)
 class StateWindows:
-    states: Tensor  # (rows, states, width): of the whole recording
-    starts: Tensor  # (frames): the first row of each window; some lie outside, where there is nothing but zeros
+    states: Tensor  # (rows + 1, states, width): of the whole recording, and a row of zeros for all that lies outside
+    starts: Tensor  # (frames): the first row of each window
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, frames: list[int]) -> Tensor:
         """(n, 50, width): row by row, of each all states"""
-        rows = self.starts[frames][:, None] + torch.arange(ROWS)
-        inside = ((rows >= 0) & (rows < len(self.states))).to(self.states.device)
-        found = self.states[rows.clamp(0, len(self.states) - 1).to(self.states.device)]
-        return (found * inside[..., None, None]).flatten(1, 2)
+        rows, silence = self.starts[frames][:, None] + torch.arange(ROWS), len(self.states) - 1
+        rows = torch.where((rows >= 0) & (rows < silence), rows, silence)
+        return self.states[rows.to(self.states.device)].flatten(1, 2)
 
 
 def windows(states: Tensor, samples: int, rate: Fraction, cover_tail: bool, offset: float) -> StateWindows:
@@ -41,4 +41,4 @@ def windows(states: Tensor, samples: int, rate: Fraction, cover_tail: bool, offs
     moved = Fraction(offset) / 1000 * rate
     starts = [math.floor((frame - moved) * ROWS_PER_SECOND / rate) - BEFORE for frame in range(count)]
     known = states[: samples * ROWS_PER_SECOND // SAMPLE_RATE]
-    return StateWindows(known if len(known) else torch.zeros_like(states[:1]), torch.tensor(starts, dtype=torch.long))
+    return StateWindows(F.pad(known, (0, 0, 0, 0, 0, 1)), torch.tensor(starts, dtype=torch.long))
