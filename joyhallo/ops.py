@@ -1,6 +1,6 @@
 """The interface between the networks and their host: `Ops`, with the implementations `TorchOps` and `CastOps`.
 
-Every network takes one argument `ops`: a class with the five layers below, `attention`, and `weights` for the few
+Every network takes one argument `ops`: a class with the layers below, `attention`, and `weights` for the few
 places that fold two layers into one. ComfyUI passes its own, with its memory management; training and tests use
 `TorchOps`.
 """
@@ -20,6 +20,7 @@ class TorchOps:
     """Plain torch.nn layers and scaled-dot-product attention."""
 
     Linear = nn.Linear
+    Conv1d = nn.Conv1d
     Conv2d = nn.Conv2d
     ConvTranspose2d = nn.ConvTranspose2d
     GroupNorm = nn.GroupNorm
@@ -44,6 +45,10 @@ class CastOps(TorchOps):
     class Linear(nn.Linear):
         def forward(self, input: Tensor) -> Tensor:
             return F.linear(input, *_cast(self, input.dtype))
+
+    class Conv1d(nn.Conv1d):
+        def forward(self, input: Tensor) -> Tensor:
+            return self._conv_forward(input, *_cast(self, input.dtype))
 
     class Conv2d(nn.Conv2d):
         def forward(self, input: Tensor) -> Tensor:

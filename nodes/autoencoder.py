@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..joyhallo.config import check_count
-from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
+from ..joyhallo.diffusion.codec import LATENT_SCALE, CodecConfig, PatchCodec, patch_codec
+from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.files.weights import WeightsError, open_weights
 from ..joyhallo.libraries import brief
 from ..joyhallo.methods import looks_like
@@ -40,6 +42,26 @@ ENCODING, DECODING = 3_000, 5_000  # bytes per latent of a picture
 class ComfyCodec:
     def __init__(self, vae: Any, config: ModelConfig):
         self.vae, self.scale = vae, config.codec.scale
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.vae.encode(pixels.movedim(1, -1) / 2 + 0.5) * self.scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.vae.decode(latents / self.scale).movedim(-1, 1)
+
+
+class UnclampedCodec:
+    """The same for methods that go on working with what was decoded: about -1..1, not clamped, where it computes."""
+
+    def __init__(self, vae: Any, scale: float = CodecConfig.scale):
+        self.scale, self.fingerprint = scale, of_module(vae.first_stage_model)
+        self.vae = copy(vae)  # the user's own stays as it is
+        self.vae.process_output = lambda pictures: pictures
+        self.vae.output_device = vae.device
+
+    @property
+    def patcher(self) -> Any:
+        return self.vae.patcher
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self.vae.encode(pixels.movedim(1, -1) / 2 + 0.5) * self.scale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def comfy_ops(precision: Precision) -> Ops:
 
     class ComfyOps:
         Linear = layers.Linear
+        Conv1d = layers.Conv1d
         Conv2d = layers.Conv2d
         ConvTranspose2d = layers.ConvTranspose2d
         GroupNorm = layers.GroupNorm
@@ -141,8 +142,17 @@ class JoyHalloModel:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a redub method works with beside its own network."""
+
+    made: Any  # as the method takes it
+    patcher: comfy.model_patcher.ModelPatcher
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class RedubModel:
-    """A network that redubs."""
+    """A network that redubs, with all that its method works with."""
 
     name: str
     path: Path
@@ -150,6 +160,8 @@ class RedubModel:
     network: nn.Module
     precision: Precision
     patcher: comfy.model_patcher.ModelPatcher  # by which newer versions of ComfyUI know results that hold models
+    parts: Mapping[str, Part] = field(default_factory=dict)  # by their words in METHODS
+    version: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -160,26 +172,34 @@ class RedubModel:
         return of_module(self.network)
 
     def get_models(self) -> list[comfy.model_patcher.ModelPatcher]:
-        return [self.patcher]
+        return [self.patcher, *(part.patcher for part in self.parts.values())]
 
     def get_ram_usage(self) -> int:
-        return self.patcher.model_size()
+        return sum(patcher.model_size() for patcher in self.get_models())
 
     def redubber(self, most: int, wishes: Wishes) -> Redubber:
         """most: frames at once, for which there is room."""
-        return self.method.redubber(Engine(self.network, self.device, self.precision.compute), most, wishes)
+        made = {word: part.made for word, part in self.parts.items()}
+        marks = {word: part.fingerprint for word, part in self.parts.items()}
+        engine = Engine(self.network, self.device, self.precision.compute, made, self.version, marks, self.ready)
+        return self.method.redubber(engine, most, wishes)
 
-    def load(self, memory: int) -> None:
+    def ready(self, network: Any, memory: int = 0) -> Any:
         """memory: bytes that it needs beside its weights"""
-        comfy.model_management.load_models_gpu([self.patcher], memory_required=memory)
+        found = [patcher for patcher in self.get_models() if patcher.model is network]
+        comfy.model_management.load_models_gpu(found, memory_required=memory)
+        return network
 
 
-def load_redub_model(path: Path, name: str, weight_dtype: str) -> RedubModel:
+def load_redub_model(
+    path: Path, name: str, weight_dtype: str, parts: Mapping[str, Part] | None = None, version: str = ""
+) -> RedubModel:
     method, network, precision = _redub_network(path, weight_dtype)
     manager = patcher(network)
     can_be_made_again(manager, _redub_network_again, path, weight_dtype)
+    version = method.version(path, version)
     log.info(f"{name} is a {method.name} checkpoint, loaded in {precision}. {method.licence}.")
-    return RedubModel(name, path, method, network, precision, manager)
+    return RedubModel(name, path, method, network, precision, manager, parts or {}, version)
 
 
 def _redub_network(path: Path, weight_dtype: str) -> tuple[Method, nn.Module, Precision]:

@@ -4,11 +4,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..joyhallo.methods import METHODS
 from . import model_folders
 from .comfy_adapter import AUTO, WEIGHTS, load_redub_model
 from .inputs import checked
 from .preview import tell
+from .redub_parts import load_part, of_vae
 from .sockets import Redub, schema
+
+VERSIONS = sorted({version for method in METHODS for version in method.versions})
 
 
 class LoadRedubModel(io.ComfyNode):
@@ -42,8 +46,23 @@ class LoadRedubModel(io.ComfyNode):
                     "that others keep: Wav2Lip's authors publish it where only a browser gets it. Where Hugging Face "
                     "is blocked, start ComfyUI with the environment variable HF_ENDPOINT set to a mirror.",
                 ),
+                io.Combo.Input(
+                    "version",
+                    options=[AUTO, *VERSIONS],
+                    default=AUTO,
+                    optional=True,
+                    tooltip="Of LatentSync and MuseTalk, whose files do not say it: LatentSync 1.5 works at 256 "
+                    "pixels, 1.6 at 512; MuseTalk 1.5 or 1.0. auto: by the name of the file and its folder, or the "
+                    "newest. Others have none.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="For LatentSync and MuseTalk: sd-vae-ft-mse, or another VAE of Stable Diffusion 1.5. If "
+                    "not connected, the file in models/joyhallo or models/vae is taken.",
+                ),
             ],
-            advanced=("weight_dtype",),
+            advanced=("weight_dtype", "version"),
             outputs=[Redub.Output("redub_model", display_name="redub_model", tooltip="For Redub Lips.")],
             hidden=[io.Hidden.unique_id],
         )
@@ -55,7 +74,14 @@ class LoadRedubModel(io.ComfyNode):
 
     @classmethod
     @checked
-    def execute(cls, model: str, weight_dtype: str, download: bool) -> io.NodeOutput:
-        loaded = load_redub_model(model_folders.find_redub_model(model, download), model, weight_dtype)
-        tell(f"{loaded.method.name}, {loaded.precision}. Licence: {loaded.method.licence}.", cls.hidden.unique_id)
+    def execute(
+        cls, model: str, weight_dtype: str, download: bool, version: str = AUTO, vae: Any = None
+    ) -> io.NodeOutput:
+        given = {} if vae is None else {"vae": of_vae(vae)}
+        path, others = model_folders.find_to_redub(model, download, given)
+        parts = given | {word: load_part(word, place) for word, place in others.items()}
+        asked = "" if version == AUTO else version
+        loaded = load_redub_model(path, model, weight_dtype, parts, asked)
+        named = f"{loaded.method.name} {loaded.version}".strip()
+        tell(f"{named}, {loaded.precision}. Licence: {loaded.method.licence}.", cls.hidden.unique_id)
         return io.NodeOutput(loaded)

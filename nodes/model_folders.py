@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
@@ -25,8 +25,10 @@ from ..joyhallo.files.space import amount
 from ..joyhallo.files.weights import VAE as VAE_FILE
 from ..joyhallo.files.weights import WAV2VEC2, WeightsError, settings
 from ..joyhallo.files.weights import Kind as FileKind
-from ..joyhallo.methods import METHODS, kind_of
+from ..joyhallo.methods import METHODS, Method, kind_of
 from ..joyhallo.methods.hallo.published import PUBLISHED as OF_HALLO
+from ..joyhallo.methods.musetalk.published import MODELS as MUSETALKS
+from ..joyhallo.methods.musetalk.published import PUBLISHED as OF_MUSETALK
 from ..joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
@@ -46,7 +48,9 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-PUBLISHED = {**OF_HALLO, **OF_WAV2LIP}
+PUBLISHED = {**OF_MUSETALK, **OF_WAV2LIP, **OF_HALLO}
+# The names of methods, by those of their published files
+OF_REDUB = {**dict.fromkeys(OF_WAV2LIP, "Wav2Lip"), **dict.fromkeys(MUSETALKS, "MuseTalk")}
 REDUB_FOLDERS = ("wav2lip", "latentsync", "musetalk")  # where other packs keep such files
 LOADABLE = (".safetensors", ".pth", ".pt")
 
@@ -122,18 +126,47 @@ def find(checkpoint: str, audio_encoder: str, face_models: str, vae: str, downlo
     return Files(paths[CHECKPOINT], paths[ENCODER], paths.get(FACES), face_task(), paths[VAE])
 
 
-def find_redub_model(name: str, download: bool = False) -> Path:
-    """The path of a redub model, or a FileNotFoundError; with `download` a published one is fetched first."""
-    if _path(REDUB, name) is None and download and (files := wanted_to_redub(name)):
+def find_to_redub(name: str, download: bool = False, given: Collection[str] = ()) -> tuple[Path, dict[str, Path]]:
+    """The path of a redub model, and those of the other files that its method works with, by their words in METHODS.
+
+    A FileNotFoundError lists what is missing; with `download` published files are fetched first. given: parts that
+    are there already.
+    """
+    if download and (files := wanted_to_redub(name, given)):
         fetch(files, _progress())
+    chosen = _to_redub(name, given)
+    if missing := {kind: one for kind, one in chosen.items() if _path(kind, one) is None and kind not in OPTIONAL}:
+        raise FileNotFoundError(_complaint(missing))
+    paths = {kind: path for kind, one in chosen.items() if (path := _path(kind, one)) is not None}
+    return paths[REDUB], {word: paths[kind] for word, kind in PARTS.items() if kind in paths}
+
+
+def wanted_to_redub(name: str, given: Collection[str] = ()) -> dict[Path, Published]:
+    files: dict[Path, Published] = {}
+    for kind, one in _to_redub(name, given).items():
+        if one in kind.published and _path(kind, one) is None:
+            files |= _lacking(kind, one)
+    return files
+
+
+def _to_redub(name: str, given: Collection[str]) -> dict[Kind, str]:
+    """The names of a redub model and of its parts: of files that are there, or of those that can be fetched."""
+    method = _redub_method(name)
+    words = [word for word in (method.parts if method else ()) if word not in given]
+    return {REDUB: name} | {PARTS[word]: _part(PARTS[word]) for word in words}
+
+
+def _redub_method(name: str) -> Method | None:
     path = _path(REDUB, name)
-    if path is None:
-        raise FileNotFoundError(_complaint({REDUB: name}))
-    return path
+    kind = _told(kind_of, path) if path else None
+    told = OF_REDUB.get(name) if path is None else None
+    return next((method for method in METHODS if method.name == told or method.checkpoint is kind), None)
 
 
-def wanted_to_redub(name: str) -> dict[Path, Published]:
-    return _lacking(REDUB, name) if name in REDUB.published and _path(REDUB, name) is None else {}
+def _part(kind: Kind) -> str:
+    """The name of the published file if it is there, or of one that is the same, or of the one to be fetched."""
+    others = (name for folder in kind.folders for name in _names(folder) if re.search(kind.same, name))
+    return next((name for name in (*kind.published, *others) if _path(kind, name)), next(iter(kind.published), ""))
 
 
 def choices(checkpoint: str, audio_encoder: str, face_models: str, vae: str) -> dict[Kind, str]:
@@ -226,8 +259,24 @@ ENCODER = Kind(
     "chinese-wav2vec2-base",
 )
 FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces, "faces.safetensors")
-REDUB = Kind("redub model", (OWN, *REDUB_FOLDERS), tuple(OF_WAV2LIP), _file)
+REDUB = Kind("redub model", (OWN, *REDUB_FOLDERS), tuple(OF_REDUB), _file)
 VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-mse")
+WHISPER = Kind(
+    "speech encoder",
+    (OWN, "latentsync", "musetalk", "audio_encoders"),
+    ("whisper-tiny/model.safetensors",),
+    _file,
+    same=r"(?i)(^|/)whisper[-_/]?tiny[^/]*(/model)?\.(safetensors|pt)$|(^|/)whisper/(tiny\.pt|model\.safetensors)$",
+)
+PARSER = Kind(
+    "face parser",
+    (OWN, "musetalk"),
+    ("face-parse-bisent/79999_iter.pth",),
+    _file,
+    same=r"(^|/)79999_iter\.(pth|safetensors)$",
+)
+PARTS = {"vae": VAE, "whisper": WHISPER, "parser": PARSER}  # by the words in METHODS
+OPTIONAL = (PARSER,)
 
 
 def _choices(kind: Kind, ours: Iterable[str], others: Iterable[str] = ()) -> list[str]:

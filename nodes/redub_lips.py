@@ -11,10 +11,10 @@ from ..joyhallo.film.write import as_floats
 from ..joyhallo.methods.redub import Wishes
 from ..joyhallo.sound.audio import as_channels, checked_rate, prepare
 from . import report
-from .comfy_adapter import RedubModel
+from .comfy_adapter import AUTO, RedubModel
 from .inputs import checked
 from .preview import Preview, listed, stop
-from .redubbing import BLENDS, LONG, SHORT, SILENCES, SMOOTHINGS, Look, Redubbing
+from .redubbing import AREAS, BLENDS, JOINTS, LONG, SHORT, SILENCES, SMOOTHINGS, SOLVERS, Look, Redubbing
 from .run import make
 from .sockets import FaceTrack, Redub, chosen, schema
 from .video import Pictures, sound_of
@@ -168,8 +168,62 @@ class RedubLips(io.ComfyNode):
                     "it also says where the face is: paint it from the hairline to the chin. With blend at mouth it "
                     "replaces the region that would be found.",
                 ),
+                io.Combo.Input(
+                    "area",
+                    options=list(AREAS),
+                    default=AUTO,
+                    optional=True,
+                    tooltip="What of the face is made anew. LatentSync: mask, or mask2, mask3, mask4, of which mask3 "
+                    "is the smallest and mask4 the largest. MuseTalk: jaw, raw (skin and lips) or neck. auto: the "
+                    "method's own.",
+                ),
+                io.Int.Input(
+                    "shift",
+                    default=0,
+                    min=-200,
+                    max=200,
+                    optional=True,
+                    tooltip="Pixels by which the box starts lower, for MuseTalk 1.0: more opens the mouth more, below "
+                    "0 less.",
+                ),
+                io.Int.Input(
+                    "reuse",
+                    default=1,
+                    min=1,
+                    max=10,
+                    optional=True,
+                    tooltip="Steps that share what the deep layers of LatentSync found. 1: none, which is exact. 3: as "
+                    "its authors' program does it, in 0.4 of the time.",
+                ),
+                io.Combo.Input(
+                    "solver",
+                    options=list(SOLVERS),
+                    default="ddim",
+                    optional=True,
+                    tooltip="How LatentSync denoises: ddim as in the original; the others come as far in fewer steps.",
+                ),
+                io.Combo.Input(
+                    "long_sound",
+                    options=list(JOINTS),
+                    default="blocks",
+                    optional=True,
+                    tooltip="How LatentSync and MuseTalk hear more than 30 seconds. blocks: 30 seconds at a time, as "
+                    "in the originals, where lips may twitch. overlapped: each part knows what is around it.",
+                ),
             ],
-            advanced=("smoothing", "pad_top", "pad_bottom", "pad_left", "pad_right", "fps"),
+            advanced=(
+                "smoothing",
+                "pad_top",
+                "pad_bottom",
+                "pad_left",
+                "pad_right",
+                "fps",
+                "area",
+                "shift",
+                "reuse",
+                "solver",
+                "long_sound",
+            ),
             outputs=[
                 io.Video.Output(
                     "redubbed",
@@ -221,6 +275,11 @@ class RedubLips(io.ComfyNode):
         resume: bool,
         face_track: Track | None = None,
         mask: Tensor | None = None,
+        area: str = AUTO,
+        shift: int = 0,
+        reuse: int = 1,
+        solver: str = "ddim",
+        long_sound: str = "blocks",
     ) -> io.NodeOutput:
         look = Look(
             short=chosen(SHORT, when_video_is_short, "when_video_is_short"),
@@ -231,7 +290,21 @@ class RedubLips(io.ComfyNode):
         )
         pads = pad_top, pad_bottom, pad_left, pad_right
         steadied = chosen(SMOOTHINGS, smoothing, "smoothing")
-        wishes = Wishes(seed, steps, guidance, strength, sync_offset, cover_tail, steadied, pads)
+        wishes = Wishes(
+            seed,
+            steps,
+            guidance,
+            strength,
+            sync_offset,
+            cover_tail,
+            steadied,
+            pads,
+            chosen(AREAS, area, "area"),
+            shift,
+            reuse,
+            chosen(SOLVERS, solver, "solver"),
+            chosen(JOINTS, long_sound, "long_sound"),
+        )
         waveform, rate = sound_of(audio)
         pictures = Pictures.of(video, fps)
         recording = prepare(waveform, rate, stop)

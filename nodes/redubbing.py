@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..joyhallo.diffusion.solvers import SOLVERS as METHODS_OF_SAMPLING
 from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.faces.find import FaceError
@@ -24,7 +25,7 @@ from ..joyhallo.methods.script import Script, at_frames, script, speaking, witho
 from ..joyhallo.sound.audio import Recording, Sound
 from ..joyhallo.sound.loudness import levelled
 from . import report
-from .comfy_adapter import RedubModel, arithmetic
+from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
 from .preview import Preview, stop
 from .run import Job, Memory
@@ -34,13 +35,15 @@ from .video import MadeWhenNeeded, Pictures
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
 WAITING = 16 << 20  # pixels of whole pictures that are read ahead
 FEATHER = 0.1  # of the width and height of a box
-WORKED = 380  # numbers for each pixel of a crop that are held at the same time: a third more than was measured
 
 SHORT: dict[str, Short] = {"loop": "loop", "bounce": "bounce", "hold": "hold", "stretch": "stretch", "stop": "stop"}
 LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
 BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
 SILENCES = {"model": "model", "hold": "hold", "source": "source"}
 SMOOTHINGS = {"original": "original", "centred": "centred", "none": "none"}
+AREAS = {AUTO: ""} | {area: area for area in ("mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck")}
+SOLVERS = {solver: solver for solver in METHODS_OF_SAMPLING}
+JOINTS = {"blocks": "blocks", "overlapped": "overlapped"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Redubbing:
 
     def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
         width, height = self.pictures.size
-        self.model.load(self._memory)
+        self.model.ready(self.model.network, self._memory)
         coming = in_order(self.pictures.read, self.script.places)
         return redub(
             self.method,
@@ -136,9 +139,8 @@ class Redubbing:
     @property
     def _memory(self) -> int:
         """On the device that computes, beside the weights."""
-        (width, height), size = self.pictures.size, self.method.size
-        worked = WORKED * size * size * self.model.precision.compute.itemsize
-        return self.method.at_once * (3 * width * height + worked)
+        width, height = self.pictures.size
+        return self.method.at_once * 3 * width * height + self.method.memory
 
     @cached_property
     def journal(self) -> Journal | None:
@@ -153,6 +155,8 @@ class Redubbing:
         track = self.track
         return key_of(
             model=(self.model.fingerprint, self.model.method.name, self.model.precision, self.model.device.type),
+            parts=[(word, part.fingerprint) for word, part in sorted(self.model.parts.items())],
+            version=self.model.version,
             film=(self.pictures.key(), self.pictures.size, self.pictures.rate),
             track=[torch.from_numpy(part) for part in (track.boxes, track.points)],
             scheme=(track.scheme, track.cuts),

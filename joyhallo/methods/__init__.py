@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -27,20 +27,20 @@ class Method:
     function: str
 
     parts: tuple[str, ...] = ()  # other networks that it works with: vae, whisper, parser, ...
-    versions: tuple[str, ...] = ()  # that no file tells apart; the usual one first
-
-    signs: tuple[
-        tuple[str, str], ...
-    ] = ()  # patterns in the name of a file and its folder, and what version each means
-
-    def version(self, path: Path) -> str:
-        """The one that a file is probably of; nothing where there is but one."""
-        name = "/".join(path.parts[-2:]).lower()
-        return next((version for sign, version in self.signs if re.search(sign, name)), (*self.versions, "")[0])
+    versions: Mapping[str, str] = field(default_factory=dict)  # that no file tells apart: what a path with it matches
 
     @property
     def open(self) -> Callable[..., Any]:
         return getattr(import_module(f".{self.module}", __package__), self.function)
+
+    def version(self, path: Path, wished: str = "") -> str:
+        """The one that is wished for, or that the file's name and folders suggest, or else the first."""
+        if wished and wished not in self.versions:
+            there = f"choose one of {', '.join(self.versions)}" if self.versions else "it has none: choose auto"
+            raise ValueError(f"{self.name} of a version {wished} is not known; {there}.")
+        place = "/".join(path.parts[-3:])
+        named = (version for version, sign in self.versions.items() if re.search(sign, place, re.IGNORECASE))
+        return wished or next(named, next(iter(self.versions), ""))
 
     @property
     def redubber(self) -> Callable[..., Any]:
@@ -101,8 +101,7 @@ METHODS = (
         "musetalk.checkpoint",
         "open_checkpoint",
         parts=("vae", "whisper", "parser"),
-        versions=("1.5", "1.0"),
-        signs=((r"v?1[._]?5", "1.5"), (r"v?1[._]0|v1\b|pytorch_model", "1.0")),
+        versions={"1.5": r"v?1[._]?5", "1.0": r"v?1[._]0|v1\b|pytorch_model"},
     ),
 )
 

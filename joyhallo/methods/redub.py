@@ -93,6 +93,19 @@ class Codec(Protocol):
     def decode(self, latents: Tensor) -> Tensor: ...
 
 
+class Ready(Protocol):
+    def __call__(self, network: Any, memory: int = 0) -> Any:
+        """Make a network ready to compute, beside which it needs so many bytes, and give it back.
+
+        To be called before each use: what another network needs may have put it away.
+        """
+        ...
+
+
+def as_it_is(network: Any, memory: int = 0) -> Any:
+    return network
+
+
 @dataclass(frozen=True)
 class Engine:
     """What a method works with, and where that computes."""
@@ -103,7 +116,7 @@ class Engine:
     parts: Mapping[str, Any] = field(default_factory=dict)  # by the names in METHODS: "vae" is a Codec
     version: str = ""  # of a method whose versions no file tells apart
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # of parts, by which their work is known again
-    ready: Callable[[Any], Any] = lambda network: network  # makes a part's network ready to compute, and gives it back
+    ready: Ready = as_it_is
 
 
 class Redubber(Protocol):
@@ -122,6 +135,11 @@ class Redubber(Protocol):
     @property
     def known(self) -> frozenset[str]:
         """Those of the wishes that change something."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes that `speak` needs on the device, beside weights."""
         ...
 
     @property

@@ -53,13 +53,13 @@ def _columns(block: Tensor) -> Tensor:
     return (8 * (decibels + 100) / 100 - 4).clamp(-4, 4)
 
 
-@lru_cache(maxsize=1)
-def basis() -> Tensor:
-    """(80, 401): triangles on Slaney's scale, each of the same area."""
-    first, last = _mels(torch.tensor([LOWEST, HIGHEST], dtype=torch.float64)).tolist()
+@lru_cache(maxsize=4)
+def basis(window: int = WINDOW, lowest: float = LOWEST, highest: float = HIGHEST) -> Tensor:
+    """(80, 1 + window / 2): triangles on Slaney's scale, each of the same area."""
+    first, last = _mels(torch.tensor([lowest, highest], dtype=torch.float64)).tolist()
     places = _hertz(torch.linspace(first, last, BANDS + 2, dtype=torch.float64))
     low, middle, high = places[:-2, None], places[1:-1, None], places[2:, None]
-    bins = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
+    bins = torch.linspace(0, SAMPLE_RATE / 2, window // 2 + 1, dtype=torch.float64)
     triangles = torch.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)).clamp(min=0)
     return (triangles * 2 / (high - low)).float()
 

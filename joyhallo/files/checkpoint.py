@@ -1,0 +1,73 @@
+"""A file of weights whose network is known: `Checkpoint`, and `check`, which compares names and shapes beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..ops import Ops, TorchOps
+from .weights import WeightsError
+
+MOST_TOLD = 3  # names of tensors
+
+State = Mapping[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Checkpoint(Generic[Network]):
+    """The weights stay on disk, mapped into memory where the format allows, until the network is built."""
+
+    network: Callable[[Ops], Network]
+    weights: State  # under the names of the network
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of most of the weights."""
+        return max(self.weights.values(), key=Tensor.numel).dtype
+
+    @property
+    def parameters(self) -> int:
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+    def build(
+        self, ops: Ops = TorchOps, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    ) -> Network:
+        """In the file's precision unless `dtype` is given; 8 bits only for matrices, as biases would save nothing."""
+        dtype = dtype or self.dtype
+        small = dtype if dtype.itemsize > 1 else torch.float16
+        with torch.device("meta"):
+            net = self.network(ops)
+        state = {key: tensor.to(device, dtype if tensor.ndim > 1 else small) for key, tensor in self.weights.items()}
+        net.load_state_dict(state, strict=True, assign=True)
+        return net.requires_grad_(False).eval()
+
+
+def check(path: Path, state: State, network: Callable[[Any], nn.Module], kind: str) -> None:
+    """Raise a WeightsError unless a file has all of a network's tensors and no others. kind: what it looks like."""
+    with torch.device("meta"):
+        expected = {key: tensor.shape for key, tensor in network(TorchOps).state_dict().items()}
+    found = {key: tensor.shape for key, tensor in state.items()}
+    problems = [
+        _listed(what, keys)
+        for what, keys in (
+            ("missing", [key for key in expected if key not in found]),
+            ("unknown", [key for key in found if key not in expected]),
+            ("of another shape", [key for key in expected if found.get(key, expected[key]) != expected[key]]),
+        )
+        if keys
+    ]
+    if problems:
+        raise WeightsError(
+            f"{path.name} looks like {kind}, but not all of its tensors fit: {'; '.join(problems)}. It is damaged or "
+            "of another version; download it again."
+        )
+
+
+def _listed(what: str, keys: Collection[str]) -> str:
+    return f"{len(keys)} {what} ({', '.join(list(keys)[:MOST_TOLD])}{', ...' if len(keys) > MOST_TOLD else ''})"

@@ -1,0 +1,55 @@
+"""What redub methods work with beside their own network: a VAE, a speech encoder, a face parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comfy.model_patcher
+import torch
+
+from ..joyhallo.files.fingerprint import of_module
+from ..joyhallo.methods.musetalk.checkpoint import open_parser
+from ..joyhallo.sound.whisper_file import open_whisper
+from .autoencoder import STABLE, UnclampedCodec, load_vae
+from .comfy_adapter import Part, Precision, can_be_made_again, comfy_ops, patcher
+
+FULL = Precision(torch.float32, torch.float32)  # small networks, of which the whole film depends
+
+
+def of_vae(vae: Any) -> Part:
+    """Raises a ValueError unless it is a VAE of the usual latents."""
+    if getattr(vae, "latent_channels", None) != 4 or not hasattr(vae, "first_stage_model"):
+        raise ValueError(f"The VAE is not one that LatentSync and MuseTalk were trained with: connect {STABLE}.")
+    codec = UnclampedCodec(vae)
+    return Part(codec, codec.patcher, codec.fingerprint)
+
+
+def load_part(word: str, path: Path) -> Part:
+    return LOADERS[word](path)
+
+
+def _vae(path: Path) -> Part:
+    return of_vae(load_vae(path))
+
+
+def _network(open: Callable[[Path], Any]) -> Callable[[Path], Part]:
+    def load(path: Path) -> Part:
+        network = open(path).build(comfy_ops(FULL), dtype=FULL.weights)
+        manager = patcher(network)
+        can_be_made_again(manager, _again, open, path)
+        return Part(network, manager, of_module(network))
+
+    return load
+
+
+def _again(open: Callable[[Path], Any], path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    return patcher(open(path).build(comfy_ops(FULL), dtype=FULL.weights), disable_dynamic)
+
+
+LOADERS: dict[str, Callable[[Path], Part]] = {
+    "vae": _vae,
+    "whisper": _network(open_whisper),
+    "parser": _network(open_parser),
+}
