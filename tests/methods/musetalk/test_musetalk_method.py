@@ -205,9 +205,10 @@ def test_an_avatar_forgets_what_was_used_least_recently():
     assert avatar.held == sum(latents.nbytes for latents in avatar.latents.values()) == 36
 
 
-def test_what_is_no_number_is_not_shown(engine, pictures):
-    method = MuseTalk(lambda latents, sound: latents[:, :4] * torch.nan, Codec(), heard, "1.5")
-    with pytest.raises(RedubError, match="fp32"):
+@pytest.mark.parametrize(("dtype", "remedy"), [(torch.float16, "choose fp32"), (torch.float32, "download it again")])
+def test_what_is_no_number_is_not_shown(pictures, dtype, remedy):
+    method = MuseTalk(lambda latents, sound: latents[:, :4] * torch.nan, Codec(), heard, "1.5", dtype=dtype)
+    with pytest.raises(RedubError, match=remedy):
         made(method, pictures, track(count=6))
 
 
