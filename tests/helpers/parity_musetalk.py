@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -25,7 +26,7 @@ from joyhallo.faces.lanczos import lanczos
 from joyhallo.faces.track import Track
 from joyhallo.methods.musetalk.boxes import Pads, halved, padded
 from joyhallo.methods.musetalk.checkpoint import COUNTER, Checkpoint, folded
-from joyhallo.methods.musetalk.masks import Cheeks, Rim, Square, cone, lens, masks, share
+from joyhallo.methods.musetalk.masks import CONE, LENS, Cheeks, Rim, Square, masks, share
 from joyhallo.methods.musetalk.method import AREAS, Faces, MuseTalk
 from joyhallo.methods.musetalk.network import TOKENS, Sizes, UNet, placed
 from joyhallo.methods.musetalk.parser import LABELS, Parser, normalised
@@ -182,13 +183,18 @@ def hint(points: Tensor) -> Tensor:
 @answers("parsing_modes", "musetalk")
 def areas(case):
     labels = case["labels"][None]
-    yield "out.kernel", cone().byte()
-    yield "out.cheek_kernel", lens().byte()
+    yield "out.kernel", kernel(CONE, 33)
+    yield "out.cheek_kernel", kernel(LENS, 35)
     for name in ("raw", "neck"):
         yield f"out.{name}_bits", bits(masks(labels, name)[0])
     for name in case.wanted:
         if found := re.fullmatch(r"out\.jaw_(\d+)_(\d+)_bits", name):
             yield name, bits(masks(labels, "jaw", Cheeks(int(found[1]), int(found[2])))[0])
+
+
+def kernel(halves: Sequence[int], width: int) -> Tensor:
+    away = (torch.arange(width) - width // 2).abs()
+    return (away <= torch.tensor(halves)[:, None]).byte()
 
 
 @answers("parsing_WRONG_flipped_kernel", "musetalk")

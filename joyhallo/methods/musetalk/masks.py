@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -62,41 +63,36 @@ def _any(labels: Tensor, wanted: tuple[int, ...]) -> Tensor:
     return table.to(labels.device)[labels.long()]
 
 
+# By rows of a kernel: how far it reaches on either side of its middle column; -1 where it is empty.
+CONE = (*[-1] * 10, *range(10), *[10] * 13)  # ever wider rows, and then a band
+LENS = (0, 17, 0)
+
+
 def _jaw(labels: Tensor, cheeks: Cheeks) -> Tensor:
     """The skin grows by sixteen pixels upwards and six downwards, which is not what the kernel's looks promise."""
-    grown = _touched(labels == SKIN, cone(labels.device))
+    grown = touched(labels == SKIN, CONE)
     narrowed = grown
     for _ in range(2):
-        narrowed = ~_touched(~narrowed, lens(labels.device))
+        narrowed = ~touched(~narrowed, LENS)
     columns = torch.arange(SIDE, device=labels.device)
     outer = (columns <= MIDDLE - cheeks.left) | (columns >= MIDDLE + cheeks.right)
     face = torch.where(outer, narrowed, grown)
     return (face & (labels != NOSE)) | _any(labels, LIPS)
 
 
-def _touched(truths: Tensor, kernel: Tensor) -> Tensor:
-    """Where any pixel under the kernel is true. The kernel is not turned over, and beyond the border all is false."""
-    rows, columns = kernel.shape
-    counted = F.conv2d(truths[:, None].float(), kernel[None, None], padding=(rows // 2, columns // 2))
-    return counted[:, 0] > 0.5
-
-
-@lru_cache
-def cone(device: torch.device | None = None) -> Tensor:
-    """(33, 33): ever wider rows from the eleventh on, and from the 22nd on a band."""
-    kernel = torch.zeros(33, 33)
-    for row in range(10, 33):
-        half = min(row - 10, 10)
-        kernel[row, 16 - half : 17 + half] = 1
-    return kernel.to(device)
-
-
-@lru_cache
-def lens(device: torch.device | None = None) -> Tensor:
-    """(3, 35): the ellipse of that size."""
-    kernel = torch.zeros(3, 35)
-    kernel[1], kernel[:, 17] = 1, 1
-    return kernel.to(device)
+def touched(truths: Tensor, kernel: Sequence[int]) -> Tensor:
+    """(n, height, width): where any pixel under the kernel is true. It is not turned over, and beyond all is false."""
+    height, width = truths.shape[1:]
+    above, most = len(kernel) // 2, max(kernel)
+    counted = F.pad(truths.int(), (most + 1, most, above, above)).cumsum(2)
+    found, row = torch.zeros_like(truths), 0
+    for half, rows in groupby(kernel):
+        first, row = row, row + len(list(rows))
+        if half >= 0:
+            beside = (counted[..., most + 1 + half :][..., :width] > counted[..., most - half :][..., :width]).int()
+            below = F.pad(beside[:, first : row + height - 1], (0, 0, 1, 0)).cumsum(1)
+            found |= below[:, row - first :] > below[:, :height]
+    return found
 
 
 # ---- labels without a parser

@@ -165,9 +165,14 @@ class MuseTalk:
     def _decoded(self, latents: Tensor) -> Tensor:
         pictures = self.vae.decode(latents).float()
         if not pictures.isfinite().all():
+            name = str(self.dtype).removeprefix("torch.")
             raise RedubError(
-                f"The faces came out as no numbers at all, which {str(self.dtype).removeprefix('torch.')} brings about "
-                "on some graphics cards; choose fp32 as weight_dtype, and a VAE in full precision."
+                "The faces came out as no numbers at all. "
+                + (
+                    f"Some graphics cards do so in {name}: choose fp32 as weight_dtype, and a VAE in full precision."
+                    if self.dtype.itemsize < 4
+                    else "The file of MuseTalk or of its VAE is damaged; download it again."
+                )
             )
         return ((pictures / 2 + 0.5).clamp_(0, 1) * 255).round_().byte()
 
