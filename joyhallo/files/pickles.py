@@ -24,7 +24,7 @@ MOST_NAMES = 50_000  # of tensors; the largest networks have some thousands
 MOST_SHARED = 4  # times the file's size, that its tensors take where they share memory
 DEEPEST = 40  # modules within modules
 REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3")  # calls with storage, offset, size
-WRAPPERS = ("state_dict", "module")  # keys under which trainers put what matters
+WRAPPERS = ("model_state_dict", "state_dict", "module")  # keys under which trainers put what matters
 WIDTHS = {  # bytes of each number, by what PyTorch calls a run of them
     **dict.fromkeys(("Half", "BFloat16", "Short"), 2),
     **dict.fromkeys(("Float", "Int"), 4),
