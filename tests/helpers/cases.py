@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -23,6 +24,10 @@ NOT_OURS = {  # by method: answers of the original that we do not want, or do no
         "masks_.*_quirk_oversize": "the original loses a rectangle larger than the picture, ours is cut at its border",
     },
     "wav2lip": {"step_.*|item_.*|windows|disc": "Wav2Lip cannot be trained here yet"},
+    "latentsync": {
+        "mel_sync|syncnet.*": "the network that judges lip sync comes with the evaluation",
+        "train_step": "LatentSync cannot be trained here yet",
+    },
     "musetalk": {"cycle": "a film that bounces shows neither end twice, whatever the method"},
 }
 
@@ -37,6 +42,15 @@ def answers(pattern: str, method: str = "hallo"):
         return function
 
     return register
+
+
+def index_of(folder: Path) -> dict:
+    """What a folder says of its cases; that of LatentSync says it without a heading."""
+    index = json.loads((folder / "index.json").read_text())
+    if "cases" in index:
+        return index
+    cases = {name: {"file": f"{name}.safetensors"} | facts for name, facts in index.items() if name[0] != "_"}
+    return index | {"cases": cases, "salt": index["_configs"]["salt"]}
 
 
 class Unsupported(LookupError):
@@ -71,7 +85,7 @@ class Case:
                 stored = {
                     key.removeprefix("in."): tensors.get_tensor(key) for key in tensors.keys() if key.startswith("in.")
                 }
-        return {**drawn_inputs(self), **stored} if "px" in self.facts else stored
+        return {**drawn_inputs(self), **stored} if "n_motion" in self.facts else stored
 
     @property
     def wanted(self) -> list[str] | None:

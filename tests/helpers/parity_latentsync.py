@@ -1,0 +1,241 @@
+"""The recorded cases of LatentSync: its network, sampling, alignment and masks, and whole inferences.
+
+Maps are (rows, channels, frames, height, width) there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+
+import seeded
+import torch
+from cases import Case, answers, frames_first, frames_third
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from joyhallo.diffusion.codec import AutoencoderCodec
+from joyhallo.diffusion.networks.motion_module import MotionModule
+from joyhallo.methods.latentsync.network import Resnet, Sizes, SoundTransformer, UNet
+from joyhallo.methods.latentsync.sampling import Leading, Settings, denoise, guided
+from joyhallo.ops import TorchOps
+
+KEYS = {1246: "everywhere", 1022: "up", 686: "nowhere"}
+
+
+def checked(case: Case, told: str, weights: dict[str, Tensor]) -> None:
+    """A mistake in the recipe would look like one in the network, so what the index tells of the weights is checked."""
+    total = sum(tensor.double().abs().sum().item() for tensor in weights.values())
+    assert math.isclose(total, case.index[told]["abs_sum"], rel_tol=1e-6), "other weights than recorded"
+
+
+def sizes_of(case: Case, motion: str = "everywhere") -> Sizes:
+    told = case.index["_configs"]["unet_tiny"]
+    return Sizes(
+        tuple(told["block_out_channels"]),
+        told["layers_per_block"],
+        told["cross_attention_dim"],
+        motion,
+        told["motion_module_kwargs"]["temporal_position_encoding_max_len"],
+        told["attention_head_dim"],
+        told["norm_num_groups"],
+    )
+
+
+@lru_cache(maxsize=2)
+def unet_of(case: Case, keys: int) -> UNet:
+    with torch.device("meta"):
+        net = UNet(sizes_of(case, KEYS[keys]))
+    seeded.fill(net, "", case.salt)
+    state = net.state_dict()
+    assert len(state) == keys
+    if keys == 1246:
+        checked(case, "_weights_digest_unet", state)
+    return net
+
+
+def unet(case: Case, keys: int = 1246) -> UNet:
+    return unet_of(sibling(case, "step_a"), keys)
+
+
+@lru_cache(maxsize=1)
+def vae_of(case: Case) -> AutoencoderCodec:
+    from diffusers import AutoencoderKL
+
+    with torch.device("meta"):
+        autoencoder = AutoencoderKL.from_config(case.index["_configs"]["vae_tiny"])
+    seeded.fill(autoencoder, "vae.", case.salt)
+    checked(case, "_weights_digest_vae", autoencoder.state_dict())
+    return AutoencoderCodec(autoencoder)
+
+
+def sibling(case: Case, name: str) -> Case:
+    return Case(name, case.folder, case.index)
+
+
+def module(case: Case, make) -> nn.Module:
+    with torch.device("meta"):
+        made = make()
+    found = {key: list(tensor.shape) for key, tensor in made.state_dict().items()}
+    assert found == case.facts["shapes"]
+    return seeded.fill(made, case.facts["prefix"], case.salt)
+
+
+# ---- modules
+
+
+@answers("mod_motion", "latentsync")
+def motion(case):
+    x = case["x"]
+    net = module(case, lambda: MotionModule(x.shape[1], sizes_of(case), TorchOps))
+    y = net(frames_first(x), x.new_zeros(len(x), 0, x.shape[3] * x.shape[4], x.shape[1]))
+    yield "out.y", frames_third(y, len(x))
+
+
+@answers("mod_spatial", "latentsync")
+def spatial(case):
+    x, sound = case["x"], case["audio"]
+    net = module(case, lambda: SoundTransformer(x.shape[1], sizes_of(case), TorchOps))
+    block, tokens, silent = net.block, case["tokens"], len(sound) // 2
+    assert not sound[:silent].any()
+    heard = block.heard(block.norm2(tokens[silent:]), block.attn2.keys_values(sound[silent:]))
+    yield "out.attn2", torch.cat([block.silence(tokens).expand_as(tokens[:silent]), heard])
+    maps = frames_first(x)
+    rows = maps[:silent], maps[silent:]
+    made = [net.hear(net.look(row), row, heard) for row, heard in zip(rows, heard_by(block, sound), strict=True)]
+    yield "out.y", frames_third(torch.cat(made), len(x))
+
+
+def heard_by(block, sound: Tensor) -> list:
+    return [None, block.attn2.keys_values(sound[len(sound) // 2 :])]
+
+
+@answers("mod_resnet.*", "latentsync")
+def residual(case):
+    right = sibling(case, "mod_resnet")
+    x, time = right["x"], F.silu(right["temb"])
+    net = module(right, lambda: Resnet(64, 32, sizes_of(case), TorchOps))
+    made = [net(row.transpose(0, 1), moment[None]) for row, moment in zip(x, time, strict=True)]
+    yield "out.y", torch.stack(made).transpose(1, 2)
+
+
+# ---- one step
+
+
+def given(case: Case) -> Tensor:
+    """Mask, masked and whole faces: (frames, 9, height, width)"""
+    return frames_first(torch.cat([case[name] for name in ("mask", "masked", "ref")], dim=1))
+
+
+def predicted(case: Case, net: UNet, source: Case) -> Tensor:
+    """(rows, frames, 4, height, width)"""
+    seen = torch.cat([frames_first(source["noise"]), given(source)], dim=1)
+    timestep = torch.tensor([source.facts["timestep"]])
+    return net(seen, timestep, [None, net.listen(source["audio"])]).noise
+
+
+def as_recorded(frames: Tensor) -> Tensor:
+    return frames.transpose(-4, -3)
+
+
+@answers("step_(a|b|efficient|stage1)", "latentsync")
+def one_step(case):
+    source = sibling(case, "step_efficient") if case.name == "step_stage1" else case
+    found = predicted(case, unet(case, case.facts.get("keys", 1246)), source)
+    yield "out.noise_pred", as_recorded(found)
+    if "out.next" in case.facts["tensors"]:
+        facts, x = case.facts, frames_first(case["noise"])
+        noise = guided(found, facts["guidance"])
+        yield "out.noise_cfg", as_recorded(noise)[None]
+        step = next(one for one in Leading().ddim(facts["steps"]) if one.timestep == facts["timestep"])
+        yield "out.next", as_recorded(step.advance(x, step.velocity_of(noise, x)))[None]
+
+
+@answers("step_a_blocks", "latentsync")
+def blocks(case):
+    source = sibling(case, "step_a")
+    net, taps = unet(case), {}
+    places = {"conv_in": (net.conv_in, None)}
+    walked = {f"down{i}": block for i, block in enumerate(net.down_blocks)} | {
+        f"up{i}": block for i, block in enumerate(net.up_blocks)
+    }
+    hooks = []
+    for name, block in walked.items():
+        parts = [getattr(block, part)[-1] for part in ("downsamplers", "upsamplers") if hasattr(block, part)]
+        places[name] = (parts[0] if parts else block.motion_modules[-1], None)
+    places["mid"] = (net.mid_block.resnets[-1], None)
+    for name, (part, _) in places.items():
+        hooks.append(part.register_forward_hook(lambda _, __, y, name=name: taps.setdefault(name, []).append(y)))
+    predicted(case, net, source)
+    for hook in hooks:
+        hook.remove()
+    for name in case.wanted:
+        rows = taps[name.removeprefix("out.")]
+        rows = rows if len(rows) == 2 else rows * 2  # the first convolution is the same for both
+        yield name, torch.stack([row[:2].transpose(0, 1) for row in rows])
+
+
+@answers("step_a_WRONG_variants", "latentsync")
+def one_step_of_known_mistakes(case):
+    right = predicted(case, unet(case), sibling(case, "step_a"))[:, :2]
+    for name in case.wanted:
+        yield name, as_recorded(right)
+
+
+# ---- sampling
+
+
+@answers("scheduler", "latentsync")
+def scheduler(case):
+    schedule = Leading()
+    yield "out.alphas_cumprod", schedule.alphas_cumprod
+    yield "out.final_alpha_cumprod", schedule.alphas_cumprod[:1]
+    for name in case.wanted:
+        if found := re.fullmatch(r"out\.(timesteps|chain)_(\d+)", name):
+            steps = schedule.ddim(int(found[2]))
+            if found[1] == "timesteps":
+                yield name, torch.tensor([step.timestep for step in steps])
+                continue
+            chain, x = [], case["x"]
+            for number, step in enumerate(steps):
+                noise = seeded.normals(f"in.sched.eps{number}", (2, 4), case.salt)
+                x = step.advance(x, step.velocity_of(noise, x))
+                chain.append(x)
+            yield name, torch.stack(chain)
+
+
+def drawn(case: Case, name: str, *shape: int) -> Tensor:
+    return seeded.normals(f"in.{case.name}.{name}", shape, case.salt)
+
+
+def sampled(codec: AutoencoderCodec, pixels: Tensor, noise: Tensor) -> Tensor:
+    """As the original does it, where ours takes the mean."""
+    mean, spread = codec.posterior(pixels)
+    return mean + (spread / 2).exp() * noise
+
+
+@answers("sample_.*", "latentsync")
+def sampling(case):
+    facts, codec, mask = case.facts, vae_of(sibling(case, "sample_n5")), case["mask"]
+    frames, px = facts["frames"], facts["px"]
+    pixels = (0.5 * drawn(case, "pixels", frames, 3, px, px)).clamp(-1, 1)
+    masked = sampled(codec, pixels * mask, drawn(case, "eps_masked", frames, 4, px // 8, px // 8))
+    whole = sampled(codec, pixels, drawn(case, "eps_ref", frames, 4, px // 8, px // 8))
+    small = mask[..., ::8, ::8]
+    yield "out.mask_latents", small[:, :, None]
+    yield "out.masked_latents", as_recorded(masked)[None]
+    yield "out.ref_latents", as_recorded(whole)[None]
+    settings, steps = Settings(facts["steps"], facts["guidance"], facts["deepcache_interval"] or 1), []
+    made = denoise(
+        unet(case),
+        case["noise"][:, :, 0],
+        torch.cat([small.expand(frames, -1, -1, -1), masked, whole], dim=1),
+        drawn(case, "audio", frames, 50, 16),
+        settings,
+        lambda done, latents: steps.append(latents),
+    )
+    yield "out.latents_first", as_recorded(steps[0])[None]
+    yield "out.latents", as_recorded(made)[None]
+    pictures = codec.autoencoder.decode(made / codec.scale).sample
+    yield "out.combined", (pictures * (1 - mask) + pixels * mask)[facts["combined_frames"]]
