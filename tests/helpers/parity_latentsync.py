@@ -9,6 +9,7 @@ import math
 import re
 from functools import lru_cache
 
+import numpy as np
 import seeded
 import torch
 from cases import Case, answers, frames_first, frames_third
@@ -17,6 +18,10 @@ from torch.nn import functional as F
 
 from joyhallo.diffusion.codec import AutoencoderCodec
 from joyhallo.diffusion.networks.motion_module import MotionModule
+from joyhallo.faces.blend import blended
+from joyhallo.methods.latentsync.alignment import KEPT, aligned, chosen, fitted, lagging
+from joyhallo.methods.latentsync.crops import Faces
+from joyhallo.methods.latentsync.masks import in_latents, mask
 from joyhallo.methods.latentsync.network import Resnet, Sizes, SoundTransformer, UNet
 from joyhallo.methods.latentsync.sampling import Leading, Settings, denoise, guided
 from joyhallo.ops import TorchOps
@@ -239,3 +244,67 @@ def sampling(case):
     yield "out.latents", as_recorded(made)[None]
     pictures = codec.autoencoder.decode(made / codec.scale).sample
     yield "out.combined", (pictures * (1 - mask) + pixels * mask)[facts["combined_frames"]]
+
+
+# ---- alignment and masks
+
+
+POINTS106 = ((43, 48, 49, 51, 50), (101, 102, 103, 104, 105), (74, 77, 83, 86))
+
+
+@answers("masks", "latentsync")
+def masks(case):
+    for name in case.wanted:
+        what, size = re.fullmatch(r"out\.(latent|u8)_(\d+)", name).groups()
+        kept = mask(case.facts["source"], int(size))[0, 0]
+        if what == "u8":
+            rows = (kept * 255).round().byte()
+            yield name, rows[::7] if name == "out.u8_512" else rows
+        else:
+            yield name, in_latents(kept)
+
+
+def three(case: Case) -> np.ndarray:
+    return chosen(case["landmarks106"].double().numpy(), POINTS106)
+
+
+def generated(case: Case, number: int, size: int) -> Tensor:
+    small = seeded.normals(f"in.{case.name}.gen{number}", (1, 3, 8, 8), case.salt) * 0.5
+    return F.interpolate(small, (size, size), mode="bilinear", align_corners=True).clamp(-1.2, 1.2)[0]
+
+
+def restored(faces: Faces, picture: Tensor, crop: Tensor, frame: int) -> Tensor:
+    made, patch = picture.clone(), faces.patch(crop, frame)
+    blended(made, patch, patch.weights, 1.0, False)
+    return made
+
+
+@answers("align_(a|b)", "latentsync")
+def align(case):
+    size, frames, points = case.facts["resolution"], case["frames"], three(case)
+    yield "out.landmarks3", torch.from_numpy(points).float()
+    unshifted, left = fitted(points, size)
+    smooth = aligned(points, size)
+    yield "out.bias", torch.from_numpy(lagging(left, KEPT)).float()
+    yield "out.matrices_unsmoothed", torch.from_numpy(unshifted).float()
+    yield "out.matrices", torch.from_numpy(smooth).float()
+    faces = Faces(smooth, size, (frames.shape[2], frames.shape[1]))
+    yield "out.canvas0", faces.canvases(frames[:1], [0])[0]
+    yield "out.faces", faces.cut(frames, range(len(frames)))
+    crops = [generated(case, number, size) for number in range(len(frames))]
+    yield "out.generated_resized0", faces.on_canvas(crops[0])
+    yield (
+        "out.restored",
+        torch.stack([restored(faces, *one, frame) for frame, one in enumerate(zip(frames, crops, strict=True))]),
+    )
+    yield "out.white0", restored(faces, torch.zeros_like(frames[0]), torch.ones(3, size, size), 0)[..., 0]
+
+
+@answers("align_tiny_face", "latentsync")
+def align_tiny(case):
+    size, frames = case.facts["resolution"], case["frames"]
+    found = aligned(three(case), size)
+    yield "out.matrix", torch.from_numpy(found[0]).float()
+    faces = Faces(found, size, (frames.shape[2], frames.shape[1]))
+    yield "out.face", faces.cut(frames, [0])[0]
+    yield "out.restored", restored(faces, frames[0], torch.ones(3, size, size), 0)
