@@ -180,7 +180,8 @@ class RedubModel:
     def redubber(self, most: int, wishes: Wishes) -> Redubber:
         """most: frames at once, for which there is room."""
         made = {word: part.made for word, part in self.parts.items()}
-        engine = Engine(self.network, self.device, self.precision.compute, made, self.version, self.ready)
+        marks = {word: part.fingerprint for word, part in self.parts.items()}
+        engine = Engine(self.network, self.device, self.precision.compute, made, self.version, marks, self.ready)
         return self.method.redubber(engine, most, wishes)
 
     def ready(self, network: Any, memory: int = 0) -> Any:

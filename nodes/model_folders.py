@@ -27,6 +27,8 @@ from ..joyhallo.files.weights import WAV2VEC2, WeightsError, settings
 from ..joyhallo.files.weights import Kind as FileKind
 from ..joyhallo.methods import METHODS, Method, kind_of
 from ..joyhallo.methods.hallo.published import PUBLISHED as OF_HALLO
+from ..joyhallo.methods.musetalk.published import MODELS as MUSETALKS
+from ..joyhallo.methods.musetalk.published import PUBLISHED as OF_MUSETALK
 from ..joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
@@ -46,8 +48,9 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-PUBLISHED = {**OF_HALLO, **OF_WAV2LIP}
-OF_REDUB = dict.fromkeys(OF_WAV2LIP, "Wav2Lip")  # the names of methods, by those of their published files
+PUBLISHED = {**OF_MUSETALK, **OF_WAV2LIP, **OF_HALLO}
+# The names of methods, by those of their published files
+OF_REDUB = {**dict.fromkeys(OF_WAV2LIP, "Wav2Lip"), **dict.fromkeys(MUSETALKS, "MuseTalk")}
 REDUB_FOLDERS = ("wav2lip", "latentsync", "musetalk")  # where other packs keep such files
 LOADABLE = (".safetensors", ".pth", ".pt")
 
@@ -256,17 +259,24 @@ ENCODER = Kind(
     "chinese-wav2vec2-base",
 )
 FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces, "faces.safetensors")
-REDUB = Kind("redub model", (OWN, *REDUB_FOLDERS), tuple(OF_WAV2LIP), _file)
+REDUB = Kind("redub model", (OWN, *REDUB_FOLDERS), tuple(OF_REDUB), _file)
 VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-mse")
 WHISPER = Kind(
     "speech encoder",
     (OWN, "latentsync", "musetalk", "audio_encoders"),
-    (WHISPER_FILE,),
+    ("whisper-tiny/model.safetensors",),
     _file,
     same=r"(?i)(^|/)whisper[-_/]?tiny[^/]*(/model)?\.(safetensors|pt)$|(^|/)whisper/(tiny\.pt|model\.safetensors)$",
 )
-PARTS = {"vae": VAE, "whisper": WHISPER}  # by the words in METHODS
-OPTIONAL: tuple[Kind, ...] = ()
+PARSER = Kind(
+    "face parser",
+    (OWN, "musetalk"),
+    ("face-parse-bisent/79999_iter.pth",),
+    _file,
+    same=r"(^|/)79999_iter\.(pth|safetensors)$",
+)
+PARTS = {"vae": VAE, "whisper": WHISPER, "parser": PARSER}  # by the words in METHODS
+OPTIONAL = (PARSER,)
 
 
 def _choices(kind: Kind, ours: Iterable[str], others: Iterable[str] = ()) -> list[str]:

@@ -212,8 +212,17 @@ class RedubLips(io.ComfyNode):
                 ),
             ],
             advanced=(
-                "smoothing", "pad_top", "pad_bottom", "pad_left", "pad_right", "fps",
-                "area", "shift", "reuse", "solver", "long_sound",
+                "smoothing",
+                "pad_top",
+                "pad_bottom",
+                "pad_left",
+                "pad_right",
+                "fps",
+                "area",
+                "shift",
+                "reuse",
+                "solver",
+                "long_sound",
             ),
             outputs=[
                 io.Video.Output(

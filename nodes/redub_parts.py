@@ -10,6 +10,7 @@ import comfy.model_patcher
 import torch
 
 from ..joyhallo.files.fingerprint import of_module
+from ..joyhallo.methods.musetalk.checkpoint import open_parser
 from ..joyhallo.sound.whisper_file import open_whisper
 from .autoencoder import STABLE, UnclampedCodec, load_vae
 from .comfy_adapter import Part, Precision, can_be_made_again, comfy_ops, patcher
@@ -43,10 +44,12 @@ def _network(open: Callable[[Path], Any]) -> Callable[[Path], Part]:
     return load
 
 
-def _again(
-    open: Callable[[Path], Any], path: Path, disable_dynamic: bool = False
-) -> comfy.model_patcher.ModelPatcher:
+def _again(open: Callable[[Path], Any], path: Path, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     return patcher(open(path).build(comfy_ops(FULL), dtype=FULL.weights), disable_dynamic)
 
 
-LOADERS: dict[str, Callable[[Path], Part]] = {"vae": _vae, "whisper": _network(open_whisper)}
+LOADERS: dict[str, Callable[[Path], Part]] = {
+    "vae": _vae,
+    "whisper": _network(open_whisper),
+    "parser": _network(open_parser),
+}

@@ -35,7 +35,6 @@ from .video import MadeWhenNeeded, Pictures
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
 WAITING = 16 << 20  # pixels of whole pictures that are read ahead
 FEATHER = 0.1  # of the width and height of a box
-WORKED = 380  # numbers for each pixel of a crop that are held at the same time: a third more than was measured
 
 SHORT: dict[str, Short] = {"loop": "loop", "bounce": "bounce", "hold": "hold", "stretch": "stretch", "stop": "stop"}
 LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
@@ -140,9 +139,8 @@ class Redubbing:
     @property
     def _memory(self) -> int:
         """On the device that computes, beside the weights."""
-        (width, height), size = self.pictures.size, self.method.size
-        worked = WORKED * size * size * self.model.precision.compute.itemsize
-        return self.method.at_once * (3 * width * height + worked)
+        width, height = self.pictures.size
+        return self.method.at_once * 3 * width * height + self.method.memory
 
     @cached_property
     def journal(self) -> Journal | None:

@@ -102,7 +102,7 @@ class Ready(Protocol):
         ...
 
 
-def _as_it_is(network: Any, memory: int = 0) -> Any:
+def as_it_is(network: Any, memory: int = 0) -> Any:
     return network
 
 
@@ -116,7 +116,7 @@ class Engine:
     parts: Mapping[str, Any] = field(default_factory=dict)  # by the names in METHODS: "vae" is a Codec
     version: str = ""  # of a method whose versions no file tells apart
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # of parts, by which their work is known again
-    ready: Ready = _as_it_is
+    ready: Ready = as_it_is
 
 
 class Redubber(Protocol):
@@ -135,6 +135,11 @@ class Redubber(Protocol):
     @property
     def known(self) -> frozenset[str]:
         """Those of the wishes that change something."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes that `speak` needs on the device, beside weights."""
         ...
 
     @property

@@ -106,7 +106,7 @@ class Whisper(nn.Module):
 
 
 def log_mel(samples: Tensor) -> Tensor:
-    """samples (n) at 16 kHz -> (80, n // 160): logarithms, of which the faintest are 8 below the loudest of them all."""
+    """samples (n) at 16 kHz -> (80, n // 160): logarithms, of which the faintest are 8 below the loudest."""
     if len(samples) <= WINDOW // 2:  # the mirror needs that many
         samples = F.pad(samples, (0, WINDOW // 2 + 1 - len(samples)))
     window = torch.hann_window(WINDOW, device=samples.device)
@@ -171,9 +171,9 @@ def hear(
     device: torch.device | str = "cpu",
     ready: Callable[[Any], Any] = lambda network: network,
 ) -> Heard:
-    """samples (n) at 16 kHz. joints: half minutes that know nothing of each other, as in the originals, or that overlap.
+    """samples (n) at 16 kHz; ready: called with the network before each use.
 
-    ready: called with the network before each use.
+    joints: half minutes that know nothing of each other, as in the originals, or that overlap.
     """
     if not torch.isfinite(samples).all():
         raise AudioError(
@@ -283,7 +283,7 @@ def windows(
 
 
 def frames_of(samples: int, rate: Fraction | float, manner: Manner, cover_tail: bool) -> int:
-    """As many frames as the sound lasts, or as the original makes: LatentSync one or two more, MuseTalk up to one less."""
+    """As the sound lasts, or as the original makes: LatentSync one or two more, MuseTalk one less where it is cut."""
     exact = samples * Fraction(rate).limit_denominator(1 << 20) / SAMPLE_RATE
     if cover_tail:
         return math.ceil(exact)

@@ -16,7 +16,7 @@ from joyhallo.sound.audio import levels, prepare, read
 from tools.demo_model.bundle import FOLDER
 from tools.pictures.portrait import COUPLE, sitter
 
-# Every template, and every view. Those that are only opened run to their end in tests/comfyui/test_example_workflows.py.
+# Every template, and every view. Those that are only opened run to their end in test_example_workflows.py.
 RUN = {
     "puppet": NEWEST,
     "animatic": PINNED,

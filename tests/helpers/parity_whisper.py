@@ -120,15 +120,6 @@ def heard_by_musetalk(case):
         yield "out.last_state_without_norm", raw[: len(found), -1]
 
 
-@answers("whisper_long", "musetalk")
-def heard_across_half_minutes(case):
-    samples = seeded.normals("in.wave", (case.facts["samples"],), case.salt)
-    seen = _seen(case, hear(of_musetalk(case), samples, MUSETALK), samples)
-    first = case.facts["first_frame"]
-    yield "out.chunks_around_30s", seen[first : first + 8]
-    yield "out.last_chunks", seen[-3:]
-
-
 def _seen(case: Case, found: Heard, samples: Tensor) -> Tensor:
     count = frames_of(len(samples), case.facts["fps"], MUSETALK, cover_tail=False)
     assert count == case.facts["frames"]

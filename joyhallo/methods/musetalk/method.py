@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,23 +19,24 @@ from ...faces.regions import LIPS, OUTLINE
 from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
-from ..redub import Codec, Engine, OnStep, RedubError, Wishes
+from ...sound.whisper import MUSETALK, Heard, Joints, WhisperWindows, frames_of, hear, windows
+from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is
 from .avatar import Avatar
 from .boxes import Pads, boxes_of
 from .masks import LOWER_LIP, NOSE, SKIN, Square, drawn, masks, share
 from .network import placed
 from .parser import SIDE, normalised
-from .windows import StateWindows, windows
 
 SIZE = 256
 AT_ONCE = 8  # frames
+WORKED = 12_000_000  # numbers for each of them that the network holds at the same time
 LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 NOSE_OUTLINE = (168, 129, 98, 2, 327, 358)  # of the mesh, from between the eyes around both wings
 AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless something else is wished
 KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
 
 Network = Callable[[Tensor, Tensor], Tensor]  # network.UNet: latents, sound -> latents
-Hear = Callable[[Tensor, str], Tensor]  # samples, joints of long sound -> (rows, states, width), 50 rows a second
+Hear = Callable[[Tensor, Joints], Heard]
 Parse = Callable[[Tensor], Tensor]  # parser.Parser: pictures -> how likely each label is
 
 AVATAR = Avatar()  # of every film, as long as the program runs
@@ -116,6 +117,7 @@ class MuseTalk:
     wishes: Wishes = field(default_factory=Wishes)
     avatar: Avatar = field(default_factory=Avatar)
     of_what: str = ""  # fingerprint of the VAE
+    ready: Ready = as_it_is
     size: int = SIZE
     stored: torch.dtype = torch.uint8
 
@@ -124,6 +126,11 @@ class MuseTalk:
         """Each version was published with one way to move the box."""
         return KNOWN | {"pads" if self.version == "1.5" else "shift"}
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the network needs beside its weights."""
+        return self.at_once * WORKED * self.dtype.itemsize
+
     def crops(self, track: Track) -> Faces:
         wishes, known = self.wishes, self.known
         shift = wishes.shift if "shift" in known else 0
@@ -131,15 +138,18 @@ class MuseTalk:
         boxes = boxes_of(track, wishes.smoothing, shift, pads)
         return Faces(track, boxes, wishes.area or AREAS[self.version], self.parse)
 
-    def listen(self, recording: Recording, rate: Fraction) -> StateWindows:
+    def listen(self, recording: Recording, rate: Fraction) -> WhisperWindows:
         """At any frame rate: what is heard does not drift away from what is seen."""
         samples, wishes = recording.samples, self.wishes
-        states = self.hear(samples, wishes.joints)
-        return windows(states, len(samples), rate, wishes.cover_tail, wishes.sync_offset)
+        count = frames_of(len(samples), rate, MUSETALK, wishes.cover_tail)
+        return windows(
+            self.hear(samples, cast(Joints, wishes.joints)), MUSETALK, rate, count, offset=wishes.sync_offset
+        )
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
         latents = self.avatar.of(crops, (self.of_what, self.dtype), self._encoded).to(self.device, self.dtype)
-        made = self.network(latents, placed(heard.to(self.device, self.dtype)))
+        network = self.ready(self.network, self.memory)
+        made = network(latents, placed(heard.to(self.device, self.dtype)))
         on_step(1, 1, made)
         return self._decoded(made)
 
@@ -178,14 +188,15 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
         wishes,
         AVATAR if mark else Avatar(),
         mark,
+        engine.ready,
     )
 
 
 def _hearing(engine: Engine) -> Hear:
-    def hear(samples: Tensor, joints: str) -> Tensor:
-        return engine.ready(engine.parts["whisper"]).states(samples, joints)
+    def heard(samples: Tensor, joints: Joints) -> Heard:
+        return hear(engine.parts["whisper"], samples, MUSETALK, joints, engine.device, engine.ready)
 
-    return hear
+    return heard
 
 
 def _parsing(engine: Engine, parser: Any) -> Parse:

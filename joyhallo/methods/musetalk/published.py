@@ -23,4 +23,5 @@ FILES = (
         "face-parse-bisent/79999_iter.pth", PARSER, "79999_iter.pth", 53_300_000, needed=False, licence=PARSER_LICENCE
     ),
 )
+MODELS = tuple(file.place for file in FILES if file.repository == MUSETALK)
 PUBLISHED = {file.place: (file,) for file in FILES}

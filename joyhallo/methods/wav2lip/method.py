@@ -27,6 +27,7 @@ from .pixels import as_crops, cut, inputs
 
 KNOWN = frozenset({"strength", "sync_offset", "cover_tail", "smoothing", "pads"})  # of the wishes
 AT_ONCE = {96: 32, 256: 8}  # frames that go through the network together, by the side of a face
+WORKED = 380  # numbers for each pixel of a crop that are held at the same time: a third more than was measured
 LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 
 Network = Callable[..., Tensor]  # network.Generator: what is heard, faces, strength of the sound -> faces
@@ -66,6 +67,10 @@ class Wav2Lip:
     wishes: Wishes = field(default_factory=Wishes)
     stored: torch.dtype = torch.uint8
     known: frozenset[str] = KNOWN
+
+    @property
+    def memory(self) -> int:
+        return self.at_once * WORKED * self.size**2 * self.dtype.itemsize
 
     def crops(self, track: Track) -> Boxes:
         """Boxes are smoothed within a shot, from gap to gap."""

@@ -1,0 +1,90 @@
+"""Boxes that the bridge of the nose halves, from whatever points there are."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from joyhallo.faces.regions import OUTLINE
+from joyhallo.faces.track import Track
+from joyhallo.methods.musetalk.boxes import BRIDGE, Pads, boxes_of, halved
+
+SIZE = (200, 240)
+BRIDGE_AT, CHIN_AT = 110.0, 190.0
+TURNS = np.linspace(0, 2 * np.pi, len(OUTLINE), endpoint=False)
+
+
+def mesh() -> np.ndarray:
+    """An upright face from 40 to 160, whose forehead is wider than its cheeks."""
+    points = np.full((478, 2), (100.0, BRIDGE_AT))
+    down = -np.cos(TURNS)
+    outline = np.stack([100 + 60 * np.sin(TURNS), 120 + 70 * down], axis=1)
+    outline[down < -0.5, 0] = 100 + 90 * np.sin(TURNS)[down < -0.5]
+    points[list(OUTLINE)] = outline
+    points[BRIDGE] = 100, BRIDGE_AT
+    return points
+
+
+def track(scheme="mesh", count=3, found=None, **more) -> Track:
+    boxes = np.tile(np.array([40, 50, 160, CHIN_AT], np.float32), (count, 1))
+    points = {
+        "mesh": mesh(),
+        "marks": np.array([[70.0, 90], [130, 90], [100, 122], [80, 150], [120, 150]]),
+        "none": np.zeros((0, 2)),
+    }[scheme]
+    points = np.tile(points.astype(np.float32), (count, 1, 1))
+    if found is not None:
+        boxes[~np.array(found)] = np.nan
+        points[~np.array(found)] = np.nan
+    return Track(boxes, points, np.ones(count, np.float32), scheme, SIZE, Fraction(25), **more)
+
+
+@pytest.mark.parametrize("scheme", ["mesh", "marks", "none"])
+def test_the_bridge_is_in_the_middle_and_the_chin_at_the_end(scheme):
+    left, top, right, bottom = boxes_of(track(scheme), "original")[0].tolist()
+    assert bottom == CHIN_AT
+    assert (left, right) == pytest.approx((40, 160), abs=2), "the forehead does not count"
+    assert (top + bottom) / 2 == pytest.approx(BRIDGE_AT, abs=3)
+
+
+def test_the_box_moves_down_and_grows_as_wished():
+    plain = boxes_of(track(), "original")[0]
+    assert (boxes_of(track(), "original", shift=7)[0] - plain).tolist() == [0, 14, 0, 0]
+    assert (boxes_of(track(), "original", shift=-7)[0] - plain).tolist() == [0, -14, 0, 0]
+    assert (boxes_of(track(), "original", pads=Pads(bottom=10))[0] - plain).tolist() == [0, 0, 0, 10]
+    assert boxes_of(track(), "original", pads=Pads(bottom=1000))[0, 3] == SIZE[1]
+
+
+@pytest.mark.parametrize("scheme", ["mesh", "marks", "none"])
+def test_a_frame_without_a_face_keeps_its_place(scheme):
+    found = [True, False, True, True, False]
+    boxes = boxes_of(track(scheme, 5, found), "centred")
+    assert len(boxes) == 5
+    assert (boxes.any(1)).tolist() == found
+
+
+def test_a_face_that_leaves_the_picture_is_cut_at_its_border():
+    moved = track()
+    moved.points[:, :, 0] -= 90
+    moved.points[:, :, 1] += 100
+    left, top, right, bottom = boxes_of(moved, "original")[0].tolist()
+    assert (left, bottom) == (0, SIZE[1])
+    assert 0 <= top < bottom
+    assert right == pytest.approx(70, abs=2)
+
+
+def test_where_points_make_no_box_the_finders_is_taken():
+    points = torch.zeros(1, 3, 2).double()
+    assert halved(points, torch.tensor([[5.0, 6, 70, 80]])).tolist() == [[5, 6, 70, 80]]
+
+
+def test_smoothing_within_a_shot_alone():
+    shaken = track(count=12, cuts=(6,))
+    shaken.points[::2, :, 0] += 8
+    shaken.points[6:] += 20
+    plain, smooth = boxes_of(shaken, "original"), boxes_of(shaken, "centred")
+    assert torch.equal(boxes_of(shaken, "none"), plain)
+    assert plain[2:10, 0].diff().abs().max() >= 8
+    assert max(smooth[:6, 0].diff().abs().max(), smooth[6:, 0].diff().abs().max()) <= 4
+    assert smooth[5, 1] < smooth[6, 1] - 15
