@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
 import seeded
 import torch
 from cases import Case, answers, frames_first, frames_third
+from parity_whisper import of_latentsync, wave
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from joyhallo.diffusion.codec import AutoencoderCodec
 from joyhallo.diffusion.networks.motion_module import MotionModule
-from joyhallo.faces.blend import blended
+from joyhallo.faces.blend import Blend, blended
 from joyhallo.methods.latentsync.alignment import KEPT, aligned, chosen, fitted, lagging
 from joyhallo.methods.latentsync.crops import Faces
 from joyhallo.methods.latentsync.masks import in_latents, mask
-from joyhallo.methods.latentsync.network import Resnet, Sizes, SoundTransformer, UNet
-from joyhallo.methods.latentsync.sampling import Leading, Settings, denoise, guided
+from joyhallo.methods.latentsync.method import LatentSync
+from joyhallo.methods.latentsync.network import FRAMES, Resnet, Sizes, SoundTransformer, UNet
+from joyhallo.methods.latentsync.sampling import Leading, Settings, denoise, guided, shared_noise
+from joyhallo.methods.redub import Wishes, placed, redub
+from joyhallo.methods.script import Script
 from joyhallo.ops import TorchOps
+from joyhallo.sound.audio import Recording
+from joyhallo.sound.whisper import LATENTSYNC, hear
 
 KEYS = {1246: "everywhere", 1022: "up", 686: "nowhere"}
 
@@ -308,3 +315,51 @@ def align_tiny(case):
     faces = Faces(found, size, (frames.shape[2], frames.shape[1]))
     yield "out.face", faces.cut(frames, [0])[0]
     yield "out.restored", restored(faces, frames[0], torch.ones(3, size, size), 0)
+
+
+# ---- whole inferences
+
+
+class SamplingCodec:
+    """Gives what the original drew, masked faces first, where the seam has the mean."""
+
+    def __init__(self, codec: AutoencoderCodec, case: Case, count: int):
+        self.codec, self.noise = codec, []
+        for start in range(0, count, FRAMES):
+            self.noise += [case[name][start : start + FRAMES] for name in ("eps_masked", "eps_ref")]
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return sampled(self.codec, pixels, self.noise.pop(0))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.codec.autoencoder.decode(latents / self.codec.scale).sample
+
+
+def shown(count: int, frames: int) -> np.ndarray:
+    """Forwards and backwards, both ends twice."""
+    places = np.arange(count) % (2 * frames)
+    return np.minimum(places, 2 * frames - 1 - places)
+
+
+@answers("pipe_.*", "latentsync")
+def whole(case):
+    facts, frames, size = case.facts, case["frames"], case.facts["resolution"]
+    wishes = Wishes(facts["seed"], facts["steps"], facts["guidance"], area=facts["mask"])
+    codec = SamplingCodec(vae_of(sibling(case, "sample_n5")), case, facts["chunks"])
+    whisper = of_latentsync(case)
+    method = LatentSync(
+        unet(case), codec, lambda samples, joints: hear(whisper, samples, LATENTSYNC, joints), size, wishes=wishes
+    )
+    assert torch.equal(shared_noise(wishes.seed, size // 8), case["noise"][:, :, 0])
+    heard = method.listen(Recording(wave(case, case.name)), Fraction(25))
+    assert len(heard) == facts["frames_out"]
+    places = shown(len(heard), len(frames))
+    faces = Faces(aligned(three(case), size), size, (frames.shape[2], frames.shape[1]))
+    yield "out.matrices", torch.from_numpy(faces.matrices[places]).float()
+    aligned_places = places[facts["aligned_stored"]]
+    yield "out.aligned", faces.cut(frames[aligned_places], aligned_places)
+    script = Script(places, np.ones(len(places), np.float32))
+    chunks = redub(method, (frames[place] for place in places), faces, heard, script)
+    crops, pictures = zip(*((chunk.frames, placed(chunk, faces, script, Blend())) for chunk in chunks), strict=True)
+    yield "out.faces", torch.cat(crops)[facts["faces_stored"]]
+    yield "out.video_u8", torch.cat(pictures)[facts["frames_stored"]]

@@ -138,6 +138,7 @@ class UNet(Skeleton):
         for block in (*(self.down_blocks if sizes.motion == "everywhere" else ()), *self.up_blocks):
             if sizes.motion != "nowhere":
                 block.motion_modules = nn.ModuleList([MotionModule(block.channels, sizes, ops) for _ in block.resnets])
+        self.sizes = sizes
         self.conv_norm_out = ops.GroupNorm(sizes.norm_groups, sizes.channels[0], eps=1e-5)
         self.conv_out = ops.Conv2d(sizes.channels[0], CHANNELS, 3, padding=1)
 
