@@ -159,7 +159,7 @@ class UNet(Skeleton):
         run = shared_first([first.resnets[0], first.attentions[0].look]) if len(rows) > 1 else at_once
         noise, kept = [], []
         for row, heard in enumerate(rows):
-            made, below = self.walk(x, time, self._after(heard, run), SHALLOW, deep and deep[row], run)
+            made, below = self.walk(x, time, self._after(heard, run), SHALLOW, deep[row] if deep else None, run)
             noise.append(self.conv_out(F.silu(together(self.conv_norm_out, made), inplace=True)))
             kept.append(below)
         return Predicted(torch.stack(noise), kept)
@@ -170,7 +170,7 @@ class UNet(Skeleton):
         def after(block: Block, index: int, x: Tensor) -> Tensor:
             if block.sites:
                 transformer = block.attentions[index]
-                x = transformer.hear(run(transformer.look)(x), x, heard and heard[sites[block, index]])
+                x = transformer.hear(run(transformer.look)(x), x, heard[sites[block, index]] if heard else None)
             if hasattr(block, "motion_modules"):
                 carried = x.new_zeros(1, 0, x.shape[2] * x.shape[3], x.shape[1])
                 x = block.motion_modules[index](x, carried)

@@ -10,12 +10,10 @@ from torch import Tensor
 
 from ...diffusion.schedule import Schedule, ScheduleConfig
 from ...diffusion.solvers import SOLVERS
-from .network import Predicted
+from .network import UNet
 
 STEPS, GUIDANCE = 20, 1.5
 LEVELS = ScheduleConfig(beta_schedule="scaled_linear", zero_terminal_snr=False)
-
-Network = Callable[..., Predicted]  # network.UNet
 
 
 class Leading(Schedule):
@@ -44,7 +42,7 @@ class Settings:
 
 
 def denoise(
-    network: Network,
+    network: UNet,
     noise: Tensor,
     given: Tensor,
     sound: Tensor,
