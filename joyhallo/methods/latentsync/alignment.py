@@ -102,10 +102,11 @@ def fitted(points: Floats, size: int) -> tuple[Floats, Floats]:
 
 
 def lagging(shifts: Floats, kept: float) -> Floats:
-    """Each with a part of the one before it, as it was in turn."""
+    """Each with a part of the one before it, as it was in turn; the first, and what follows unknown ones, as it is."""
     found: list[Floats] = []
     for shift in shifts:
-        found.append(kept * found[-1] + (1 - kept) * shift if found else shift)
+        known = found and np.isfinite(found[-1]).all()
+        found.append(kept * found[-1] + (1 - kept) * shift if known else shift)
     return np.stack(found) if found else shifts
 
 

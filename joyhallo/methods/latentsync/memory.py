@@ -13,9 +13,11 @@ from ...diffusion.networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
 from .network import FRAMES, Sizes
 from .sampling import Settings
 
-WORKED = 7.0  # maps for each frame
-SHARED = 1.0  # that wait for the other row of guidance
+WORKED = 9.2  # maps for each frame
+SHARED = 2.0  # that wait for the other row of guidance
 REUSED = 1.0  # of each row, that wait for later steps
+WIDENED = 8  # times, within a feed-forward, which goes through the tokens in slices
+SLICES = 2.0
 
 
 def working_memory(
@@ -23,6 +25,7 @@ def working_memory(
 ) -> int:
     """Bytes, for so many square faces of `size` pixels."""
     rows = 2 if settings.guidance > 1 else 1
-    one = sizes.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
+    maps = frames * sizes.channels[0] * (size // LATENT_SCALE) ** 2
     waiting = SHARED * (rows - 1) + REUSED * (rows if settings.reuse > 1 else 0)
-    return int(frames * one * (WORKED + waiting) + 1.6 * FEED_FORWARD_ELEMENTS_ELSEWHERE * dtype.itemsize)
+    widened = min(WIDENED * maps, FEED_FORWARD_ELEMENTS_ELSEWHERE)
+    return int(dtype.itemsize * (maps * (WORKED + waiting) + SLICES * widened))

@@ -122,7 +122,7 @@ class SoundTransformer(Transformer):
 
 class Predicted(NamedTuple):
     noise: Tensor  # (rows, frames, 4, height, width)
-    deep: list[Tensor]  # of each row, what later steps may reuse
+    deep: list[Tensor]  # of each row, what other steps may reuse; empty unless that was asked for
 
 
 class UNet(Skeleton):
@@ -147,21 +147,26 @@ class UNet(Skeleton):
         return [site.block.attn2.keys_values(sound) for site in self.site_transformers()]
 
     def forward(
-        self, latents: Tensor, timestep: Tensor, rows: Sequence[Heard], deep: Sequence[Tensor] | None = None
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        rows: Sequence[Heard],
+        deep: Sequence[Tensor] | None = None,
+        reusable: bool = False,
     ) -> Predicted:
         """latents (frames, 13, height, width), the same for all rows, which hear different things; timestep (1).
 
-        deep: of another step, to spare all but the last layer.
+        deep: of another step that was `reusable`, to spare all but the last layer.
         """
-        x = self.conv_in(latents)
+        x = self.conv_in(latents).contiguous(memory_format=torch.channels_last)
         time = self.time_embedding(timestep, x.dtype)
-        first = self.down_blocks[0]
-        run = shared_first([first.resnets[0], first.attentions[0].look]) if len(rows) > 1 else at_once
+        first, shallow = self.down_blocks[0], SHALLOW if reusable or deep else 0
+        run = for_both([first.resnets[0], first.attentions[0].look]) if len(rows) > 1 else at_once
         noise, kept = [], []
         for row, heard in enumerate(rows):
-            made, below = self.walk(x, time, self._after(heard, run), SHALLOW, deep[row] if deep else None, run)
+            made, below = self.walk(x, time, self._after(heard, run), shallow, deep[row] if deep else None, run)
             noise.append(self.conv_out(F.silu(together(self.conv_norm_out, made), inplace=True)))
-            kept.append(below)
+            kept += [] if below is None else [below]
         return Predicted(torch.stack(noise), kept)
 
     def _after(self, heard: Heard, run: Runner) -> After:
@@ -179,19 +184,19 @@ class UNet(Skeleton):
         return after
 
 
-def shared_first(parts: Sequence[Callable[..., Tensor]]) -> Runner:
-    """These parts run once, for the first who asks: nothing of the sound has come in before they end."""
+def for_both(parts: Sequence[Callable[..., Tensor]]) -> Runner:
+    """Of two rows, only the first runs these parts: nothing of the sound has come in before they end."""
     found: dict[Part, Tensor] = {}
 
     def run(part: Part) -> Part:
         if part not in parts:
             return part
+        if part in found:
+            return lambda *_: found.pop(part)
 
-        def once(*inputs: Tensor) -> Tensor:
-            if part not in found:
-                found[part] = part(*inputs)
-            return found[part]
+        def first(*inputs: Tensor) -> Tensor:
+            return found.setdefault(part, part(*inputs))
 
-        return once
+        return first
 
     return run

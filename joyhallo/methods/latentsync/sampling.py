@@ -60,8 +60,8 @@ def denoise(
     for number, step in enumerate(method.steps(Leading(), settings.steps)):
         seen = torch.cat([x.to(given.dtype), given], dim=1)
         timestep = torch.tensor([step.timestep], device=x.device)
-        found = network(seen, timestep, rows, deep if number % settings.reuse else None)
-        deep = found.deep if settings.reuse > 1 else None
+        found = network(seen, timestep, rows, deep if number % settings.reuse else None, settings.reuse > 1)
+        deep = found.deep
         x = solver.advance(step, x, step.velocity_of(guided(found.noise.float(), settings.guidance), x))
         on_step(number + 1, x)
     return x
