@@ -168,17 +168,17 @@ def one_step(case):
 def blocks(case):
     source = sibling(case, "step_a")
     net, taps = unet(case), {}
-    places = {"conv_in": (net.conv_in, None)}
-    walked = {f"down{i}": block for i, block in enumerate(net.down_blocks)} | {
-        f"up{i}": block for i, block in enumerate(net.up_blocks)
-    }
-    hooks = []
+    places = {"conv_in": net.conv_in, "mid": net.mid_block.resnets[-1]}
+    walked = {f"down{i}": block for i, block in enumerate(net.down_blocks)}
+    walked |= {f"up{i}": block for i, block in enumerate(net.up_blocks)}
     for name, block in walked.items():
         parts = [getattr(block, part)[-1] for part in ("downsamplers", "upsamplers") if hasattr(block, part)]
-        places[name] = (parts[0] if parts else block.motion_modules[-1], None)
-    places["mid"] = (net.mid_block.resnets[-1], None)
-    for name, (part, _) in places.items():
-        hooks.append(part.register_forward_hook(lambda _, __, y, name=name: taps.setdefault(name, []).append(y)))
+        places[name] = parts[0] if parts else block.motion_modules[-1]
+
+    def tap(name):
+        return lambda _, __, output: taps.setdefault(name, []).append(output)
+
+    hooks = [part.register_forward_hook(tap(name)) for name, part in places.items()]
     predicted(case, net, source)
     for hook in hooks:
         hook.remove()
@@ -245,7 +245,7 @@ def sampling(case):
         torch.cat([small.expand(frames, -1, -1, -1), masked, whole], dim=1),
         drawn(case, "audio", frames, 50, 16),
         settings,
-        lambda done, latents: steps.append(latents),
+        lambda done, latents, clean: steps.append(latents),
     )
     yield "out.latents_first", as_recorded(steps[0])[None]
     yield "out.latents", as_recorded(made)[None]

@@ -75,7 +75,7 @@ class LatentSync:
             given,
             heard.to(self.device, self.dtype),
             self.settings,
-            lambda done, latents: on_step(done, steps, latents),
+            lambda done, _, clean: on_step(done, steps, clean),
         )
         made = self._decoded(latents) * (1 - kept) + pixels * kept
         return made.to(self.stored)

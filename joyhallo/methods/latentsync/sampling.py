@@ -47,11 +47,12 @@ def denoise(
     given: Tensor,
     sound: Tensor,
     settings: Settings,
-    on_step: Callable[[int, Tensor], None] = lambda done, latents: None,
+    on_step: Callable[[int, Tensor, Tensor], None] = lambda done, latents, clean: None,
 ) -> Tensor:
     """noise (1, 4, height, width), of all frames; given (frames, 9, height, width): mask, masked and whole faces.
 
-    sound (frames, tokens, width). on_step: how many are done, and the latents (frames, 4, height, width) by then.
+    sound (frames, tokens, width). on_step: how many are done, the latents (frames, 4, height, width) by then, and those
+    that the step points at.
     """
     heard = network.listen(sound)
     rows = [None, heard] if settings.guidance > 1 else [heard]
@@ -62,8 +63,10 @@ def denoise(
         timestep = torch.tensor([step.timestep], device=x.device)
         found = network(seen, timestep, rows, deep if number % settings.reuse else None, settings.reuse > 1)
         deep = found.deep
-        x = solver.advance(step, x, step.velocity_of(guided(found.noise.float(), settings.guidance), x))
-        on_step(number + 1, x)
+        v = step.velocity_of(guided(found.noise.float(), settings.guidance), x)
+        clean = step.clean(x, v)
+        x = solver.advance(step, x, v)
+        on_step(number + 1, x, clean)
     return x
 
 
