@@ -125,8 +125,14 @@ def mirrored(start: int, count: int, side: int, radius: int) -> Tensor:
     return torch.where((places >= 0) & (places < count), places, count)
 
 
+# What OpenCV has for small radii, in place of its formula: the weights of the middle and of the pixels beside it.
+SMALL_BELLS = {1: (0.5, 0.25), 2: (0.375, 0.25, 0.0625), 3: (0.28125, 0.21875, 0.109375, 0.03125)}
+
+
 def bell(radius: int, device: torch.device) -> Tensor:
     """The weights of the middle and of the pixels on either side, from there on."""
+    if radius in SMALL_BELLS:
+        return torch.tensor(SMALL_BELLS[radius], device=device)
     spread = 0.3 * (radius - 1) + 0.8
     heights = torch.exp(-(torch.arange(radius + 1, dtype=torch.float64) ** 2) / (2 * spread**2))
     return (heights / (2 * heights.sum() - heights[0])).float().to(device)
