@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import weakref
+from collections.abc import Iterable
 from functools import cache
 
 import torch
@@ -37,15 +38,13 @@ class FusedOps(TorchOps):
         return torch.empty_like(q)
 
 
-class Meter(TorchDispatchMode):
-    """Bytes of all storages that were made while it was on and still live; the most per network."""
+class Followed(TorchDispatchMode):
+    """Bytes of all storages that were made while it was on and still live; the most there were."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()
-        self.networks = {getattr(net, name): name for name in NETWORKS}
-        self.known = {tensor.untyped_storage()._cdata for tensor in net.state_dict().values()}
-        self.live, self.name = 0, NETWORKS[0]
-        self.peaks: dict[str, int] = {}
+        self.known = {tensor.untyped_storage()._cdata for tensor in known}
+        self.live, self.most = 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
@@ -59,11 +58,25 @@ class Meter(TorchDispatchMode):
             self.known.add(storage._cdata)
             self.live += storage.nbytes()
             weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
-        self.peaks[self.name] = max(self.peaks.get(self.name, 0), self.live)
+        self.most = max(self.most, self.live)
 
     def _gone(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.live -= size
+
+
+class Meter(Followed):
+    """The most per network."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__(net.state_dict().values())
+        self.networks = {getattr(net, name): name for name in NETWORKS}
+        self.name = NETWORKS[0]
+        self.peaks: dict[str, int] = {}
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        super()._note(storage)
+        self.peaks[self.name] = max(self.peaks.get(self.name, 0), self.live)
 
     def ready(self, network: nn.Module) -> nn.Module:
         self.name = self.networks[network]

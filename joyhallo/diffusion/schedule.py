@@ -49,6 +49,10 @@ class Step:
         """The velocity of a clean picture mixed with this noise."""
         return self.alpha * noise - self.sigma * clean
 
+    def velocity_of(self, noise: Tensor, x: Tensor) -> Tensor:
+        """The velocity that a network means which predicts the noise in x."""
+        return (noise - self.sigma * x) / self.alpha
+
     def advance(self, x: Tensor, v: Tensor) -> Tensor:
         noise = self.alpha * v + self.sigma * x
         return self.next_alpha * self.clean(x, v) + self.next_sigma * noise
@@ -59,6 +63,11 @@ class Schedule:
         self.config = config or ScheduleConfig()
         self.betas = _betas(self.config)
         self.alphas_cumprod = torch.cumprod(1.0 - self.betas, dim=0)
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """Levels of picture and noise after the last step: usually no noise."""
+        return 1.0, 0.0
 
     def timesteps(self, steps: int) -> list[int]:
         """ "Trailing" spacing: from the noisiest level downwards, the last one short of zero."""
@@ -71,14 +80,12 @@ class Schedule:
         timesteps = self.timesteps(steps)
         # A step ends at t - floor(T/n), which is not always the next timestep of the list, nor always zero noise.
         stride = self.config.train_steps // steps
-        return [
-            Step(t, *self._levels(t), *(self._levels(t - stride) if t >= stride else (1.0, 0.0))) for t in timesteps
-        ]
+        return [Step(t, *self._levels(t), *(self._levels(t - stride) if t >= stride else self.end)) for t in timesteps]
 
     def chain(self, steps: int) -> list[Step]:
-        """Contiguous steps, for multistep solvers: each ends where the next begins, and the last ends without noise."""
+        """Contiguous steps, for multistep solvers: each ends where the next begins, and the last where all end."""
         levels = [self._levels(t) for t in self.timesteps(steps)]
-        ends = [*levels[1:], (1.0, 0.0)]
+        ends = [*levels[1:], self.end]
         return [Step(t, *here, *end) for t, here, end in zip(self.timesteps(steps), levels, ends, strict=True)]
 
     def _levels(self, timestep: int) -> tuple[float, float]:

@@ -29,6 +29,7 @@ class Patch:
     box: Box  # of whole pixels, within the picture
     pixels: Tensor  # (height, width, 3) in 0..255, of bytes or not yet rounded
     weights: Tensor | None = None  # (height, width) in 0..1: how far it is known; None: everywhere
+    rounded: bool = True  # what comes of both pictures; otherwise its fractions are dropped, as some originals do
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
     if matched:
         made = made + _shift(before, made, share)
     share = (share * amount)[..., None]
-    mixed = torch.lerp(before, made, share).round_().clamp_(0, 255).byte()
+    mixed = torch.lerp(before, made, share)
+    mixed = (mixed.round_() if patch.rounded else mixed).clamp_(0, 255).byte()
     there.copy_(torch.where(share > 0, mixed, there))
 
 

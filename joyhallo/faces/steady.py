@@ -21,10 +21,14 @@ def stretches(track: Track) -> list[slice]:
 
 
 def centred(boxes: Tensor) -> Tensor:
-    """boxes (n, 4) of one stretch -> each the mean of itself and two on either side, in whole pixels.
+    """boxes (n, 4) of one stretch -> each the mean of itself and two on either side, in whole pixels."""
+    return averaged(boxes).round().long()
+
+
+def averaged(numbers: Tensor) -> Tensor:
+    """numbers (n, values) of one stretch -> each the mean of itself and two on either side.
 
     That neither runs ahead of the face nor lags behind. At both ends there are fewer.
     """
-    sides = boxes.T.double()[:, None]
-    means = F.avg_pool1d(sides, SPAN, 1, SPAN // 2, count_include_pad=False)
-    return means[:, 0].T.round().long()
+    means = F.avg_pool1d(numbers.T.double()[:, None], SPAN, 1, SPAN // 2, count_include_pad=False)
+    return means[:, 0].T

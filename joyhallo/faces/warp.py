@@ -57,38 +57,42 @@ class Warps:
     def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
         """(n, height, width, 3) of bytes -> (n, 3, size, size) in 0..1; borders are repeated"""
         shown = pictures.movedim(3, 1).float() / 255
-        back = _inverse(self.matrices[list(frames)])
-        grid = _sampled_at(back, (self.size, self.size), shown.shape[2:]).to(shown)
+        back = inverse(self.matrices[list(frames)])
+        grid = sampled_at(back, (self.size, self.size), shown.shape[2:]).to(shown)
         return F.grid_sample(shown, grid, padding_mode="border", align_corners=False)
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
         """crop (3, size, size) in 0..1; where the mask gives nothing the picture stays as it was."""
-        box = self._reach(self.matrices[frame])
+        box = reached(self.matrices[frame], (self.size, self.size), self.picture)
         if not box.area:
             return None
         shift = np.eye(3)
         shift[:2, 2] = box.left, box.top
-        grid = _sampled_at((self.matrices[frame] @ shift)[None], box.shape, (self.size, self.size)).to(crop)
+        grid = sampled_at((self.matrices[frame] @ shift)[None], box.shape, (self.size, self.size)).to(crop)
         warped = F.grid_sample(crop[None], grid, padding_mode="border", align_corners=False)[0]
         weights = F.grid_sample(self.mask[None, None].to(crop), grid, padding_mode="zeros", align_corners=False)[0, 0]
         return Patch(box, 255 * warped.movedim(0, 2), weights)
 
-    def _reach(self, matrix: NDArray[np.float64]) -> Box:
-        """The part of the picture that a square may touch, in whole pixels."""
-        last = self.size - 0.5
-        corners = np.array([[-0.5, -0.5], [last, -0.5], [-0.5, last], [last, last]])
-        (back,) = _inverse(matrix[None])
-        reached = around(corners @ back[:, :2].T + back[:, 2])
-        spread = Box(*map(float, np.floor([reached.left, reached.top])), *np.ceil([reached.right, reached.bottom]) + 1)
-        return spread.within(whole(self.picture))
+
+def reached(matrix: NDArray[np.float64], size: Size, picture: Size, beyond: float = 0.5) -> Box:
+    """The part of a picture, in whole pixels, that a canvas of this size may touch; `matrix` leads onto the canvas.
+
+    beyond: pixels of the canvas that count around the middles of its outer ones.
+    """
+    left, right, bottom = -beyond, size[0] - 1 + beyond, size[1] - 1 + beyond
+    corners = np.array([[left, left], [right, left], [left, bottom], [right, bottom]])
+    (back,) = inverse(matrix[None])
+    touched = around(corners @ back[:, :2].T + back[:, 2])
+    spread = Box(*map(float, np.floor([touched.left, touched.top])), *np.ceil([touched.right, touched.bottom]) + 1)
+    return spread.within(whole(picture))
 
 
-def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+def inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     turns = np.linalg.inv(matrices[:, :, :2])
     return np.concatenate([turns, -turns @ matrices[:, :, 2:]], axis=2).astype(np.float64)
 
 
-def _sampled_at(matrices: NDArray[np.float64], shape: Sequence[int], source: Sequence[int]) -> Tensor:
+def sampled_at(matrices: NDArray[np.float64], shape: Sequence[int], source: Sequence[int]) -> Tensor:
     """For each pixel of `shape` the place in `source` that a matrix leads to, as grid_sample wants it."""
     height, width = source
     y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in shape), indexing="ij")

@@ -38,12 +38,15 @@ class Checkpoint(Generic[Network]):
     def build(
         self, ops: Ops = TorchOps, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     ) -> Network:
-        """In the file's precision unless `dtype` is given; 8 bits only for matrices, as biases would save nothing."""
+        """In the file's precision unless `dtype` is given; 8 bits only for matrices: other numbers save nothing."""
         dtype = dtype or self.dtype
         small = dtype if dtype.itemsize > 1 else torch.float16
         with torch.device("meta"):
             net = self.network(ops)
-        state = {key: tensor.to(device, dtype if tensor.ndim > 1 else small) for key, tensor in self.weights.items()}
+        state = {
+            key: tensor.to(device, dtype if tensor.ndim > 1 and key.endswith(".weight") else small)
+            for key, tensor in self.weights.items()
+        }
         net.load_state_dict(state, strict=True, assign=True)
         return net.requires_grad_(False).eval()
 

@@ -58,6 +58,13 @@ MUSETALK = Kind(
     (r"down_blocks\.\d+\.resnets", "conv_norm_out"),
     sides=((r"conv_in\.weight$", 1, 8), (r"down_blocks\.0\..*\.attn2\.to_k\.weight$", 1, 384)),
 )
+OTHER_LATENTSYNC = r".*\.audio_cross_attn\."  # as version 1.0 names its attention to sound
+LATENTSYNC = Kind(
+    "LatentSync's UNet",
+    (r"down_blocks\.\d+\.resnets", "conv_norm_out"),
+    (OTHER_LATENTSYNC,),
+    sides=((r"conv_in\.weight$", 1, 13),),
+)
 PARSER = Kind("a BiSeNet face parser", (r"cp\.arm16\.", r"ffm\.convblk\.", r"conv_out\.conv_out\."))
 
 METHODS = (
@@ -103,10 +110,25 @@ METHODS = (
         parts=("vae", "whisper", "parser"),
         versions={"1.5": r"v?1[._]?5", "1.0": r"v?1[._]0|v1\b|pytorch_model"},
     ),
+    Method(
+        "LatentSync",
+        "redub",
+        LATENTSYNC,
+        "code: Apache-2.0; weights: OpenRAIL++",
+        "latentsync.checkpoint",
+        "open_checkpoint",
+        parts=("vae", "whisper"),
+        versions={"1.6": r"1\.6|512", "1.5": r"1\.5|256"},
+    ),
 )
 
 # Files that people have beside these, and choose by mistake.
 NEIGHBOURS = (
+    Kind("LatentSync 1.0, another network than that of 1.5 and 1.6", (r"down_blocks\.", OTHER_LATENTSYNC)),
+    Kind(
+        "LatentSync's StableSyncNet, which measures lip sync",
+        (r"audio_encoder\.down_blocks\.", r"visual_encoder\.down_blocks\."),
+    ),
     Kind("a part of a JoyHallo or Hallo training run", (r"(reference_unet|denoising_unet|audioproj|imageproj)\.",)),
     Kind(
         "a stage-1 training file (denoising_unet), or Stable Diffusion's UNet",

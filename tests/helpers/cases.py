@@ -89,7 +89,7 @@ class Case:
                 stored = {
                     key.removeprefix("in."): tensors.get_tensor(key) for key in tensors.keys() if key.startswith("in.")
                 }
-        return {**drawn_inputs(self), **stored} if "px" in self.facts else stored
+        return {**drawn_inputs(self), **stored} if "n_motion" in self.facts else stored
 
     @property
     def wanted(self) -> list[str] | None:

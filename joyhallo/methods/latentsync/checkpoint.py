@@ -1,0 +1,37 @@
+"""Files of LatentSync -> its UNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...files.checkpoint import Checkpoint, check
+from ...files.weights import FLOATS, WeightsError, open_weights
+from ...libraries import brief
+from ...ops import Ops
+from .. import LATENTSYNC, looks_like
+from .network import Sizes, UNet
+
+WANTED = "LatentSync's UNet of version 1.5 or 1.6: latentsync_unet.pt."
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint[UNet]:
+    """Open a UNet of 1.5 or 1.6, which no file tells apart, or raise a WeightsError that says what it is instead."""
+    path = Path(path)
+    state = open_weights(path, WANTED)[0]
+    if (found := looks_like(state)) != LATENTSYNC.words:
+        raise WeightsError(f"{path.name} looks like {found}. Expected {WANTED}")
+    if odd := [key for key, tensor in state.items() if tensor.dtype not in FLOATS]:
+        raise WeightsError(f"{path.name} holds whole numbers ({odd[0]}) where weights are expected. Expected {WANTED}")
+    try:
+        sizes = Sizes.of(state)
+    except (LookupError, ValueError) as error:
+        raise WeightsError(
+            f"{path.name} looks like {LATENTSYNC.words}, but its sizes cannot be told ({brief(error)}). Expected "
+            f"{WANTED}"
+        ) from error
+
+    def network(ops: Ops) -> UNet:
+        return UNet(sizes, ops)
+
+    check(path, state, network, LATENTSYNC.words)
+    return Checkpoint(network, state)

@@ -1,0 +1,31 @@
+"""`working_memory`: what the UNet needs beside its weights, to be freed before it runs.
+
+Measured by following every tensor, with attention as fused kernels have it, and given in units of one map of the finest
+level.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ...diffusion.codec import LATENT_SCALE
+from ...diffusion.networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
+from .network import FRAMES, Sizes
+from .sampling import Settings
+
+WORKED = 9.2  # maps for each frame
+SHARED = 2.0  # that wait for the other row of guidance
+REUSED = 1.0  # of each row, that wait for later steps
+WIDENED = 8  # times, within a feed-forward, which goes through the tokens in slices
+SLICES = 2.0
+
+
+def working_memory(
+    sizes: Sizes, size: int, settings: Settings, dtype: torch.dtype = torch.float16, frames: int = FRAMES
+) -> int:
+    """Bytes, for so many square faces of `size` pixels."""
+    rows = 2 if settings.guidance > 1 else 1
+    maps = frames * sizes.channels[0] * (size // LATENT_SCALE) ** 2
+    waiting = SHARED * (rows - 1) + REUSED * (rows if settings.reuse > 1 else 0)
+    widened = min(WIDENED * maps, FEED_FORWARD_ELEMENTS_ELSEWHERE)
+    return int(dtype.itemsize * (maps * (WORKED + waiting) + SLICES * widened))

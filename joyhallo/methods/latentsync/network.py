@@ -1,0 +1,202 @@
+"""LatentSync's UNet, under the names of the published files: the noise in the faces of a window, by what is heard.
+
+Frames of a window are folded into the batch. Norms of the residual blocks, and the last one, go over all of them
+together, so that a window can neither be split nor padded. Guidance compares two windows, one with sound and one
+without; they run one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, takewhile
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...config import check_count
+from ...diffusion.networks.attention import Attention, FeedForward, KeysValues, Transformer
+from ...diffusion.networks.blocks import After, Block, Part, Runner, at_once
+from ...diffusion.networks.blocks import Resnet as FrameResnet
+from ...diffusion.networks.blocks import UNet as Skeleton
+from ...diffusion.networks.motion_module import MotionModule
+from ...ops import Ops, TorchOps
+
+CHANNELS = 4  # of latents
+INPUTS = 3 * CHANNELS + 1  # noisy, mask (1: what is kept), masked, and whole faces
+FRAMES = 16  # of a window
+SHALLOW = 1  # layers that also run in steps that reuse what the deeper ones found
+MOST = {"levels": 10, "layers": 20, "sound": 1 << 16, "positions": 1 << 12}
+
+Motion = Literal["everywhere", "up", "nowhere"]
+Heard = Sequence[KeysValues] | None  # keys and values of the sound, for each attention; None: silence
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The defaults are those of both published versions."""
+
+    channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers: int = 2
+    sound: int = 384  # numbers of each token
+    motion: Motion = "everywhere"  # up: as those have it who train with little memory; nowhere: after the first stage
+    positions: int = 24  # of frames in a window
+    heads: int = 8
+    norm_groups: int = 32
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Any]) -> Sizes:
+        """Told by the shapes of weights; heads and groups have none, and are always as many."""
+        level, layer = "down_blocks.{}.resnets.0.conv1.weight", "down_blocks.0.resnets.{}.conv1.weight"
+        levels = takewhile(lambda number: level.format(number) in weights, count())
+        channels = tuple(weights[level.format(number)].shape[0] for number in levels)
+        layers = sum(1 for _ in takewhile(lambda number: layer.format(number) in weights, count()))
+        sound = weights["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"].shape[1]
+        tables = [key for key in weights if key.endswith(".pos_encoder.pe")]
+        motion = "nowhere" if not tables else "everywhere" if any(key.startswith("down") for key in tables) else "up"
+        positions = weights[tables[0]].shape[1] if tables else cls.positions
+        found = {"levels": len(channels), "layers": layers, "sound": sound, "positions": positions}
+        for name, value in found.items():
+            check_count(f"the number of {name}", value, MOST[name])
+        return cls(channels, layers, sound, motion, positions)
+
+
+class Resnet(FrameResnet):
+    """Its norms go over all frames."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.conv1(F.silu(together(self.norm1, x), inplace=True))
+        h += self.time_emb_proj(time)[:, :, None, None]
+        h = self.conv2(F.silu(together(self.norm2, h), inplace=True))
+        return h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+
+def together(norm: nn.Module, x: Tensor) -> Tensor:
+    """A group norm of all frames (frames, channels, height, width) as one: they become one tall map."""
+    tall = x.transpose(0, 1).flatten(1, 2)[None]
+    return norm(tall)[0].unflatten(1, (len(x), -1)).transpose(0, 1)
+
+
+class SoundBlock(nn.Module):
+    """Every pixel of a face sees the others, then hears its frame."""
+
+    def __init__(self, width: int, sizes: Sizes, ops: Ops):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (ops.LayerNorm(width) for _ in range(3))
+        self.attn1 = Attention(width, sizes.heads, ops)
+        self.attn2 = Attention(width, sizes.heads, ops, sizes.sound)
+        self.ff = FeedForward(width, ops)
+
+    def look(self, x: Tensor) -> Tensor:
+        return self.attn1(self.norm1(x)).add_(x)
+
+    def hear(self, x: Tensor, heard: KeysValues | None) -> Tensor:
+        x = x + self.heard(self.norm2(x), heard) if heard else x + self.silence(x)
+        return self.ff(self.norm3(x)).add_(x)
+
+    def heard(self, x: Tensor, sound: KeysValues) -> Tensor:
+        return self.attn2.to_out[0](self.attn2.gather(x, sound))
+
+    def silence(self, x: Tensor) -> Tensor:
+        """What is heard of tokens that are all zero: their values are zero, and one bias is left for all pixels."""
+        return self.attn2.to_out[0](x.new_zeros(1, x.shape[-1]))
+
+
+class SoundTransformer(Transformer):
+    def __init__(self, width: int, sizes: Sizes, ops: Ops):
+        super().__init__(width, width, SoundBlock(width, sizes, ops), sizes.norm_groups, ops)
+
+    @property
+    def block(self) -> SoundBlock:
+        return self.transformer_blocks[0]
+
+    def look(self, x: Tensor) -> Tensor:
+        """The part that does not depend on the sound."""
+        return self.block.look(self.tokens(x))
+
+    def hear(self, seen: Tensor, x: Tensor, heard: KeysValues | None) -> Tensor:
+        return self.leave(self.block.hear(seen, heard), x)
+
+
+class Predicted(NamedTuple):
+    noise: Tensor  # (rows, frames, 4, height, width)
+    deep: list[Tensor]  # of each row, what other steps may reuse; empty unless that was asked for
+
+
+class UNet(Skeleton):
+    def __init__(self, sizes: Sizes | None = None, ops: Ops = TorchOps):
+        sizes = sizes or Sizes()
+        super().__init__(
+            sizes,
+            ops,
+            INPUTS,
+            lambda width: SoundTransformer(width, sizes, ops),
+            lambda channels_in, channels: Resnet(channels_in, channels, sizes, ops),
+        )
+        for block in (*(self.down_blocks if sizes.motion == "everywhere" else ()), *self.up_blocks):
+            if sizes.motion != "nowhere":
+                block.motion_modules = nn.ModuleList([MotionModule(block.channels, sizes, ops) for _ in block.resnets])
+        self.sizes = sizes
+        self.conv_norm_out = ops.GroupNorm(sizes.norm_groups, sizes.channels[0], eps=1e-5)
+        self.conv_out = ops.Conv2d(sizes.channels[0], CHANNELS, 3, padding=1)
+
+    def listen(self, sound: Tensor) -> list[KeysValues]:
+        """Tokens (frames, tokens, width) of a window, as every step needs them."""
+        return [site.block.attn2.keys_values(sound) for site in self.site_transformers()]
+
+    def forward(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        rows: Sequence[Heard],
+        deep: Sequence[Tensor] | None = None,
+        reusable: bool = False,
+    ) -> Predicted:
+        """latents (frames, 13, height, width), the same for all rows, which hear different things; timestep (1).
+
+        deep: of another step that was `reusable`, to spare all but the last layer.
+        """
+        x = self.conv_in(latents).contiguous(memory_format=torch.channels_last)
+        time = self.time_embedding(timestep, x.dtype)
+        first, shallow = self.down_blocks[0], SHALLOW if reusable or deep else 0
+        run = for_both([first.resnets[0], first.attentions[0].look]) if len(rows) > 1 else at_once
+        noise, kept = [], []
+        for row, heard in enumerate(rows):
+            made, below = self.walk(x, time, self._after(heard, run), shallow, deep[row] if deep else None, run)
+            noise.append(self.conv_out(F.silu(together(self.conv_norm_out, made), inplace=True)))
+            kept += [] if below is None else [below]
+        return Predicted(torch.stack(noise), kept)
+
+    def _after(self, heard: Heard, run: Runner) -> After:
+        sites = {where: site for site, where in enumerate(self.site_blocks())}
+
+        def after(block: Block, index: int, x: Tensor) -> Tensor:
+            if block.sites:
+                transformer = block.attentions[index]
+                x = transformer.hear(run(transformer.look)(x), x, heard[sites[block, index]] if heard else None)
+            if hasattr(block, "motion_modules"):
+                carried = x.new_zeros(1, 0, x.shape[2] * x.shape[3], x.shape[1])
+                x = block.motion_modules[index](x, carried)
+            return x
+
+        return after
+
+
+def for_both(parts: Sequence[Callable[..., Tensor]]) -> Runner:
+    """Of two rows, only the first runs these parts: nothing of the sound has come in before they end."""
+    found: dict[Part, Tensor] = {}
+
+    def run(part: Part) -> Part:
+        if part not in parts:
+            return part
+        if part in found:
+            return lambda *_: found.pop(part)
+
+        def first(*inputs: Tensor) -> Tensor:
+            return found.setdefault(part, part(*inputs))
+
+        return first
+
+    return run
