@@ -164,6 +164,10 @@ class RedubModel:
     version: str = ""
 
     @property
+    def title(self) -> str:
+        return f"{self.method.name} {self.version}".strip()
+
+    @property
     def device(self) -> torch.device:
         return self.patcher.load_device
 

@@ -82,6 +82,6 @@ class LoadRedubModel(io.ComfyNode):
         parts = given | {word: load_part(word, place) for word, place in others.items()}
         asked = "" if version == AUTO else version
         loaded = load_redub_model(path, model, weight_dtype, parts, asked)
-        named = f"{loaded.method.name} {loaded.version}".strip()
-        tell(f"{named}, {loaded.precision}. Licence: {loaded.method.licence}.", cls.hidden.unique_id)
+        node = cls.hidden and cls.hidden.unique_id
+        tell(f"{loaded.title}, {loaded.precision}. Licence: {loaded.method.licence}.", node)
         return io.NodeOutput(loaded)

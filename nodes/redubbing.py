@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -20,7 +21,18 @@ from ..joyhallo.files.journal import Journal, key_of
 from ..joyhallo.film.ahead import read_ahead
 from ..joyhallo.film.lengths import Long, Short, in_order, places
 from ..joyhallo.film.write import COPY, write
-from ..joyhallo.methods.redub import Crops, Redubbed, Redubber, Windows, Wishes, chunk_count, placed, redub, repainted
+from ..joyhallo.methods.redub import (
+    Crops,
+    Observing,
+    Redubbed,
+    Redubber,
+    Windows,
+    Wishes,
+    chunk_count,
+    placed,
+    redub,
+    repainted,
+)
 from ..joyhallo.methods.script import Script, at_frames, script, speaking, without_noise
 from ..joyhallo.sound.audio import Recording, Sound
 from ..joyhallo.sound.loudness import levelled
@@ -41,7 +53,7 @@ LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
 BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
 SILENCES = {"model": "model", "hold": "hold", "source": "source"}
 SMOOTHINGS = {"original": "original", "centred": "centred", "none": "none"}
-AREAS = {AUTO: ""} | {area: area for area in ("mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck")}
+AREAS = {AUTO: ""} | {area: area for area in ("mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck", "box")}
 SOLVERS = {solver: solver for solver in METHODS_OF_SAMPLING}
 JOINTS = {"blocks": "blocks", "overlapped": "overlapped"}
 
@@ -172,10 +184,12 @@ class Redubbing:
         rate, (width, height) = self.pictures.rate, self.pictures.size
 
         def frames() -> Iterator[Tensor]:
-            for number in range(len(script)):
+            looked_at = isinstance(crops, Observing)
+            seen = in_order(self.pictures.read, script.places) if looked_at else repeat(None)
+            for number, picture in zip(range(len(script)), seen, strict=False):
                 stop()
-                share = repainted(crops, size, script, number, blend, (height, width))
-                yield (share * 255).round_().byte()[None, ..., None].expand(1, height, width, 3)
+                share = repainted(crops, size, script, number, blend, (height, width), picture)
+                yield (share * 255).ceil_().byte()[None, ..., None].expand(1, height, width, 3)
 
         return MadeWhenNeeded(len(script), lambda path: write(path, frames(), rate, None, COPY))
 
@@ -185,8 +199,12 @@ class Redubbing:
         lines = {
             "Versions": report.versions(),
             "Device": report.device(self.model.device),
-            "Redub model": f"{self.model.name}, {self.model.method.name} of {self.method.size} pixels, weights "
+            "Redub model": f"{self.model.name}, {self.model.title} of {self.method.size} pixels, weights "
             f"{self.model.fingerprint[: report.SHORT]}, in {self.model.precision}",
+            "With it": ", ".join(
+                f"{word} {part.fingerprint[: report.SHORT]}" for word, part in sorted(self.model.parts.items())
+            )
+            or "nothing else",
             "Licence": self.model.method.licence,
             "Video": f"{report.sized(self.pictures.size)}, {float(self.pictures.rate):.6g} frames a second, "
             f"{len(self.track)} frames used",

@@ -48,6 +48,10 @@ class LatentSync:
         """Networks that compute in halves give no more than halves hold."""
         return torch.float32 if self.dtype == torch.float32 else torch.float16
 
+    @property
+    def memory(self) -> int:
+        return working_memory(self.network.sizes, self.size, self.settings, self.dtype)
+
     @cached_property
     def settings(self) -> Settings:
         wishes = self.wishes
@@ -67,7 +71,7 @@ class LatentSync:
         pixels = (crops.to(self.device).contiguous(memory_format=torch.contiguous_format).float() / 255 - 0.5) / 0.5
         kept = mask(self.wishes.area or USUAL, self.size).to(self.device)
         given = self._given(pixels, kept)
-        network = self.ready(self.network, working_memory(self.network.sizes, self.size, self.settings, self.dtype))
+        network = self.ready(self.network, self.memory)
         steps = self.settings.steps
         latents = denoise(
             network,

@@ -32,6 +32,7 @@ AT_ONCE = 8  # frames
 WORKED = 12_000_000  # numbers for each of them that the network holds at the same time
 LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 NOSE_OUTLINE = (168, 129, 98, 2, 327, 358)  # of the mesh, from between the eyes around both wings
+CHOICES = ("jaw", "raw", "neck", "box")  # what of a face may be replaced
 AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless something else is wished
 KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
 
@@ -179,6 +180,8 @@ class MuseTalk:
 
 def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
     """most: frames at once, for which there is room."""
+    if wishes.area and wishes.area not in CHOICES:
+        raise RedubError(f"MuseTalk knows no area {wishes.area}; choose auto or one of {', '.join(CHOICES)}.")
     parts = engine.parts
     parser, mark = parts.get("parser"), engine.fingerprints.get("vae", "")
     return MuseTalk(
