@@ -21,15 +21,16 @@ class LoadRedubModel(io.ComfyNode):
         return schema(
             "LoadRedubModel",
             display_name="Load Redub Model",
-            description="Loads a network that makes the lips of a video follow another recording. Wav2Lip's files may "
-            "be used for research and personal purposes only.",
+            description="Loads a network that makes the lips of a video follow another recording: LatentSync, "
+            "MuseTalk or Wav2Lip, whose files may be used for research and personal purposes only.",
             inputs=[
                 io.Combo.Input(
                     "model",
                     options=model_folders.redub_models(),
-                    tooltip="A file in models/joyhallo or models/wav2lip, told by what is in it: wav2lip_gan.pth is "
-                    "sharper, wav2lip.pth follows the speech a little better, wav2lip256.pth makes larger faces. "
-                    "Licence of all of them: research and personal use only, no commercial use.",
+                    tooltip="A file in models/joyhallo, or in models/wav2lip, latentsync or musetalk, told by what is "
+                    "in it. latentsync_unet.pt looks best and takes longest, MuseTalk's unet.pth is in between, "
+                    "wav2lip_gan.pth is the fastest, with small faces. Wav2Lip's licence: research and personal use "
+                    "only.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
@@ -42,9 +43,10 @@ class LoadRedubModel(io.ComfyNode):
                     default=False,
                     label_on="fetch what is missing",
                     label_off="never",
-                    tooltip="Whether to download the chosen file if it is missing, 436 MB, from a copy on Hugging Face "
-                    "that others keep: Wav2Lip's authors publish it where only a browser gets it. Where Hugging Face "
-                    "is blocked, start ComfyUI with the environment variable HF_ENDPOINT set to a mirror.",
+                    tooltip="Whether to download the chosen file if it is missing, and what it works with, from "
+                    "Hugging Face: 0.4 GB for Wav2Lip, from a copy that others keep, 4 GB for MuseTalk, 6 GB for "
+                    "LatentSync. Where Hugging Face is blocked, start ComfyUI with the environment variable "
+                    "HF_ENDPOINT set to a mirror.",
                 ),
                 io.Combo.Input(
                     "version",

@@ -174,8 +174,8 @@ class RedubLips(io.ComfyNode):
                     default=AUTO,
                     optional=True,
                     tooltip="What of the face is made anew. LatentSync: mask, or mask2, mask3, mask4, of which mask3 "
-                    "is the smallest and mask4 the largest. MuseTalk: jaw, raw (skin and lips) or neck. auto: the "
-                    "method's own.",
+                    "is the smallest and mask4 the largest. MuseTalk: jaw, raw (skin and lips), neck, or box, for "
+                    "a mask of your own. auto: the method's own. Wav2Lip knows none.",
                 ),
                 io.Int.Input(
                     "shift",
