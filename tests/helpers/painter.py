@@ -19,6 +19,7 @@ CORNERS = np.array([[8.0, 8.0], [55.0, 8.0], [8.0, 55.0], [55.0, 55.0]])  # of t
 
 class Painter:
     size = 64
+    memory = 0
     stored = torch.float32
     known = frozenset[str]()
 
