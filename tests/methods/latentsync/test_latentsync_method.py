@@ -81,7 +81,7 @@ THREE = (points() - 100) * 0.3 + (25, 30)
 
 
 def film(count):
-    return track([THREE + (0.5 * number, 0) for number in range(count)], size=(50, 60))
+    return track([np.add(THREE, (0.5 * number, 0)) for number in range(count)], size=(50, 60))
 
 
 def made(method, count, kept=None, spoken=None, on_progress=None):
