@@ -1,5 +1,6 @@
 """LatentSync behind the seam: what is painted, windows that stay whole, resuming, and steps."""
 
+from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
 
@@ -134,15 +135,18 @@ def test_the_length_of_a_window_matters(engine):
     assert (five - six[:5]).abs().max() > 1e-3
 
 
-def test_resuming_gives_the_same_to_the_last_bit(engine, tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_resuming_gives_the_same_to_the_last_bit(engine, tmp_path, dtype):
+    engine = replace(engine, network=deepcopy(engine.network).to(dtype), dtype=dtype)
     seen, redubber = track(17), method(engine)
     shape = redubber.at_once, 3, SIDE, SIDE
-    first, _ = made(redubber, seen, Journal(tmp_path, "key", shape, redubber.stored))
+    first, faces = made(redubber, seen, Journal(tmp_path, "key", shape, redubber.stored))
     asked = []
     again = replace(redubber)
     object.__setattr__(again, "speak", lambda *_: asked.append(1))
-    second, _ = made(again, seen, Journal(tmp_path, "key", shape, redubber.stored))
+    second, found = made(again, seen, Journal(tmp_path, "key", shape, redubber.stored))
     assert not asked
+    assert torch.equal(faces, found)
     assert torch.equal(first, second)
 
 
