@@ -25,9 +25,9 @@ LEAST = 0.5  # pixels by which the three points must be spread, or there is no f
 MESH = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300), (5, 4, 129, 358))
 
 # Where five points or a box are all there is, the three are put where they lie in the mesh of an average face: brows
-# above and outside the eyes, in distances of the eyes; all three in shares of a box.
+# above and outside the eyes, in distances of the eyes; all three in shares of a box, which begins at the hairline.
 BROW_UP, BROW_OUT, NOSE_UP = 0.37, 0.09, 0.05
-IN_BOX = np.array([[0.256, 0.19], [0.744, 0.19], [0.5, 0.5]])
+IN_BOX = np.array([[0.256, 0.283], [0.744, 0.283], [0.5, 0.558]])
 
 
 def scale(size: int) -> float:

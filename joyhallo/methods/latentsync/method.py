@@ -14,6 +14,7 @@ from torch import Tensor
 from ...faces.track import Track
 from ...sound.audio import Recording
 from ...sound.whisper import LATENTSYNC, Heard, Joints, WhisperWindows, frames_of, hear, windows
+from ...sound.whisper_file import WIDEST
 from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is
 from .alignment import matrices
 from .crops import Faces
@@ -23,6 +24,7 @@ from .network import FRAMES, UNet
 from .sampling import GUIDANCE, STEPS, Settings, denoise, shared_noise
 
 SIDES = {"1.6": 512, "1.5": 256}  # of faces, by version
+VAE_PIXELS = 512 * 512  # that go through the VAE at a time: of sixteen large frames it alone would hold 6 GiB
 KNOWN = frozenset(
     ("seed", "steps", "guidance", "reuse", "solver", "area", "smoothing", "sync_offset", "cover_tail", "joints")
 )
@@ -86,12 +88,12 @@ class LatentSync:
 
     def _given(self, pixels: Tensor, kept: Tensor) -> Tensor:
         """What the network sees beside noise: (n, 9, height, width)."""
-        masked, whole = (self.vae.encode(some).to(self.device, self.dtype) for some in (pixels * kept, pixels))
+        masked, whole = (self._in_parts(self.vae.encode, some).to(self.dtype) for some in (pixels * kept, pixels))
         area = in_latents(kept).to(self.dtype).expand(len(pixels), -1, -1, -1)
         return torch.cat([area, masked, whole], dim=1)
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        pictures = self.vae.decode(latents).to(self.device).float()
+        pictures = self._in_parts(self.vae.decode, latents).float()
         if not pictures.isfinite().all():
             raise RedubError(
                 f"The faces came out as no numbers at all, which {str(self.dtype).removeprefix('torch.')} brings about "
@@ -99,15 +101,33 @@ class LatentSync:
             )
         return pictures
 
+    def _in_parts(self, work: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+        """A few frames at a time: nothing in the VAE goes over frames."""
+        parts = frames.split(max(1, VAE_PIXELS // self.size**2))
+        return torch.cat([work(part).to(self.device) for part in parts])
+
 
 def redubber(engine: Engine, most: int, wishes: Wishes) -> LatentSync:
     """most: frames at once, for which there is room; a window is never split."""
     if wishes.area and wishes.area not in AREAS:
         raise RedubError(f"LatentSync knows no area {wishes.area}; choose auto or one of {', '.join(AREAS)}.")
+    _check_sound(engine.parts["whisper"].width, engine.network.sizes.sound)
     side = SIDES[engine.version or next(iter(SIDES))]
     return LatentSync(
         engine.network, engine.parts["vae"], _hearing(engine), side, engine.device, engine.dtype, wishes, engine.ready
     )
+
+
+def _check_sound(found: int, expected: int) -> None:
+    if found != expected:
+        raise RedubError(
+            f"This LatentSync was trained with {_whisper(expected)}, but the speech encoder that was found is "
+            f"{_whisper(found)}; put the right one into models/joyhallo, and the other elsewhere."
+        )
+
+
+def _whisper(width: int) -> str:
+    return f"Whisper {WIDEST[width]}" if width in WIDEST else f"a Whisper {width} numbers wide"
 
 
 def _hearing(engine: Engine) -> Hear:
