@@ -24,8 +24,9 @@ from joyhallo.faces.blend import Blend, Patch, blended
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.lanczos import lanczos
 from joyhallo.faces.track import Track
+from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.methods.musetalk.boxes import Pads, halved, padded
-from joyhallo.methods.musetalk.checkpoint import COUNTER, Checkpoint, folded
+from joyhallo.methods.musetalk.checkpoint import COUNTER, folded
 from joyhallo.methods.musetalk.masks import CONE, LENS, Cheeks, Rim, Square, masks, share
 from joyhallo.methods.musetalk.method import AREAS, Faces, MuseTalk
 from joyhallo.methods.musetalk.network import TOKENS, Sizes, UNet, placed

@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.files.weights import WeightsError
 from joyhallo.methods import kind_of, method_of
-from joyhallo.methods.musetalk.checkpoint import Checkpoint, convolution, folded, open_checkpoint, open_parser
+from joyhallo.methods.musetalk.checkpoint import convolution, folded, open_checkpoint, open_parser
 from joyhallo.methods.musetalk.network import Sizes, UNet
 from joyhallo.methods.musetalk.parser import Parser
 
