@@ -138,13 +138,18 @@ def find_to_redub(name: str, download: bool = False, given: Collection[str] = ()
     A FileNotFoundError lists what is missing; with `download` published files are fetched first. given: parts that
     are there already.
     """
-    if download and (files := wanted_to_redub(name, given)):
-        fetch(files, _progress())
     chosen = _to_redub(name, given)
-    if missing := {kind: one for kind, one in chosen.items() if _path(kind, one) is None and kind not in OPTIONAL}:
-        raise FileNotFoundError(_complaint(missing))
+    if download and _lacked(chosen) and (files := wanted_to_redub(name, given)):
+        fetch(files, _progress())
+        chosen = _to_redub(name, given)
+    if missing := _lacked(chosen):
+        raise FileNotFoundError(_complaint(missing, demo=False))
     paths = {kind: path for kind, one in chosen.items() if (path := _path(kind, one)) is not None}
     return paths[REDUB], {word: paths[kind] for word, kind in PARTS.items() if kind in paths}
+
+
+def _lacked(chosen: Mapping[Kind, str]) -> dict[Kind, str]:
+    return {kind: one for kind, one in chosen.items() if _path(kind, one) is None and kind not in OPTIONAL}
 
 
 def wanted_to_redub(name: str, given: Collection[str] = ()) -> dict[Path, Published]:
@@ -469,7 +474,8 @@ def _progress() -> Callable[[int, int], None]:
     return report
 
 
-def _complaint(missing: dict[Kind, str]) -> str:
+def _complaint(missing: dict[Kind, str], demo: bool = True) -> str:
+    """demo: whether the small model would do"""
     lines = [f"{len(missing)} of the chosen models {'is' if len(missing) == 1 else 'are'} missing:"]
     lines += [f"- {kind.word} {_source(kind, name)}" for kind, name in missing.items()]
     if missing.get(FACES) in FACES.published and face_task() is None:
@@ -485,8 +491,8 @@ def _complaint(missing: dict[Kind, str]) -> str:
     }
     if homes:
         lines.append(f"Switch on `download` to fetch those with an address into {', '.join(map(str, homes))}.")
-    demo = f", such as {DEMO}" if REDUB not in missing and _path(CHECKPOINT, DEMO) else ""
-    lines.append(f"You can also put them there by hand, under these names, or choose models that you have{demo}.")
+    such = f", such as {DEMO}" if demo and _path(CHECKPOINT, DEMO) else ""
+    lines.append(f"You can also put them there by hand, under these names, or choose models that you have{such}.")
     return "\n".join(lines)
 
 
