@@ -123,8 +123,11 @@ def test_inputs_that_few_change_are_folded_away(schemas):
         "ChineseWav2Vec2Encode": {"normalize"},
         "JoyHalloMotion": {"sensitivity", "attack", "release"},
         "TrackFace": {"detection_size", "cuts", "fps"},
-        "LoadRedubModel": {"weight_dtype"},
-        "RedubLips": {"smoothing", "pad_top", "pad_bottom", "pad_left", "pad_right", "fps"},
+        "LoadRedubModel": {"weight_dtype", "version"},
+        "RedubLips": {
+            *("smoothing", "pad_top", "pad_bottom", "pad_left", "pad_right", "fps"),
+            *("area", "shift", "reuse", "solver", "long_sound"),
+        },
     }
 
 

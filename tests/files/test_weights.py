@@ -269,7 +269,9 @@ def test_a_method_is_recognised_by_its_file(tmp_path):
     ):
         method_of(tmp_path / "wav2lip.safetensors", "portrait")
     save_file({"binary_pred.0.weight": torch.zeros(1)}, tmp_path / "disc.safetensors")
-    with pytest.raises(WeightsError, match=r"Wav2Lip's discriminator\. Expected .* Hallo, Wav2Lip, Wav2Lip 256\.$"):
+    with pytest.raises(
+        WeightsError, match=r"Wav2Lip's discriminator\. Expected .* Wav2Lip 256, MuseTalk, LatentSync\.$"
+    ):
         method_of(tmp_path / "disc.safetensors")
     five = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")
     save_file({f"{name}.x": torch.zeros(1) for name in five}, tmp_path / "net.safetensors")
