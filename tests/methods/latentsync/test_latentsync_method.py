@@ -144,8 +144,8 @@ def test_three_steps_share_what_the_deep_layers_found(engine, net):
 def test_other_solvers_arrive_where_many_steps_do(net, solver):
     torch.manual_seed(1)
     inputs = torch.randn(1, 4, 8, 8), torch.randn(1, INPUTS - 4, 8, 8), torch.randn(1, 50, 16)
-    many = denoise(net, *inputs, Settings(200))
-    few, plain = denoise(net, *inputs, Settings(20, solver=solver)), denoise(net, *inputs, Settings(20))
+    many = denoise(net, *inputs, Settings(80))
+    few, plain = denoise(net, *inputs, Settings(10, solver=solver)), denoise(net, *inputs, Settings(10))
     assert (few - many).abs().mean() < (plain - many).abs().mean()
 
 
