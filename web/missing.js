@@ -32,6 +32,9 @@ const KEPT = "joyhallo_before" // in the loader's properties: [node, widget, val
 const EXAMPLE = "joyhallo_portrait.png" // of those that the small model knows
 const EXAMPLES = [EXAMPLE, "joyhallo_couple.png"]
 
+// Of redub models, by the folders they are fetched into. MuseTalk's asks for nothing.
+const LICENCES = { wav2lip: "personal", latentsync: "openrail" }
+
 class Missing extends TextPanel {
   constructor(node) {
     super(node, "joyhallo_missing")
@@ -189,7 +192,9 @@ class Missing extends TextPanel {
     return say("research")
   }
 
-  verb = "fetch"
+  get verb() {
+    return "fetch"
+  }
 
   /** Buttons beside that which fetches. */
   others() {
@@ -245,7 +250,9 @@ export class MissingModels extends Missing {
 }
 
 export class MissingRedubModel extends Missing {
-  verb = "fetchOne"
+  get verb() {
+    return this.found.files.filter(({ needed }) => needed).length > 1 ? "fetch" : "fetchOne"
+  }
 
   constructor(node) {
     super(node)
@@ -262,12 +269,16 @@ export class MissingRedubModel extends Missing {
   }
 
   list(needed) {
-    return [...super.list(needed), make("p", "joyhallo-note", { textContent: say("personal") })]
+    const licences = Object.entries(LICENCES).filter(([folder]) => needed.some(({ name }) => name.startsWith(folder)))
+    const notes = licences.map(([, word]) => make("p", "joyhallo-note", { textContent: say(word) }))
+    return [...super.list(needed), ...notes]
   }
 }
 
 export class MissingLandmarker extends Missing {
-  verb = "fetchOne"
+  get verb() {
+    return "fetchOne"
+  }
 
   constructor(node) {
     super(node)
