@@ -131,8 +131,8 @@ def test_guidance_moves_away_from_silence(net):
     torch.manual_seed(1)
     noise, given, sound = torch.randn(1, 4, 8, 8), torch.randn(2, INPUTS - 4, 8, 8), 10 * torch.randn(2, 50, 16)
     one, two, three = (denoise(net, noise, given, sound, Settings(1, guidance)) for guidance in (1.0, 2.0, 3.0))
-    assert torch.allclose(three - two, two - one, atol=1e-5)
-    assert (two - one).abs().max() > 5e-4
+    assert torch.allclose(three - two, two - one, atol=2e-4)
+    assert (two - one).abs().max() > 1e-3
 
 
 def test_three_steps_share_what_the_deep_layers_found(engine, net):
