@@ -29,7 +29,7 @@ from .parser import SIDE, normalised
 
 SIZE = 256
 AT_ONCE = 8  # frames
-WORKED = 12_000_000  # numbers for each of them that the network holds at the same time
+WORKED = 7_000_000  # numbers for each of them that the network holds at the same time: a tenth more than was counted
 LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 NOSE_OUTLINE = (168, 129, 98, 2, 327, 358)  # of the mesh, from between the eyes around both wings
 CHOICES = ("jaw", "raw", "neck", "box")  # what of a face may be replaced
@@ -209,6 +209,8 @@ def _hearing(engine: Engine) -> Hear:
 
 def _parsing(engine: Engine, parser: Any) -> Parse:
     def parse(pictures: Tensor) -> Tensor:
-        return engine.ready(parser)(pictures.to(engine.device, engine.dtype))
+        """In the parser's own precision, whatever that of the UNet is."""
+        dtype = next(parser.parameters()).dtype
+        return engine.ready(parser)(pictures.to(engine.device, dtype))
 
     return parse

@@ -106,17 +106,26 @@ def test_nothing_but_the_lower_face_changes(engine, pictures):
     assert not changed[shown == 0].any()
 
 
+def test_a_parser_keeps_its_precision_when_the_network_has_another(engine):
+    parser = torch.nn.Conv2d(3, LABELS, 1)
+    parts = {**engine.parts, "parser": parser}
+    method = redubber(Engine(engine.network, dtype=torch.bfloat16, parts=parts, version="1.5"), 4, Wishes())
+    assert method.parse is not None
+    assert method.parse(torch.zeros(1, 3, 8, 8)).dtype == torch.float32
+
+
 def test_a_parser_is_shown_the_picture_and_obeyed(engine, pictures):
     """A mouth to the left of the middle, and no skin: only there anything changes, seen once for each frame."""
     asked = []
 
-    def parser(seen):
-        asked.append(tuple(seen.shape))
-        labels = torch.zeros(len(seen), 512, 512, dtype=torch.long)
-        labels[:, 256:, :256] = 12
-        return F.one_hot(labels, LABELS).permute(0, 3, 1, 2).float()
+    class Parser(torch.nn.Conv2d):
+        def forward(self, seen):
+            asked.append(tuple(seen.shape))
+            labels = torch.zeros(len(seen), 512, 512, dtype=torch.long)
+            labels[:, 256:, :256] = 12
+            return F.one_hot(labels, LABELS).permute(0, 3, 1, 2).float()
 
-    parts = {**engine.parts, "parser": parser}
+    parts = {**engine.parts, "parser": Parser(3, LABELS, 1)}
     method = redubber(Engine(engine.network, parts=parts, version="1.5"), 4, Wishes())
     seen = track(count=6)
     found = made(method, pictures, seen)

@@ -7,7 +7,9 @@ import torch
 from shared import shared_folder
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.memory import Followed, FusedOps
 from joyhallo.methods.musetalk.checkpoint import COUNTER, convolution
+from joyhallo.methods.musetalk.method import AT_ONCE, WORKED
 from joyhallo.methods.musetalk.network import Sizes, UNet, placed
 from joyhallo.methods.musetalk.parser import Parser
 
@@ -51,6 +53,16 @@ def test_a_frame_costs_what_it_costs_in_the_original():
     with torch.device("meta"), FlopCounterMode(display=False) as counted:
         UNet()(torch.empty(2, 8, 32, 32), torch.empty(2, 50, 384))
     assert counted.get_total_flops() / 2 / 2 / 1e9 == pytest.approx(GIGA_MACS, rel=1e-3)
+
+
+def test_the_network_needs_what_is_told():
+    with torch.device("meta"):
+        net = UNet(ops=FusedOps).half()
+        given = torch.empty(AT_ONCE, 8, 32, 32).half(), torch.empty(AT_ONCE, 50, 384).half()
+    with torch.no_grad(), Followed([*net.state_dict().values(), *given]) as met:
+        net(*given)
+    told = AT_ONCE * WORKED * 2
+    assert met.most <= told <= 1.15 * met.most
 
 
 def test_sizes_are_told_by_shapes(net):
