@@ -38,13 +38,14 @@ from joyhallo.faces.find import FaceMesh
 from joyhallo.faces.finders import Landmarker, mesh_box
 from joyhallo.faces.track import Track
 from joyhallo.faces.tracking import track
+from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.film.ahead import read_ahead, write_behind
 from joyhallo.film.lengths import in_order, places
 from joyhallo.film.read import Film
 from joyhallo.film.write import COPY, write
 from joyhallo.methods.redub import Engine, Redubber, Wishes, placed, redub
 from joyhallo.methods.script import script
-from joyhallo.methods.wav2lip.checkpoint import Checkpoint, published
+from joyhallo.methods.wav2lip.checkpoint import published, without_norms
 from joyhallo.methods.wav2lip.method import Wav2Lip, redubber
 from joyhallo.methods.wav2lip.network import Generator
 from joyhallo.sound.audio import Recording, prepare, read
@@ -98,8 +99,7 @@ def film(folder: Path, side: int, count: int) -> Path:
 
 def weights() -> dict[str, Tensor]:
     torch.manual_seed(0)
-    with torch.device("meta"):
-        shapes = published(Generator())
+    shapes = published(Generator)
     spread = {key: (2 / math.prod(shape[1:])) ** 0.5 for key, shape in shapes.items() if len(shape) > 1}
     return {
         key: torch.empty(shape).normal_(std=spread[key]) if key in spread else torch.rand(shape) * 0.2 + 0.9
@@ -162,7 +162,7 @@ def exhausted(coming: Iterable[Any]) -> None:
 def measured(side: int, seconds: float, landmarker: Path | None, folder: Path) -> dict[str, float]:
     count, heard = round(seconds * FPS), speech(seconds)
     path, along, state = film(folder, side, count), known_track(side, count), weights()
-    network = Checkpoint(Generator, (96,), state).build()
+    network = Checkpoint(lambda ops: Generator(96, ops), state, without_norms).build()
     method = redubber(Engine(network), 32, Wishes(cover_tail=True))
     copying = replace(method, network=Copying())
     everything = [torch.tensor(picture) for picture in pictures(side, count)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..ops import Ops, TorchOps
-from .weights import WeightsError
+from .weights import FLOATS, WeightsError
 
 MOST_TOLD = 3  # names of tensors
 
@@ -19,12 +19,10 @@ State = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 
 
-@dataclass(frozen=True)
-class Checkpoint(Generic[Network]):
-    """The weights stay on disk, mapped into memory where the format allows, until the network is built."""
+class Stored:
+    """What weights tell that are still on disk, mapped into memory where the format allows."""
 
-    network: Callable[[Ops], Network]
-    weights: State  # under the names of the network
+    weights: State
 
     @property
     def dtype(self) -> torch.dtype:
@@ -34,6 +32,13 @@ class Checkpoint(Generic[Network]):
     @property
     def parameters(self) -> int:
         return sum(tensor.numel() for tensor in self.weights.values())
+
+
+@dataclass(frozen=True)
+class Checkpoint(Stored, Generic[Network]):
+    network: Callable[[Ops], Network]
+    weights: State  # under the names of the file
+    prepared: Callable[[State], State] = lambda weights: weights  # under those of the network
 
     def build(
         self, ops: Ops = TorchOps, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
@@ -45,17 +50,27 @@ class Checkpoint(Generic[Network]):
             net = self.network(ops)
         state = {
             key: tensor.to(device, dtype if tensor.ndim > 1 and key.endswith(".weight") else small)
-            for key, tensor in self.weights.items()
+            for key, tensor in self.prepared(self.weights).items()
         }
         net.load_state_dict(state, strict=True, assign=True)
         return net.requires_grad_(False).eval()
 
 
-def check(path: Path, state: State, network: Callable[[Any], nn.Module], kind: str) -> None:
-    """Raise a WeightsError unless a file has all of a network's tensors and no others. kind: what it looks like."""
+def shapes(network: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """By the names of a network's tensors; nothing of it is filled."""
     with torch.device("meta"):
-        expected = {key: tensor.shape for key, tensor in network(TorchOps).state_dict().items()}
-    found = {key: tensor.shape for key, tensor in state.items()}
+        return {key: tuple(tensor.shape) for key, tensor in network().state_dict().items()}
+
+
+def check_floats(path: Path, state: State, wanted: str) -> None:
+    """wanted: completes "Expected ..." """
+    if odd := [key for key, tensor in state.items() if tensor.dtype not in FLOATS]:
+        raise WeightsError(f"{path.name} holds whole numbers ({odd[0]}) where weights are expected. Expected {wanted}")
+
+
+def check(path: Path, state: State, expected: Mapping[str, tuple[int, ...]], kind: str) -> None:
+    """Raise a WeightsError unless a file has all of these tensors and no others. kind: what it looks like."""
+    found = {key: tuple(tensor.shape) for key, tensor in state.items()}
     problems = [
         _listed(what, keys)
         for what, keys in (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..files.checkpoint import Checkpoint, check
-from ..files.weights import FLOATS, WeightsError, looks_like, open_weights
-from .whisper import Whisper
+from ..files.checkpoint import Checkpoint, check, check_floats, shapes
+from ..files.weights import WeightsError, looks_like, open_weights
+from .whisper import BANDS, Whisper
 
 WANTED = "Whisper tiny, such as openai's tiny.pt or model.safetensors of whisper-tiny."
 KIND = "Whisper"
@@ -42,24 +42,19 @@ def open_whisper(path: str | Path) -> Checkpoint[Whisper]:
     encoder = encoder_of(state)
     if not all(sign in encoder for sign in SIGNS):
         raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {WANTED}")
-    if odd := [key for key, tensor in encoder.items() if tensor.dtype not in FLOATS]:
-        raise WeightsError(f"{path.name} holds whole numbers ({odd[0]}) where weights are expected. Expected {WANTED}")
+    check_floats(path, encoder, WANTED)
     words = next((tensor.shape[0] for key, tensor in state.items() if VOCABULARY.match(key)), 0)
     if words == ENGLISH:
         raise WeightsError(f"{path.name} is Whisper for English alone, with which no method was trained. {WANTED}")
     width, bands = encoder["conv1.weight"].shape[:2]
     blocks = 1 + max((int(found[1]) for key in encoder if (found := re.match(r"blocks\.(\d+)\.", key))), default=-1)
-    if bands != 80 or width > max(WIDEST):
+    if bands != BANDS or width > max(WIDEST):
         raise WeightsError(
             f"{path.name} is a Whisper {width} numbers wide that hears {bands} bands; no method here was trained with "
             f"one as large. Expected {WANTED}"
         )
-
-    def network(ops: object) -> Whisper:
-        return Whisper(width, blocks, ops)
-
-    check(path, encoder, network, KIND)
-    return Checkpoint(network, encoder)
+    check(path, encoder, shapes(lambda: Whisper(width, blocks)), KIND)
+    return Checkpoint(lambda ops: Whisper(width, blocks, ops), encoder)
 
 
 def encoder_of(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -25,8 +25,9 @@ from joyhallo.faces.boxes import Box
 from joyhallo.faces.lanczos import lanczos
 from joyhallo.faces.track import Track
 from joyhallo.files.checkpoint import Checkpoint
+from joyhallo.files.norms import COUNTER
 from joyhallo.methods.musetalk.boxes import Pads, halved, padded
-from joyhallo.methods.musetalk.checkpoint import COUNTER, folded
+from joyhallo.methods.musetalk.checkpoint import without_norms
 from joyhallo.methods.musetalk.masks import CONE, LENS, Cheeks, Rim, Square, masks, share
 from joyhallo.methods.musetalk.method import AREAS, Faces, MuseTalk
 from joyhallo.methods.musetalk.network import TOKENS, Sizes, UNet, placed
@@ -127,7 +128,7 @@ def parsed(case):
         if key.endswith(".running_var"):
             weights[key] = (1 + 0.1 * seeded.normals(case.facts["prefix"] + key, shape, case.salt)).abs()
     checked(case, weights)
-    net = Checkpoint(Parser, folded(weights)).build()
+    net = Checkpoint(Parser, weights, without_norms).build()
     picture = normalised(case["rgb"].permute(2, 0, 1)[None].float())
     found = net(picture)
     yield "out.logits", found[..., ::4, ::4]

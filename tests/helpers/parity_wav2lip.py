@@ -7,33 +7,37 @@ from __future__ import annotations
 
 import math
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import seeded
 import torch
 from cases import Case, answers
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from joyhallo.faces.rescale import rescale
+from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.methods.wav2lip.boxes import Pads, padded, smoothed
-from joyhallo.methods.wav2lip.checkpoint import Checkpoint, published
+from joyhallo.methods.wav2lip.checkpoint import published, without_norms
 from joyhallo.methods.wav2lip.expert import Expert, agreement
 from joyhallo.methods.wav2lip.network import Generator
 from joyhallo.methods.wav2lip.pixels import as_crops, cut, inputs, pasted
 from joyhallo.sound.mel import COLUMNS, basis, listen, mel, windows
 
-NETWORKS = {"wav2lip": (Generator, (96,)), "wav2lip256": (Generator, (256,)), "expert": (Expert, ())}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "wav2lip": partial(Generator, 96),
+    "wav2lip256": partial(Generator, 256),
+    "expert": Expert,
+}
 TAPS = 256  # values stored of each block
 
 
 def state_of(name: str, salt: str, folder: Path) -> dict[str, Tensor]:
     """The weights of the recipe; a BatchNorm's statistics are stored, as drawn ones would let layers die."""
-    network, sizes = NETWORKS[name]
-    with torch.device("meta"):
-        shapes = published(network(*sizes))
+    shapes = published(NETWORKS[name])
     drawn = {key: shape for key, shape in shapes.items() if ".running_" not in key}
     state = seeded.weights(drawn, prefix=f"{name}.", salt=salt)
     for key, tensor in state.items():
@@ -45,7 +49,7 @@ def state_of(name: str, salt: str, folder: Path) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=1)
 def network(name: str, salt: str, folder: Path):
-    return Checkpoint(*NETWORKS[name], state_of(name, salt, folder)).build()
+    return Checkpoint(NETWORKS[name], state_of(name, salt, folder), without_norms).build()
 
 
 def network_of(case: Case, name: str):

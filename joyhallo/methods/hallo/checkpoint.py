@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...diffusion.codec import CodecConfig
 from ...diffusion.schedule import ScheduleConfig
+from ...files.checkpoint import Stored
 from ...files.weights import FLOATS, WeightsError, open_weights
 from ...libraries import brief
 from ...ops import Ops, TorchOps
@@ -41,20 +42,11 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Stored):
     """A checkpoint whose sizes are known, with its weights still on disk, mapped into memory until they are used."""
 
     config: ModelConfig
     weights: Mapping[str, Tensor]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of most of the weights."""
-        return max(self.weights.values(), key=Tensor.numel).dtype
-
-    @property
-    def parameters(self) -> int:
-        return sum(tensor.numel() for tensor in self.weights.values())
 
     def build(
         self, ops: Ops = TorchOps, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...files.checkpoint import Checkpoint, check
-from ...files.weights import FLOATS, WeightsError, open_weights
+from ...files.checkpoint import Checkpoint, check, check_floats, shapes
+from ...files.weights import WeightsError, open_weights
 from ...libraries import brief
-from ...ops import Ops
 from .. import LATENTSYNC, looks_like
 from .network import Sizes, UNet
 
@@ -20,8 +19,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint[UNet]:
     state = open_weights(path, WANTED)[0]
     if (found := looks_like(state)) != LATENTSYNC.words:
         raise WeightsError(f"{path.name} looks like {found}. Expected {WANTED}")
-    if odd := [key for key, tensor in state.items() if tensor.dtype not in FLOATS]:
-        raise WeightsError(f"{path.name} holds whole numbers ({odd[0]}) where weights are expected. Expected {WANTED}")
+    check_floats(path, state, WANTED)
     try:
         sizes = Sizes.of(state)
     except (LookupError, ValueError) as error:
@@ -29,9 +27,5 @@ def open_checkpoint(path: str | Path) -> Checkpoint[UNet]:
             f"{path.name} looks like {LATENTSYNC.words}, but its sizes cannot be told ({brief(error)}). Expected "
             f"{WANTED}"
         ) from error
-
-    def network(ops: Ops) -> UNet:
-        return UNet(sizes, ops)
-
-    check(path, state, network, LATENTSYNC.words)
-    return Checkpoint(network, state)
+    check(path, state, shapes(lambda: UNet(sizes)), LATENTSYNC.words)
+    return Checkpoint(lambda ops: UNet(sizes, ops), state)

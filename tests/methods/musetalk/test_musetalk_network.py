@@ -8,7 +8,8 @@ from shared import shared_folder
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory import Followed, FusedOps
-from joyhallo.methods.musetalk.checkpoint import COUNTER, convolution
+from joyhallo.files.norms import COUNTER
+from joyhallo.methods.musetalk.checkpoint import convolution
 from joyhallo.methods.musetalk.method import AT_ONCE, WORKED
 from joyhallo.methods.musetalk.network import Sizes, UNet, placed
 from joyhallo.methods.musetalk.parser import Parser
