@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from ..joyhallo.config import check_count
-from ..joyhallo.diffusion.codec import LATENT_SCALE, CodecConfig, PatchCodec, patch_codec
-from ..joyhallo.files.fingerprint import of_module
+from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
 from ..joyhallo.files.weights import WeightsError, open_weights
 from ..joyhallo.libraries import brief
 from ..joyhallo.methods import looks_like
 from ..joyhallo.methods.hallo.config import ModelConfig
-from .comfy_adapter import Precision, can_be_made_again, comfy_ops
+from .comfy_adapter import FULL, can_be_made_again, comfy_ops
 
 # One convolution of each level, as ComfyUI and diffusers name it
 FIRST_BLOCK = (
@@ -35,7 +34,6 @@ WIDEST, MOST_DOWN = 1 << 13, 1000
 STABLE = "a VAE of Stable Diffusion 1.5, such as sd-vae-ft-mse"
 PATCHES = "the VAE that was trained with the model: for demo, choose demo as the VAE too"
 
-FULL = Precision(torch.float32, torch.float32)
 ENCODING, DECODING = 3_000, 5_000  # bytes per latent of a picture
 
 
@@ -50,24 +48,15 @@ class ComfyCodec:
         return self.vae.decode(latents / self.scale).movedim(-1, 1)
 
 
-class UnclampedCodec:
-    """The same for methods that go on working with what was decoded: about -1..1, not clamped, where it computes."""
+def unclamped(vae: comfy.sd.VAE) -> comfy.sd.VAE:
+    """Another one of the same network, for those who go on working with what was decoded, where it was computed.
 
-    def __init__(self, vae: Any, scale: float = CodecConfig.scale):
-        self.scale, self.fingerprint = scale, of_module(vae.first_stage_model)
-        self.vae = copy(vae)  # the user's own stays as it is
-        self.vae.process_output = lambda pictures: pictures
-        self.vae.output_device = vae.device
-
-    @property
-    def patcher(self) -> Any:
-        return self.vae.patcher
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        return self.vae.encode(pixels.movedim(1, -1) / 2 + 0.5) * self.scale
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return self.vae.decode(latents / self.scale).movedim(-1, 1)
+    What it decodes is about -1..1, and not clamped.
+    """
+    other = copy(vae)
+    other.process_output = lambda pictures: pictures
+    other.output_device = vae.device
+    return other
 
 
 def check_vae(vae: Any, config: ModelConfig) -> None:

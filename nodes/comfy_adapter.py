@@ -57,6 +57,9 @@ class Precision:
         return weights if weights == compute else f"{weights}, computed in {compute}"
 
 
+FULL = Precision(torch.float32, torch.float32)  # of small networks, whose cost is negligible
+
+
 def comfy_ops(precision: Precision) -> Ops:
     """ComfyUI's layers, which cast and move their weights on use, and the attention ComfyUI was started with."""
     device = comfy.model_management.get_torch_device()

@@ -7,23 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_patcher
-import torch
 
 from ..joyhallo.files.fingerprint import of_module
+from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.musetalk.checkpoint import open_parser
 from ..joyhallo.sound.whisper_file import open_whisper
-from .autoencoder import STABLE, UnclampedCodec, load_vae
-from .comfy_adapter import Part, Precision, can_be_made_again, comfy_ops, patcher
-
-FULL = Precision(torch.float32, torch.float32)  # small networks, of which the whole film depends
+from .autoencoder import ComfyCodec, check_vae, load_vae, unclamped
+from .comfy_adapter import FULL, Part, can_be_made_again, comfy_ops, patcher
 
 
 def of_vae(vae: Any) -> Part:
-    """Raises a ValueError unless it is a VAE of the usual latents."""
-    if getattr(vae, "latent_channels", None) != 4 or not hasattr(vae, "first_stage_model"):
-        raise ValueError(f"The VAE is not one that LatentSync and MuseTalk were trained with: connect {STABLE}.")
-    codec = UnclampedCodec(vae)
-    return Part(codec, codec.patcher, codec.fingerprint)
+    """Raises a ValueError unless it is a VAE of Stable Diffusion's latents."""
+    usual = ModelConfig()
+    check_vae(vae, usual)
+    return Part(ComfyCodec(unclamped(vae), usual), vae.patcher, of_module(vae.first_stage_model))
 
 
 def load_part(word: str, path: Path) -> Part:

@@ -67,12 +67,12 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
     there.copy_(torch.where(share > 0, mixed, there))
 
 
-def _put(there: Tensor, bytes: Tensor) -> None:
+def _put(there: Tensor, pixels: Tensor) -> None:
     """On a CPU by NumPy: torch would share it among threads, which wait for those that read and write films."""
     if there.device.type == "cpu":
-        there.numpy()[:] = bytes.cpu().numpy()
+        there.numpy()[:] = pixels.numpy()
     else:
-        there.copy_(bytes)
+        there.copy_(pixels)
 
 
 def _shift(before: Tensor, made: Tensor, share: Tensor) -> Tensor:

@@ -26,6 +26,19 @@ class RedubError(RuntimeError):
     """Why a film cannot be redubbed, in words for whoever wished it."""
 
 
+def check_numbers(pictures: Tensor, dtype: torch.dtype) -> None:
+    """Of what a network made that computes in a dtype."""
+    if pictures.isfinite().all():
+        return
+    cause = (
+        f"Some graphics cards do so in {str(dtype).removeprefix('torch.')}: choose fp32 as weight_dtype, and a VAE in "
+        "full precision."
+        if dtype.itemsize < 4
+        else "The model's file or that of its VAE is damaged: download it again."
+    )
+    raise RedubError(f"The faces came out as no numbers at all. {cause}")
+
+
 class Crops(Protocol):
     """Where the face is in each frame of a film, and how it goes back. `frames`: the film's numbers of the pictures."""
 
@@ -189,6 +202,7 @@ def redub(
     for index in range(count):
         start = index * redubber.at_once
         shown = range(start, min(start + redubber.at_once, len(script)))
+        # By NumPy: torch would share the copies among threads, which wait for those that read and write films.
         batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in shown])).to(device)
         at = (start + np.flatnonzero(script.spoken[start : start + len(batch)])).tolist()
         spoken = None if kept is None or not at else kept.read(index)

@@ -91,6 +91,13 @@ def prepare(waveform: Tensor, rate: int, watch: Watch = unwatched) -> Recording:
     return _listen(blocks, rate, whole, as_it_is)
 
 
+def check_numbers(samples: Tensor) -> None:
+    if not torch.isfinite(samples).all():
+        raise AudioError(
+            "The recording has samples that are not numbers, as broken speech synthesis leaves them. Export it again."
+        )
+
+
 def stereo(waveform: Tensor) -> Iterator[np.ndarray]:
     """waveform (channels, samples) in blocks (samples, 2): one channel twice, two as they are, more averaged."""
     for block in as_channels(waveform).split(BLOCK, dim=1):

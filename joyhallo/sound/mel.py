@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..config import SAMPLE_RATE
-from .audio import AudioError
+from .audio import check_numbers
 
 BANDS = 80
 HOP, WINDOW = 200, 800  # samples
@@ -32,10 +32,7 @@ Rate = Fraction | float
 
 def mel(samples: Tensor) -> Tensor:
     """samples (n) at 16 kHz in -1..1 -> (80, 1 + n // 200); column k is centred on sample 200 k."""
-    if not torch.isfinite(samples).all():
-        raise AudioError(
-            "The recording has samples that are not numbers, as broken speech synthesis leaves them. Export it again."
-        )
+    check_numbers(samples)
     sound = F.pad(samples.float(), (0, max(0, WINDOW // 2 + 1 - len(samples))))  # reflection needs that many
     sound = torch.cat([sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1]])
     # The original mirrors the ends; zeros, today's custom, would change the first and last two columns.

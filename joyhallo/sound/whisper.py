@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from ..config import SAMPLE_RATE
 from ..files.fingerprint import of_module
 from ..ops import Ops, TorchOps
-from .audio import AudioError
+from ..recent import Recent
+from .audio import check_numbers
 from .mel import basis
 
 BANDS = 80
@@ -32,7 +33,7 @@ ROWS_PER_SECOND = SAMPLE_RATE // (2 * HOP)
 OVERLAP = 250  # columns on each side of a half minute that only help to understand what is between them
 HEAD = 64  # numbers that each head of Whisper's attention has
 FLOOR, RANGE = 1e-10, 8.0
-KEPT = 128 << 20  # bytes of states that are kept in case another film wants the same sound
+KEPT = Recent(128 << 20)  # states of half minutes, by all that they depend on, should another film want this sound
 
 Joints = Literal["blocks", "overlapped"]
 
@@ -84,10 +85,6 @@ class Whisper(nn.Module):
         self.blocks = nn.ModuleList([Block(width, inner, heads, ops) for _ in range(blocks)])
         self.ln_post = ops.LayerNorm(width)
 
-    @property
-    def states(self) -> int:
-        return len(self.blocks) + 1
-
     def forward(self, mel: Tensor, normed: bool) -> Tensor:
         """mel (n, 80, 3000) -> states (n, 1500, states, width): of the input, and after each block.
 
@@ -130,16 +127,14 @@ class Manner:
     silence: Literal["spectrum", "sound"]  # what half a minute that is not full is filled with: zeros of which
     normed: bool  # the last state
     beyond: Literal["repeated", "zero"]  # rows before the first and after the last
+    past_end: bool  # whether the original makes frames until one begins after the last row
 
 
-LATENTSYNC = Manner("spectrum", normed=False, beyond="repeated")
-MUSETALK = Manner("sound", normed=True, beyond="zero")
+LATENTSYNC = Manner("spectrum", normed=False, beyond="repeated", past_end=True)
+MUSETALK = Manner("sound", normed=True, beyond="zero", past_end=False)
 
 
 # ---- hearing
-
-
-_kept: OrderedDict[str, Tensor] = OrderedDict()  # states of half minutes, by all that they depend on
 
 
 @dataclass(frozen=True)
@@ -175,10 +170,7 @@ def hear(
 
     joints: half minutes that know nothing of each other, as in the originals, or that overlap.
     """
-    if not torch.isfinite(samples).all():
-        raise AudioError(
-            "The recording has samples that are not numbers, as broken speech synthesis leaves them. Export it again."
-        )
+    check_numbers(samples)
     overlap = OVERLAP if joints == "overlapped" else 0
     step = COLUMNS - 2 * overlap
     whole = log_mel(samples) if manner.silence == "spectrum" else None
@@ -192,43 +184,19 @@ def hear(
         part = samples[start * HOP : (start + COLUMNS) * HOP]
         return log_mel(F.pad(part, (0, COLUMNS * HOP - len(part))))
 
+    @lru_cache(maxsize=2)  # a frame at a joint hears both sides
     @torch.no_grad()
     def block(number: int) -> Tensor:
         mel = spectrum(number)
         key = hashlib.sha256(named.encode() + mel.cpu().numpy().tobytes()).hexdigest()
-        if key not in _kept:
+        states = KEPT.get(key)
+        if states is None:
             dtype = next(whisper.parameters()).dtype
             states = ready(whisper)(mel[None].to(device, dtype), manner.normed)[0].float().cpu()
-            _keep(key, states)
-            return states
-        _kept.move_to_end(key)
-        return _kept[key]
+            KEPT.keep(key, states)
+        return states
 
-    return Heard(len(samples) // (2 * HOP), step // 2, overlap // 2, _last_one(block))
-
-
-def _keep(key: str, states: Tensor) -> None:
-    _kept[key] = states
-    while len(_kept) > 1 and sum(map(_bytes, _kept.values())) > KEPT:
-        _kept.popitem(last=False)
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.itemsize
-
-
-def _last_one(block: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
-    """Remember the last two, of which a frame at a joint hears both: not even their keys are computed again."""
-    recent: OrderedDict[int, Tensor] = OrderedDict()
-
-    def get(number: int) -> Tensor:
-        if number not in recent:
-            recent[number] = block(number)
-            if len(recent) > 2:
-                recent.popitem(last=False)
-        return recent[number]
-
-    return get
+    return Heard(len(samples) // (2 * HOP), step // 2, overlap // 2, block)
 
 
 # ---- the window of each frame
@@ -276,18 +244,21 @@ def windows(
     """
     if not rate > 0:
         raise ValueError(f"The frame rate is {rate}; it must be above 0.")
-    step = ROWS_PER_SECOND / Fraction(rate).limit_denominator(1 << 20)
+    step = _rows_per_frame(rate)
     late = Fraction(offset).limit_denominator(1000) * ROWS_PER_SECOND / 1000
     first = torch.tensor([math.floor(number * step - late) for number in range(frames)], dtype=torch.long)
     return WhisperWindows(heard, first - 2 * before, 2 * (before + after + 1), manner.beyond)
 
 
+def _rows_per_frame(rate: Fraction | float) -> Fraction:
+    return ROWS_PER_SECOND / Fraction(rate).limit_denominator(1 << 20)
+
+
 def frames_of(samples: int, rate: Fraction | float, manner: Manner, cover_tail: bool) -> int:
     """As the sound lasts, or as the original makes: LatentSync one or two more, MuseTalk one less where it is cut."""
-    exact = samples * Fraction(rate).limit_denominator(1 << 20) / SAMPLE_RATE
+    exact = samples * Fraction(ROWS_PER_SECOND, SAMPLE_RATE) / _rows_per_frame(rate)
     if cover_tail:
         return math.ceil(exact)
-    if manner.beyond == "zero":
+    if not manner.past_end:
         return math.floor(exact)
-    rows, step = samples // (2 * HOP), ROWS_PER_SECOND / Fraction(rate).limit_denominator(1 << 20)
-    return math.ceil((rows + 1) / step) + 1
+    return math.ceil((samples // (2 * HOP) + 1) / _rows_per_frame(rate)) + 1

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.codec import CodecConfig
-from ..diffusion.networks.motion_module import Positions, waves
 from ..methods.hallo.checkpoint import open_checkpoint
 from ..methods.hallo.config import ModelConfig, NetConfig
 from ..methods.hallo.networks.net import Net
@@ -105,9 +104,6 @@ def fresh(config: NetConfig, seed: int) -> Net:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Net(config, TrainingOps)
-    for module in net.modules():
-        if isinstance(module, Positions):
-            module.pe.copy_(waves(*module.pe.shape[1:]))
     silent: list[Any] = [net.face_locator.conv_out]
     for block, site in net.denoising_unet.site_blocks():
         silent += [block.audio_modules[site].proj_out, block.motion_modules[site].temporal_transformer.proj_out]

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from joyhallo.diffusion.codec import AutoencoderCodec
 from joyhallo.diffusion.networks.motion_module import MotionModule
 from joyhallo.faces.blend import Blend, blended
-from joyhallo.methods.latentsync.alignment import KEPT, aligned, chosen, fitted, lagging
+from joyhallo.methods.latentsync.alignment import KEPT, aligned, fitted, lagging
 from joyhallo.methods.latentsync.crops import Faces
 from joyhallo.methods.latentsync.masks import in_latents, mask
 from joyhallo.methods.latentsync.method import LatentSync
@@ -272,7 +272,8 @@ def masks(case):
 
 
 def three(case: Case) -> np.ndarray:
-    return chosen(case["landmarks106"].double().numpy(), POINTS106)
+    landmarks = case["landmarks106"].double().numpy()
+    return np.stack([landmarks[:, list(some)].mean(1) for some in POINTS106], axis=1).round()
 
 
 def generated(case: Case, number: int, size: int) -> Tensor:

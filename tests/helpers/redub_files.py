@@ -29,7 +29,7 @@ def drawn(build: Callable[[], nn.Module], seed: int = 0) -> dict[str, torch.Tens
     found = {}
     for key, shape in shapes.items():
         if key.endswith(".pe"):
-            found[key] = waves(shape[1], shape[2]).float()
+            found[key] = waves(shape[1], shape[2])
         elif len(shape) == 1:
             found[key] = torch.full(shape, float(key.endswith("weight")))
         else:

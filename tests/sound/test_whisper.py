@@ -10,6 +10,7 @@ from small import small_whisper
 
 from joyhallo.config import SAMPLE_RATE
 from joyhallo.files.weights import WeightsError
+from joyhallo.recent import Recent
 from joyhallo.sound import whisper as module
 from joyhallo.sound.audio import AudioError
 from joyhallo.sound.whisper import (
@@ -108,7 +109,7 @@ def test_other_files_are_named(tmp_path, changed, said):
 
 def test_half_minutes_are_encoded_when_they_are_asked_for_and_once(monkeypatch):
     net, samples, asked = small_whisper(), sound(95), []
-    monkeypatch.setattr(module, "_kept", type(module._kept)())
+    monkeypatch.setattr(module, "KEPT", Recent(1 << 30))
 
     def ready(network):
         asked.append(network)
@@ -127,11 +128,10 @@ def test_half_minutes_are_encoded_when_they_are_asked_for_and_once(monkeypatch):
 
 
 def test_little_is_kept(monkeypatch):
-    monkeypatch.setattr(module, "_kept", type(module._kept)())
-    monkeypatch.setattr(module, "KEPT", 2 * ROWS * 5 * 16 * 4)
+    monkeypatch.setattr(module, "KEPT", Recent(2 * ROWS * 5 * 16 * 4))
     heard = hear(small_whisper(), sound(95), MUSETALK)
     heard[torch.arange(0, len(heard), 100)]
-    assert len(module._kept) == 2
+    assert len(module.KEPT) == 2
 
 
 def test_overlapped_half_minutes_are_the_plain_ones_where_there_is_but_one():

@@ -70,6 +70,28 @@ class FeedForward(nn.Module):
         return torch.cat([self.net[2](self.net[0](some)) for some in slices]).view(x.shape)
 
 
+class ContextBlock(nn.Module):
+    """Every pixel sees the others, then a context."""
+
+    def __init__(self, width: int, heads: int, context_width: int, ops: Ops):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (ops.LayerNorm(width) for _ in range(3))
+        self.attn1 = Attention(width, heads, ops)
+        self.attn2 = Attention(width, heads, ops, context_width)
+        self.ff = FeedForward(width, ops)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        x = self.see(x)
+        return self.finish(self.attn2(self.norm2(x), context).add_(x))
+
+    def see(self, x: Tensor) -> Tensor:
+        """The part that does not depend on the context."""
+        return self.attn1(self.norm1(x)).add_(x)
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self.ff(self.norm3(x)).add_(x)
+
+
 class Transformer(nn.Module):
     """A map becomes tokens, passes one block and is added to itself as a map again."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count, islice, takewhile
 from typing import Any, Protocol
 
 import torch
@@ -43,6 +43,15 @@ class Sizes(Protocol):
     def norm_groups(self) -> int: ...
 
 
+def levels_of(weights: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
+    """The channels of each level and the layers of one, told by the names and shapes of a UNet's weights."""
+    level, layer = "down_blocks.{}.resnets.0.conv1.weight", "down_blocks.0.resnets.{}.conv1.weight"
+    levels = takewhile(lambda number: level.format(number) in weights, count())
+    layers = takewhile(lambda number: layer.format(number) in weights, count())
+    channels = tuple(weights[level.format(number)].shape[0] for number in levels)
+    return channels, len(list(layers))
+
+
 def time_width(sizes: Sizes) -> int:
     return 4 * sizes.channels[0]
 
@@ -76,10 +85,14 @@ class Resnet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """time: the activated time embedding, one row for all frames or one for each."""
-        h = self.conv1(F.silu(self.norm1(x), inplace=True))
+        h = self.conv1(F.silu(self.normed(self.norm1, x), inplace=True))
         h += self.time_emb_proj(time)[:, :, None, None]
-        h = self.conv2(F.silu(self.norm2(h), inplace=True))
+        h = self.conv2(F.silu(self.normed(self.norm2, h), inplace=True))
         return h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+    def normed(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """Frame by frame."""
+        return norm(x)
 
 
 class Downsample(nn.Module):

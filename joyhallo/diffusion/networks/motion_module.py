@@ -22,10 +22,10 @@ class TemporalSizes(Sizes, Protocol):
 
 
 def waves(length: int, width: int) -> Tensor:
-    """The initial table of positions, which files store as well: (1, length, width)."""
+    """The usual table of positions: (1, length, width)."""
     places, numbers = torch.arange(length).double()[:, None], torch.arange(0, width, 2).double()
     angles = places * 10_000 ** (-numbers / width)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, length, width).float()
 
 
 class Positions(nn.Module):
@@ -33,7 +33,7 @@ class Positions(nn.Module):
 
     def __init__(self, length: int, width: int):
         super().__init__()
-        self.register_buffer("pe", torch.empty(1, length, width))
+        self.register_buffer("pe", waves(length, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.add_(self.pe[:, : x.shape[1]].to(x))

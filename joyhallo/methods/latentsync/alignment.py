@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -108,8 +106,3 @@ def lagging(shifts: Floats, kept: float) -> Floats:
         known = found and np.isfinite(found[-1]).all()
         found.append(kept * found[-1] + (1 - kept) * shift if known else shift)
     return np.stack(found) if found else shifts
-
-
-def chosen(landmarks: Floats, groups: Sequence[Sequence[int]]) -> Floats:
-    """The means of some of many points (frames, points, 2), rounded."""
-    return np.stack([landmarks[:, list(some)].mean(1) for some in groups], axis=1).round()

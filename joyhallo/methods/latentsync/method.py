@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from ...faces.track import Track
 from ...sound.audio import Recording
-from ...sound.whisper import LATENTSYNC, Heard, Joints, WhisperWindows, frames_of, hear, windows
+from ...sound.whisper import LATENTSYNC, WhisperWindows
 from ...sound.whisper_file import WIDEST
-from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is
+from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
+from ..whispered import Hear, heard_at_frames, hearing
 from .alignment import matrices
 from .crops import Faces
 from .masks import AREAS, USUAL, in_latents, mask
@@ -28,8 +28,6 @@ VAE_PIXELS = 512 * 512  # that go through the VAE at a time: of sixteen large fr
 KNOWN = frozenset(
     ("seed", "steps", "guidance", "reuse", "solver", "area", "smoothing", "sync_offset", "cover_tail", "joints")
 )
-
-Hear = Callable[[Tensor, Joints], Heard]  # samples, how parts of long sound are joined
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,7 @@ class LatentSync:
         return Faces(matrices(track, self.size, self.wishes.smoothing), self.size, track.size)
 
     def listen(self, recording: Recording, rate: Fraction) -> WhisperWindows:
-        samples, wishes = recording.samples, self.wishes
-        count = frames_of(len(samples), rate, LATENTSYNC, wishes.cover_tail)
-        heard = self.hear(samples, cast(Joints, wishes.joints))
-        return windows(heard, LATENTSYNC, rate, count, offset=wishes.sync_offset)
+        return heard_at_frames(self.hear, LATENTSYNC, recording, rate, self.wishes)
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
         """What is kept of a face is that of the crop, to where the areas are softly joined."""
@@ -94,11 +89,7 @@ class LatentSync:
 
     def _decoded(self, latents: Tensor) -> Tensor:
         pictures = self._in_parts(self.vae.decode, latents).float()
-        if not pictures.isfinite().all():
-            raise RedubError(
-                f"The faces came out as no numbers at all, which {str(self.dtype).removeprefix('torch.')} brings about "
-                "on some graphics cards; choose fp32 as weight_dtype, and a VAE in full precision."
-            )
+        check_numbers(pictures, self.dtype)
         return pictures
 
     def _in_parts(self, work: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
@@ -114,7 +105,14 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> LatentSync:
     _check_sound(engine.parts["whisper"].width, engine.network.sizes.sound)
     side = SIDES[engine.version or next(iter(SIDES))]
     return LatentSync(
-        engine.network, engine.parts["vae"], _hearing(engine), side, engine.device, engine.dtype, wishes, engine.ready
+        engine.network,
+        engine.parts["vae"],
+        hearing(engine, LATENTSYNC),
+        side,
+        engine.device,
+        engine.dtype,
+        wishes,
+        engine.ready,
     )
 
 
@@ -128,10 +126,3 @@ def _check_sound(found: int, expected: int) -> None:
 
 def _whisper(width: int) -> str:
     return f"Whisper {WIDEST[width]}" if width in WIDEST else f"a Whisper {width} numbers wide"
-
-
-def _hearing(engine: Engine) -> Hear:
-    def heard(samples: Tensor, joints: Joints) -> Heard:
-        return hear(engine.parts["whisper"], samples, LATENTSYNC, joints, engine.device, engine.ready)
-
-    return heard

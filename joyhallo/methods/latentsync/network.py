@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...config import check_count
-from ...diffusion.networks.attention import Attention, FeedForward, KeysValues, Transformer
-from ...diffusion.networks.blocks import After, Block, Part, Runner, at_once
+from ...diffusion.networks.attention import ContextBlock, KeysValues, Transformer
+from ...diffusion.networks.blocks import After, Block, Part, Runner, at_once, levels_of
 from ...diffusion.networks.blocks import Resnet as FrameResnet
 from ...diffusion.networks.blocks import UNet as Skeleton
 from ...diffusion.networks.motion_module import MotionModule
@@ -49,10 +48,7 @@ class Sizes:
     @classmethod
     def of(cls, weights: Mapping[str, Any]) -> Sizes:
         """Told by the shapes of weights; heads and groups have none, and are always as many."""
-        level, layer = "down_blocks.{}.resnets.0.conv1.weight", "down_blocks.0.resnets.{}.conv1.weight"
-        levels = takewhile(lambda number: level.format(number) in weights, count())
-        channels = tuple(weights[level.format(number)].shape[0] for number in levels)
-        layers = sum(1 for _ in takewhile(lambda number: layer.format(number) in weights, count()))
+        channels, layers = levels_of(weights)
         sound = weights["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"].shape[1]
         tables = [key for key in weights if key.endswith(".pos_encoder.pe")]
         motion = "nowhere" if not tables else "everywhere" if any(key.startswith("down") for key in tables) else "up"
@@ -64,13 +60,8 @@ class Sizes:
 
 
 class Resnet(FrameResnet):
-    """Its norms go over all frames."""
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        h = self.conv1(F.silu(together(self.norm1, x), inplace=True))
-        h += self.time_emb_proj(time)[:, :, None, None]
-        h = self.conv2(F.silu(together(self.norm2, h), inplace=True))
-        return h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
+    def normed(self, norm: nn.Module, x: Tensor) -> Tensor:
+        return together(norm, x)
 
 
 def together(norm: nn.Module, x: Tensor) -> Tensor:
@@ -79,22 +70,11 @@ def together(norm: nn.Module, x: Tensor) -> Tensor:
     return norm(tall)[0].unflatten(1, (len(x), -1)).transpose(0, 1)
 
 
-class SoundBlock(nn.Module):
+class SoundBlock(ContextBlock):
     """Every pixel of a face sees the others, then hears its frame."""
 
-    def __init__(self, width: int, sizes: Sizes, ops: Ops):
-        super().__init__()
-        self.norm1, self.norm2, self.norm3 = (ops.LayerNorm(width) for _ in range(3))
-        self.attn1 = Attention(width, sizes.heads, ops)
-        self.attn2 = Attention(width, sizes.heads, ops, sizes.sound)
-        self.ff = FeedForward(width, ops)
-
-    def look(self, x: Tensor) -> Tensor:
-        return self.attn1(self.norm1(x)).add_(x)
-
     def hear(self, x: Tensor, heard: KeysValues | None) -> Tensor:
-        x = x + self.heard(self.norm2(x), heard) if heard else x + self.silence(x)
-        return self.ff(self.norm3(x)).add_(x)
+        return self.finish(x + (self.heard(self.norm2(x), heard) if heard else self.silence(x)))
 
     def heard(self, x: Tensor, sound: KeysValues) -> Tensor:
         return self.attn2.to_out[0](self.attn2.gather(x, sound))
@@ -106,7 +86,8 @@ class SoundBlock(nn.Module):
 
 class SoundTransformer(Transformer):
     def __init__(self, width: int, sizes: Sizes, ops: Ops):
-        super().__init__(width, width, SoundBlock(width, sizes, ops), sizes.norm_groups, ops)
+        block = SoundBlock(width, sizes.heads, sizes.sound, ops)
+        super().__init__(width, width, block, sizes.norm_groups, ops)
 
     @property
     def block(self) -> SoundBlock:
@@ -114,7 +95,7 @@ class SoundTransformer(Transformer):
 
     def look(self, x: Tensor) -> Tensor:
         """The part that does not depend on the sound."""
-        return self.block.look(self.tokens(x))
+        return self.block.see(self.tokens(x))
 
     def hear(self, seen: Tensor, x: Tensor, heard: KeysValues | None) -> Tensor:
         return self.leave(self.block.hear(seen, heard), x)

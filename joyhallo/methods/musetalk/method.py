@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from ...faces.regions import LIPS, OUTLINE
 from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
-from ...sound.whisper import MUSETALK, Heard, Joints, WhisperWindows, frames_of, hear, windows
-from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is
+from ...sound.whisper import MUSETALK, WhisperWindows
+from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
+from ..whispered import Hear, heard_at_frames, hearing
 from .avatar import Avatar
 from .boxes import Pads, boxes_of
 from .masks import LOWER_LIP, NOSE, SKIN, Square, drawn, masks, share
@@ -37,7 +38,6 @@ AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless somet
 KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
 
 Network = Callable[[Tensor, Tensor], Tensor]  # network.UNet: latents, sound -> latents
-Hear = Callable[[Tensor, Joints], Heard]
 Parse = Callable[[Tensor], Tensor]  # parser.Parser: pictures -> how likely each label is
 
 AVATAR = Avatar()  # of every film, as long as the program runs
@@ -140,12 +140,7 @@ class MuseTalk:
         return Faces(track, boxes, wishes.area or AREAS[self.version], self.parse)
 
     def listen(self, recording: Recording, rate: Fraction) -> WhisperWindows:
-        """At any frame rate: what is heard does not drift away from what is seen."""
-        samples, wishes = recording.samples, self.wishes
-        count = frames_of(len(samples), rate, MUSETALK, wishes.cover_tail)
-        return windows(
-            self.hear(samples, cast(Joints, wishes.joints)), MUSETALK, rate, count, offset=wishes.sync_offset
-        )
+        return heard_at_frames(self.hear, MUSETALK, recording, rate, self.wishes)
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:
         latents = self.avatar.of(crops, (self.of_what, self.dtype), self._encoded).to(self.device, self.dtype)
@@ -165,16 +160,7 @@ class MuseTalk:
 
     def _decoded(self, latents: Tensor) -> Tensor:
         pictures = self.vae.decode(latents).float()
-        if not pictures.isfinite().all():
-            name = str(self.dtype).removeprefix("torch.")
-            raise RedubError(
-                "The faces came out as no numbers at all. "
-                + (
-                    f"Some graphics cards do so in {name}: choose fp32 as weight_dtype, and a VAE in full precision."
-                    if self.dtype.itemsize < 4
-                    else "The file of MuseTalk or of its VAE is damaged; download it again."
-                )
-            )
+        check_numbers(pictures, self.dtype)
         return ((pictures / 2 + 0.5).clamp_(0, 1) * 255).round_().byte()
 
 
@@ -187,7 +173,7 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
     return MuseTalk(
         engine.network,
         parts["vae"],
-        _hearing(engine),
+        hearing(engine, MUSETALK),
         engine.version or "1.5",
         min(most, AT_ONCE),
         None if parser is None else _parsing(engine, parser),
@@ -198,13 +184,6 @@ def redubber(engine: Engine, most: int, wishes: Wishes) -> MuseTalk:
         mark,
         engine.ready,
     )
-
-
-def _hearing(engine: Engine) -> Hear:
-    def heard(samples: Tensor, joints: Joints) -> Heard:
-        return hear(engine.parts["whisper"], samples, MUSETALK, joints, engine.device, engine.ready)
-
-    return heard
 
 
 def _parsing(engine: Engine, parser: Any) -> Parse:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count, takewhile
 from typing import Any
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...config import check_count
-from ...diffusion.networks.attention import Attention, FeedForward, Transformer
+from ...diffusion.networks.attention import ContextBlock, Transformer
 from ...diffusion.networks.blocks import UNet as Skeleton
+from ...diffusion.networks.blocks import levels_of
 from ...diffusion.networks.motion_module import waves
 from ...ops import Ops, TorchOps
 
@@ -36,30 +36,11 @@ class Sizes:
     @classmethod
     def of(cls, weights: Mapping[str, Any]) -> Sizes:
         """Told by the shapes of weights; heads and groups have none, and are always as many."""
-        level, layer = "down_blocks.{}.resnets.0.conv1.weight", "down_blocks.0.resnets.{}.conv1.weight"
-        levels = takewhile(lambda number: level.format(number) in weights, count())
-        channels = tuple(weights[level.format(number)].shape[0] for number in levels)
-        layers = sum(1 for _ in takewhile(lambda number: layer.format(number) in weights, count()))
+        channels, layers = levels_of(weights)
         sound = weights["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"].shape[1]
         for name, value in (("levels", len(channels)), ("layers", layers), ("sound", sound)):
             check_count(f"the number of {name}", value, MOST[name])
         return cls(channels, layers, sound)
-
-
-class Block(nn.Module):
-    """Every pixel of a face sees the others, then the sound of its frame."""
-
-    def __init__(self, width: int, sizes: Sizes, ops: Ops):
-        super().__init__()
-        self.norm1, self.norm2, self.norm3 = (ops.LayerNorm(width) for _ in range(3))
-        self.attn1 = Attention(width, sizes.heads, ops)
-        self.attn2 = Attention(width, sizes.heads, ops, sizes.sound)
-        self.ff = FeedForward(width, ops)
-
-    def forward(self, x: Tensor, sound: Tensor) -> Tensor:
-        x = self.attn1(self.norm1(x)).add_(x)
-        x = self.attn2(self.norm2(x), sound).add_(x)
-        return self.ff(self.norm3(x)).add_(x)
 
 
 class UNet(Skeleton):
@@ -67,7 +48,7 @@ class UNet(Skeleton):
         sizes = sizes or Sizes()
 
         def transformer(width: int) -> nn.Module:
-            return Transformer(width, width, Block(width, sizes, ops), sizes.norm_groups, ops)
+            return Transformer(width, width, ContextBlock(width, sizes.heads, sizes.sound, ops), sizes.norm_groups, ops)
 
         super().__init__(sizes, ops, FACES * CHANNELS, transformer)
         self.conv_norm_out = ops.GroupNorm(sizes.norm_groups, sizes.channels[0], eps=1e-5)

@@ -211,7 +211,7 @@ def test_an_avatar_forgets_what_was_used_least_recently():
     for place in (0, 1, 2, 0, 3, 0, 1):
         assert torch.equal(avatar.of(crops[[place]], "", encode)[0], crops[place].float())
     assert asked == [0, 3, 6, 9, 3]
-    assert avatar.held == sum(latents.nbytes for latents in avatar.latents.values()) == 36
+    assert avatar.kept.held == 12 * len(avatar.kept) == 36
 
 
 @pytest.mark.parametrize(("dtype", "remedy"), [(torch.float16, "choose fp32"), (torch.float32, "download it again")])
