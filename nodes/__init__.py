@@ -6,10 +6,12 @@ from comfy_api.latest import ComfyExtension, io
 
 from . import examples, fetching, model_folders, replacement
 from .audio_encode import ChineseWav2Vec2Encode
+from .cut_faces import CutFaces
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
 from .load_redub_model import LoadRedubModel
 from .motion import JoyHalloMotion
+from .paste_faces import PasteFaces
 from .preview import page
 from .puppet import PuppetPortrait
 from .redub_lips import RedubLips
@@ -40,6 +42,8 @@ class JoyHallo(ComfyExtension):
             TrackFace,
             LoadRedubModel,
             RedubLips,
+            CutFaces,
+            PasteFaces,
         ]
 
 

@@ -49,6 +49,15 @@ WORDS = {
         "replace audio, match lips, talking head, 对口型, 口型同步, 唇形同步, 配音, 译制, 换声音, 视频配音, "
         "音频驱动, 数字人"
     ),
+    "CutFaces": (
+        "face crop, crop face, cut face, extract face, video face crop, face restore, face restoration, gfpgan, "
+        "codeformer, face enhance, upscale face, face detailer, 人脸裁剪, 裁剪人脸, 抠脸, 提取人脸, 人脸修复, "
+        "人脸增强, 人脸放大"
+    ),
+    "PasteFaces": (
+        "paste face, uncrop, stitch, paste back, composite face, blend face, face restore, face restoration, gfpgan, "
+        "codeformer, face enhance, 贴回, 人脸贴回, 粘贴人脸, 合成人脸, 人脸融合, 人脸修复, 人脸增强"
+    ),
     "TrackFace": (
         "face track, face tracking, face tracker, follow face, face detect, face detection, video face, bounding box, "
         "redub, dub, lip sync video, wav2lip, 人脸跟踪, 人脸追踪, 跟踪人脸, 视频人脸, 人脸检测, 配音, 改口型, 对口型, "

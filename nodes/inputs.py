@@ -17,13 +17,14 @@ import numpy as np
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..joyhallo.faces.cutouts import Cutouts
 from ..joyhallo.faces.find import FaceModels
 from ..joyhallo.faces.track import Track
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.steadiness import Steadiness
 from ..joyhallo.sound.wav2vec2 import Speech as SpeechFeatures
 from .comfy_adapter import JoyHalloModel, RedubModel
-from .sockets import Face, FaceAnalysis, FaceTrack, Model, OverTime, Redub, Speech, Steady, described
+from .sockets import Face, FaceAnalysis, FaceCrops, FaceTrack, Model, OverTime, Redub, Speech, Steady, described
 from .video import sound_of
 
 R = TypeVar("R")
@@ -148,7 +149,7 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     Speech.io_type: _of(SpeechFeatures, "Chinese Wav2Vec2 Encode"),
     Steady.io_type: _of(Steadiness, "Steadiness"),
     Redub.io_type: _of(RedubModel, "Load Redub Model"),
-    FaceTrack.io_type: _of(Track, "Track Face"),
+    FaceCrops.io_type: _of(Cutouts, "Cut Out Faces"),
 }
 
 

@@ -13,8 +13,9 @@ from ..joyhallo.sound.audio import as_channels, checked_rate, prepare
 from . import report
 from .comfy_adapter import AUTO, RedubModel
 from .inputs import checked
+from .placing import BLENDS
 from .preview import Preview, listed, stop
-from .redubbing import AREAS, BLENDS, JOINTS, LONG, SHORT, SILENCES, SMOOTHINGS, SOLVERS, Look, Redubbing
+from .redubbing import AREAS, JOINTS, LONG, SHORT, SILENCES, SMOOTHINGS, SOLVERS, Look, Redubbing
 from .run import make
 from .sockets import FaceTrack, Redub, chosen, schema
 from .video import Pictures, sound_of

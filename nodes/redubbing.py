@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from itertools import repeat
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..joyhallo.diffusion.solvers import SOLVERS as METHODS_OF_SAMPLING
-from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
-from ..joyhallo.faces.boxes import Size
+from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.find import FaceError
 from ..joyhallo.faces.track import Track, gaps
 from ..joyhallo.files.journal import Journal, key_of
-from ..joyhallo.film.ahead import read_ahead
-from ..joyhallo.film.lengths import Long, Short, in_order, places
-from ..joyhallo.film.write import COPY, write
+from ..joyhallo.film.lengths import Long, Short, places
 from ..joyhallo.methods.redub import (
     Crops,
-    Observing,
     Redubbed,
     Redubber,
     Windows,
@@ -31,7 +25,6 @@ from ..joyhallo.methods.redub import (
     chunk_count,
     placed,
     redub,
-    repainted,
 )
 from ..joyhallo.methods.script import Script, at_frames, script, speaking, without_noise
 from ..joyhallo.sound.audio import Recording, Sound
@@ -39,18 +32,14 @@ from ..joyhallo.sound.loudness import levelled
 from . import report
 from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
-from .preview import Preview, stop
+from .placing import at_once, blended, checked_track, fitting, mask_video, shown
+from .preview import Preview
 from .run import Job, Memory
 from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 
-TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
-WAITING = 16 << 20  # pixels of whole pictures that are read ahead
-FEATHER = 0.1  # of the width and height of a box
-
 SHORT: dict[str, Short] = {"loop": "loop", "bounce": "bounce", "hold": "hold", "stretch": "stretch", "stop": "stop"}
 LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
-BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
 SILENCES = {"model": "model", "hold": "hold", "source": "source"}
 SMOOTHINGS = {"original": "original", "centred": "centred", "none": "none"}
 AREAS = {AUTO: ""} | {area: area for area in ("mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck", "box")}
@@ -98,21 +87,20 @@ class Redubbing:
         resume: bool,
     ) -> Redubbing:
         """All that can go wrong before the network is needed goes wrong here."""
-        width, height = pictures.size
-        method = model.redubber(max(1, TOGETHER // (width * height)), wishes)
-        painted_over = None if mask is None else _fitting(mask, pictures.size)
-        track = _track(pictures, track, painted_over)
+        method = model.redubber(at_once(pictures), wishes)
+        painted_over = None if mask is None else fitting(mask, pictures.size)
+        track = checked_track(track, pictures) if track is not None else tracked(pictures, painted_over).track
         spoken = speaking(recording)
         heard = without_noise(recording, spoken) if look.silence == "hold" else recording
         windows = method.listen(levelled(heard) if look.level else heard, pictures.rate)
-        shown = places(len(track), len(windows), look.short, look.long)
-        track = track.until(int(shown.max()) + 1)
+        where = places(len(track), len(windows), look.short, look.long)
+        track = track.until(int(where.max()) + 1)
         crops = method.crops(track)
-        wished = at_frames(spoken, len(shown), float(pictures.rate)) if look.silence == "source" else None
-        written = script(shown, crops.usable, track.cuts, len(windows), wished)
+        wished = at_frames(spoken, len(where), float(pictures.rate)) if look.silence == "source" else None
+        written = script(where, crops.usable, track.cuts, len(windows), wished)
         if not written.spoken.any():
             raise FaceError(_nothing(crops, track))
-        blend = _blend(look, track, painted_over)
+        blend = blended(look.blend, track, painted_over)
         return cls(model, method, pictures, track, crops, windows, written, blend, sound, wishes, look, resume)
 
     # ---- the work
@@ -134,12 +122,10 @@ class Redubbing:
         )
 
     def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
-        width, height = self.pictures.size
         self.model.ready(self.model.network, self._memory)
-        coming = in_order(self.pictures.read, self.script.places)
         return redub(
             self.method,
-            read_ahead(coming, max(2, WAITING // (width * height))),
+            shown(self.pictures, self.script.places),
             self.crops,
             self.windows,
             self.script,
@@ -180,18 +166,7 @@ class Redubbing:
         )
 
     def mask_video(self) -> MadeWhenNeeded:
-        crops, script, blend, size = self.crops, self.script, self.blend, self.method.size
-        rate, (width, height) = self.pictures.rate, self.pictures.size
-
-        def frames() -> Iterator[Tensor]:
-            looked_at = isinstance(crops, Observing)
-            seen = in_order(self.pictures.read, script.places) if looked_at else repeat(None)
-            for number, picture in zip(range(len(script)), seen, strict=False):
-                stop()
-                share = repainted(crops, size, script, number, blend, (height, width), picture)
-                yield (share * 255).ceil_().byte()[None, ..., None].expand(1, height, width, 3)
-
-        return MadeWhenNeeded(len(script), lambda path: write(path, frames(), rate, None, COPY))
+        return mask_video(self.pictures, self.crops, self.method.size, self.script, self.blend)
 
     # ---- what there is to say
 
@@ -233,57 +208,7 @@ class Redubbing:
 
     def found(self) -> list[str]:
         """Frames that come through as they were."""
-        rate, missing = self.pictures.rate, gaps(self.crops.usable)
-        where = [f"- {_seconds(gap.start, rate)} to {_seconds(gap.stop, rate)} s" for gap in missing[:MOST_TOLD]]
-        more = [f"- and {len(missing) - MOST_TOLD} more"] if len(missing) > MOST_TOLD else []
-        return ["Without a face, left as they were, in the video's own time:", *where, *more] if missing else []
-
-
-MOST_TOLD = 20  # stretches
-
-
-def _seconds(frame: int, rate: Fraction) -> str:
-    return f"{float(frame / rate):.2f}"
-
-
-def _track(pictures: Pictures, track: Track | None, mask: Tensor | None) -> Track:
-    if track is not None:
-        _check_track(track, pictures)
-        return track
-    return tracked(pictures, mask).track
-
-
-def _check_track(track: Track, pictures: Pictures) -> None:
-    found, expected = (
-        f"{report.sized(size)} at {float(rate):.6g} frames a second"
-        for size, rate in ((track.size, track.rate), (pictures.size, pictures.rate))
-    )
-    if found != expected:
-        raise FaceError(
-            f"The face was tracked in a video of {found}, but this one has {expected}; connect the same video to both "
-            "nodes."
-        )
-
-
-def _fitting(mask: Tensor, size: Size) -> Tensor:
-    each = mask if mask.ndim == 3 else mask[None]
-    found = each.shape[2], each.shape[1]
-    if found != size:
-        raise FaceError(
-            f"The mask is {report.sized(found)} pixels, but the video {report.sized(size)}; paint it over a picture of "
-            "this video."
-        )
-    return each
-
-
-def _blend(look: Look, track: Track, mask: Tensor | None) -> Blend:
-    own = None if mask is None else painted(mask)
-    if look.blend == "mouth":
-        return Blend(own or around_mouths(track), matched=True)
-    if look.blend == "feather":
-        soft = feathered(FEATHER)
-        return Blend(soft if own is None else both(soft, own), matched=True)
-    return Blend() if own is None else Blend(own)
+        return report.faceless(gaps(self.crops.usable), self.pictures.rate)
 
 
 def _nothing(crops: Crops, track: Track) -> str:

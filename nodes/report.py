@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,6 +27,7 @@ from .labels import Wishes
 
 LIBRARIES = ("transformers", "insightface", "mediapipe", "onnxruntime", "av")
 SHORT = 12  # digits of a digest that tell weights apart
+MOST_TOLD = 20  # stretches of frames
 
 
 def used(take: Any, preset: str) -> str:
@@ -68,6 +70,14 @@ def warnings(notices: Iterable[Notice]) -> list[str]:
     """Lines; none without a notice."""
     told = [f"- {notice}" for notice in notices]
     return ["Warnings:", *told] if told else []
+
+
+def faceless(missing: Sequence[range], rate: Fraction, first: int = 0) -> list[str]:
+    """Lines on stretches of frames, counted from the video's frame `first` on; none without one."""
+    seconds = [[f"{float((first + end) / rate):.2f}" for end in (gap.start, gap.stop)] for gap in missing[:MOST_TOLD]]
+    where = [f"- {start} to {stop} s" for start, stop in seconds]
+    more = [f"- and {len(missing) - MOST_TOLD} more"] if len(missing) > MOST_TOLD else []
+    return ["Without a face, left as they were, in the video's own time:", *where, *more] if missing else []
 
 
 def versions() -> str:

@@ -22,6 +22,7 @@ Speech = io.Custom("JOYHALLO_SPEECH")
 Steady = io.Custom("JOYHALLO_STEADINESS")
 Redub = io.Custom("REDUB_MODEL")
 FaceTrack = io.Custom("FACE_TRACK")
+FaceCrops = io.Custom("FACE_CROPS")
 Landmarks = io.Custom("FACE_LANDMARKS")  # from the face nodes of newer ComfyUI
 
 

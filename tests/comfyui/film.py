@@ -17,6 +17,8 @@ OTHERS = [
     "TrackFace",
     "LoadRedubModel",
     "RedubLips",
+    "CutFaces",
+    "PasteFaces",
 ]
 NODES = sorted([*FILM, *OTHERS])  # all of the pack
 

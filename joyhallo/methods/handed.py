@@ -1,0 +1,31 @@
+"""Faces that were cut out of a film, and that something else has changed: the way back into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..faces.cutouts import Cutouts
+from .redub import Redubbed
+
+
+def cut_out(pictures: Iterable[Tensor], cutouts: Cutouts, device: torch.device | str) -> Iterator[Tensor]:
+    """The faces one by one, (side, side, 3) in 0..1. pictures: (height, width, 3) of bytes, those with a face."""
+    for picture, frame in zip(pictures, cutouts.frames.tolist(), strict=True):
+        yield cutouts.cut(picture[None].to(device), [frame])[0].movedim(0, -1)
+
+
+def handed_back(
+    pictures: Iterable[Tensor], cutouts: Cutouts, faces: Tensor, at_once: int, device: torch.device | str
+) -> Iterator[Redubbed]:
+    """The whole film in chunks. faces: (n, height, width, 3) in 0..1, in the order in which they were cut out."""
+    coming, count = iter(pictures), len(cutouts.track)
+    for index, start in enumerate(range(0, count, at_once)):
+        stop = min(start + at_once, count)
+        batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in range(start, stop)])).to(device)
+        first, last = np.searchsorted(cutouts.frames, [start, stop])
+        at = tuple((cutouts.frames[first:last] - start).tolist())
+        yield Redubbed(index, start, batch, faces[first:last, ..., :3].movedim(-1, 1).to(device), at)
