@@ -28,9 +28,9 @@ class LoadRedubModel(io.ComfyNode):
                     "model",
                     options=model_folders.redub_models(),
                     tooltip="A file in models/joyhallo, or in models/wav2lip, latentsync or musetalk, told by what is "
-                    "in it. latentsync_unet.pt looks best and takes longest, MuseTalk's unet.pth is in between, "
-                    "wav2lip_gan.pth is the fastest, with small faces. Wav2Lip's licence: research and personal use "
-                    "only.",
+                    "in it. latentsync_unet.pt makes the largest faces and takes longest, MuseTalk's unet.pth is in "
+                    "between, wav2lip_gan.pth is the fastest, with small faces. Wav2Lip's licence: research and "
+                    "personal use only.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",

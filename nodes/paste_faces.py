@@ -85,7 +85,7 @@ class PasteFaces(io.ComfyNode):
             advanced=("fps",),
             outputs=[
                 io.Video.Output(
-                    "video",
+                    "pasted",
                     display_name="video",
                     tooltip="For Save Talking Video, with the sound of the video that came in. Outside of what is "
                     "replaced it is that video, to the last bit.",

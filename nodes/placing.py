@@ -40,7 +40,7 @@ def shown(film: Pictures, places: Places) -> Iterator[Tensor]:
 
 
 def checked_track(track: Track, film: Pictures) -> Track:
-    """The same, if it was made in a video such as this one."""
+    """Its part for this video, if it was made in this one or in one that begins alike."""
     found, expected = (
         f"{report.sized(size)} at {float(rate):.6g} frames a second"
         for size, rate in ((track.size, track.rate), (film.size, film.rate))
@@ -50,7 +50,14 @@ def checked_track(track: Track, film: Pictures) -> Track:
             f"The face was tracked in a video of {found}, but this one has {expected}; connect the same video to both "
             "nodes."
         )
-    return track
+    if not film.counted:
+        return track
+    if len(track) < film.count:
+        raise FaceError(
+            f"The face was tracked in {len(track)} frames, but this video, which was made longer, has {film.count}; "
+            "connect the face_track of the node that made it, or run Track Face on it."
+        )
+    return track.until(film.count)
 
 
 def fitting(mask: Tensor, size: Size) -> Tensor:

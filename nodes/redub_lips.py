@@ -201,7 +201,8 @@ class RedubLips(io.ComfyNode):
                     options=list(SOLVERS),
                     default="ddim",
                     optional=True,
-                    tooltip="How LatentSync denoises: ddim as in the original; the others come as far in fewer steps.",
+                    tooltip="How LatentSync denoises: ddim as in the original. The others are of second order, which "
+                    "usually takes fewer steps.",
                 ),
                 io.Combo.Input(
                     "long_sound",
@@ -243,6 +244,12 @@ class RedubLips(io.ComfyNode):
                     display_name="report",
                     tooltip="What was used, which frames have no face, how fast it was: connect Preview as Text, and "
                     "include it when you ask for help.",
+                ),
+                FaceTrack.Output(
+                    "track",
+                    display_name="face_track",
+                    tooltip="Where the face is in the video that comes out, which may be longer than the one that went "
+                    "in: for Cut Out Faces.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -317,7 +324,8 @@ class RedubLips(io.ComfyNode):
         preview = Preview(first, None, redub_model.device, cls.hidden and cls.hidden.unique_id)
         made = make(work.job(), preview)
         facts = [used, made.plan, made.pace(), *work.found(), *report.warnings(recording.notices)]
-        return io.NodeOutput(made.video, work.mask_video(), "\n".join(facts), ui=listed(recording.notices))
+        told = "\n".join(facts)
+        return io.NodeOutput(made.video, work.mask_video(), told, work.shown_track(), ui=listed(recording.notices))
 
 
 def _pad(side: str, default: int) -> io.Int.Input:

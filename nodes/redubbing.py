@@ -165,6 +165,10 @@ class Redubbing:
             torch=(torch.__version__, arithmetic()),
         )
 
+    def shown_track(self) -> Track:
+        """Where the face is in what is made."""
+        return self.track.along(self.script.places)
+
     def mask_video(self) -> MadeWhenNeeded:
         return mask_video(self.pictures, self.crops, self.method.size, self.script, self.blend)
 

@@ -96,6 +96,7 @@ class Pictures:
     rate: Fraction
     key: Callable[[], str]  # tells films with other pictures apart
     marks: Marks = field(default_factory=Marks)
+    counted: bool = True  # whether the count is exact
 
     @classmethod
     def of(cls, video: Any, rate: float) -> Pictures:
@@ -134,6 +135,7 @@ class Pictures:
             own_rate,
             of_source,
             marks_of(video),
+            counted=False,
         )
 
     @classmethod

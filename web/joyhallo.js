@@ -22,6 +22,7 @@ const NEEDY = {
   PuppetPortrait: MissingLandmarker,
   TrackFace: MissingTracker,
   RedubLips: MissingSpeaker,
+  CutFaces: MissingSpeaker,
 }
 const RESUMING = ["JoyHalloSampler", "RedubLips"]
 const panels = new WeakMap() // by node

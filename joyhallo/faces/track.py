@@ -60,6 +60,17 @@ class Track:
         scores = np.asarray(np.isfinite(boxes[:, 0]), np.float32)
         return cls(boxes, np.empty((count, 0, 2), np.float32), scores, "none", size, rate)
 
+    def along(self, places: NDArray[np.integer]) -> Track:
+        """In a film that shows these frames in this order."""
+        low, high = (pick(places[:-1], places[1:]) for pick in (np.minimum, np.maximum))
+        jumps = high - low > 1
+        for cut in self.cuts:
+            jumps |= (low < cut) & (cut <= high)
+        cuts = tuple((np.flatnonzero(jumps) + 1).tolist())
+        return replace(
+            self, boxes=self.boxes[places], points=self.points[places], scores=self.scores[places], cuts=cuts
+        )
+
     def until(self, count: int) -> Track:
         """Its first frames alone."""
         cuts = tuple(cut for cut in self.cuts if cut < count)

@@ -88,6 +88,7 @@ def test_a_mask_holds_what_it_does_not_cover(film, track, cut, paste):  # noqa: 
     assert (bytes_of(made.images) != bytes_of(film)).any()
 
 
+@pytest.mark.parametrize("seconds", [0.4, 0.8])
 def test_a_redubbed_video_is_restored_where_it_speaks_and_keeps_its_sound(
     pack,
     painted,  # noqa: F811
@@ -95,17 +96,19 @@ def test_a_redubbed_video_is_restored_where_it_speaks_and_keeps_its_sound(
     track,  # noqa: F811
     cut,
     paste,
+    seconds,
 ):
     from test_redub_lips import USUAL
 
     painted.painter = Painter(5)
     with torch.inference_mode():
         out = pack.nodes.redub_lips.RedubLips.execute(
-            redub_model=painted, video=film, audio=sound(0.48), face_track=track(), **USUAL
+            redub_model=painted, video=film, audio=sound(seconds), face_track=track(), **USUAL
         )
-    video, spoken, _ = out.args
+    video, spoken, _, along = out.args
     before = video.get_components()
-    faces, crops, _ = cut(video, track())
+    faces, crops, _ = cut(video, along)
+    assert len(faces) == round(seconds * RATE)
     mask = spoken.get_components().images[..., 0]
     made, _, _ = paste(video, 1 - faces, crops, mask=mask, blend="whole box")
     assert made.images.shape == before.images.shape
@@ -122,6 +125,8 @@ def test_what_does_not_fit_is_said(ours, film, track, cut, paste):  # noqa: F811
         paste(film, faces[:3], crops)
     with pytest.raises(ours("joyhallo.faces.find").FaceError, match="tracked in a video of 128x96"):
         paste(film[:, 1:], faces, crops)
+    with pytest.raises(ours("joyhallo.faces.find").FaceError, match=r"tracked in 5 frames, .* has 12; connect the"):
+        cut(film, track().until(5))
     with pytest.raises(ours("joyhallo.faces.find").FaceError, match="tracked in a video of 64x64"):
         cut(film, track(size=(64, 64)))
     with pytest.raises(ours("joyhallo.faces.find").FaceError, match="`first_frame` is 99, but the video has 12 frames"):

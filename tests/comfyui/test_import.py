@@ -31,6 +31,8 @@ NODES = [
     "TrackFace",
     "LoadRedubModel",
     "RedubLips",
+    "CutFaces",
+    "PasteFaces",
 ]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}

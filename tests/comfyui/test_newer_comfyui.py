@@ -128,6 +128,8 @@ def test_inputs_that_few_change_are_folded_away(schemas):
             *("smoothing", "pad_top", "pad_bottom", "pad_left", "pad_right", "fps"),
             *("area", "shift", "reuse", "solver", "long_sound"),
         },
+        "CutFaces": {"first_frame", "frames", "fps"},
+        "PasteFaces": {"fps"},
     }
 
 

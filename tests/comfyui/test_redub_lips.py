@@ -88,7 +88,7 @@ def redub(pack):
     def redub(model, video, audio, **changes) -> Made:
         given = {**USUAL, **changes}
         out = pack.nodes.redub_lips.RedubLips.execute(redub_model=model, video=video, audio=audio, **given)
-        video, mask, report = out.args
+        video, mask, report, _ = out.args
         parts = video.get_components()
         return Made(bytes_of(parts.images), mask.get_components().images, report, parts.audio, parts.frame_rate)
 

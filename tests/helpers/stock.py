@@ -11,6 +11,7 @@ from pathlib import Path
 
 import face_models
 import mesh
+import redub_files
 import torch
 from safetensors.torch import save_file
 
@@ -53,6 +54,8 @@ def stock(base: Path) -> Path:
     _encoders(folder / "chinese-wav2vec2-base", folder / "wav2vec" / "wav2vec2-base-960h")
     _upscaler(base / "models" / "upscale_models")
     write_lips(folder / "wav2lip" / "wav2lip_gan.pth")
+    redub_files.write_all(folder)
+    (folder / "latentsync-1.5").rename(folder / "latentsync-1.6")
     return folder
 
 
@@ -86,9 +89,10 @@ def _encoders(chinese: Path, english: Path) -> None:
 
 
 def _upscaler(folder: Path) -> None:
-    """Four times as large, as the real one, but another and much smaller network."""
+    """Four times as large, as one of the real ones, but another and much smaller network."""
     from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = seeded(lambda: SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=4, num_conv=1, upscale=4))
-    torch.save({key: weight.float() for key, weight in weights.items()}, folder / "RealESRGAN_x4plus.pth")
+    for name in ("RealESRGAN_x4plus.pth", "GFPGANv1.4.pth"):
+        torch.save({key: weight.float() for key, weight in weights.items()}, folder / name)

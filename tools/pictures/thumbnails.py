@@ -276,7 +276,57 @@ def sharper_lips() -> Sheet:
     return sheet
 
 
+def redub_latentsync() -> Sheet:
+    """Out of noise a mouth becomes clearer from step to step."""
+    sheet, (_, after) = Sheet(), filmed()
+    face, noise = np.asarray(after[WIDEST], np.float32), np.random.default_rng(4).normal(128, 70, (SIDE, SIDE, 3))
+    for step, share in enumerate((0.95, 0.7, 0.4, 0.15)):
+        clouded = Image.fromarray((face * (1 - share) + noise * share).clip(0, 255).astype(np.uint8))
+        shown = after[WIDEST].copy()
+        shown.paste(clouded.crop(BELOW), BELOW[:2])
+        sheet.paste(shown, 24 + 96 * step, 96 + 22 * step, 150 + 16 * step)
+    sheet.paste(after[WIDEST], 392, 60, 224)
+    sheet.box(scaled(Box(*BELOW), 392, 60, 224 / SIDE), GOLD, 4, corner=8)
+    sheet.sound((40, 392, 600, 456), GOLD, bars=44)
+    return sheet
+
+
+def redub_musetalk() -> Sheet:
+    """The lower half of a face is covered, and in one step there is another one."""
+    sheet, (before, after) = Sheet(), filmed()
+    covered = before[MOMENTS[0]].copy()
+    covered.paste(NIGHT, BELOW)
+    sheet.paste(covered, 28, 70, 250)
+    sheet.box(scaled(Box(*BELOW), 28, 70, 250 / SIDE), SKY, 4, corner=8)
+    sheet.line([(296, 195), (326, 195)], PAPER, 6)
+    sheet.triangle(334, 195, 24, PAPER)
+    sheet.paste(after[WIDEST], 362, 70, 250)
+    sheet.sound((40, 376, 600, 452), SKY, bars=44)
+    return sheet
+
+
+def restore_faces() -> Sheet:
+    """A blurred face is lifted out of its picture, and goes back into it sharp."""
+    sheet, (_, after) = Sheet(), filmed()
+    face, blurred = (106, 106, 406, 406), after[WIDEST].filter(ImageFilter.GaussianBlur(6))
+    sheet.paste(blurred, 28, 28, 200)
+    sheet.box(scaled(Box(*face), 28, 28, 200 / SIDE), ROSE, 4, corner=8)
+    sheet.paste(after[WIDEST], 28, 252, 200)
+    sheet.box(scaled(Box(*face), 28, 252, 200 / SIDE), LEAF, 4, corner=8)
+    sheet.paste(blurred.crop(face), 268, 106, 160)
+    sheet.paste(after[WIDEST].crop(face), 452, 106, 160)
+    sheet.box((268, 106, 428, 266), ROSE, 4, corner=14)
+    sheet.box((452, 106, 612, 266), LEAF, 4, corner=14)
+    sheet.line([(236, 128), (262, 150)], PAPER, 4)
+    sheet.triangle(440, 186, 18, PAPER)
+    sheet.line([(532, 274), (532, 352), (240, 352)], PAPER, 4)
+    sheet.line([(256, 340), (240, 352), (256, 364)], PAPER, 4)
+    sheet.sound((268, 400, 612, 452), GOLD, bars=28)
+    return sheet
+
+
 MOUTH = (166, 322, 346, 402)  # of the portrait
+BELOW = (136, 276, 376, 436)  # of the portrait: the lower half of the face
 MOMENTS = (14, 20, 26, 33, 40)  # frames of the example film
 WIDEST = 33
 
@@ -323,7 +373,7 @@ DRAWN: dict[str, Callable[[], Sheet]] = {
     draw.__name__: draw
     for draw in (
         *(puppet, animatic, quick_start, long_video, edit_masks, paste_back, two_speakers, upscale_and_background),
-        *(hallo, demo, redub, redub_another_model, sharper_lips),
+        *(hallo, demo, redub, redub_latentsync, redub_musetalk, redub_another_model, sharper_lips, restore_faces),
     )
 }
 
