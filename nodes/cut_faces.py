@@ -128,7 +128,10 @@ def _span(first: int, count: int, there: int) -> range:
 
 
 def _faces(film: Pictures, cutouts: Cutouts) -> Tensor:
-    """In one tensor, which is there beforehand."""
+    """In one tensor, which is there beforehand, its planes of colour apart as those that a VAE decodes.
+
+    Some restorers, GFPGAN among them, take no others from ComfyUI's own node.
+    """
     count, side = len(cutouts), cutouts.side
     check_memory(
         f"Holding {count} faces of {side}x{side} pixels",
@@ -136,13 +139,13 @@ def _faces(film: Pictures, cutouts: Cutouts) -> Tensor:
         comfy.model_management.get_free_memory(torch.device("cpu")),
         "choose fewer frames, and cut out the others in another run, or a smaller size",
     )
-    faces, bar = torch.empty(count, side, side, 3), comfy.utils.ProgressBar(count)
+    faces, bar = torch.empty(count, 3, side, side), comfy.utils.ProgressBar(count)
     shown = in_order(film.read, cutouts.frames)
     for number, face in enumerate(cut_out(shown, cutouts, comfy.model_management.get_torch_device())):
         stop()
         faces[number] = face
         bar.update_absolute(number + 1, count)
-    return faces
+    return faces.movedim(1, -1)
 
 
 def _report(cutouts: Cutouts, span: range) -> str:

@@ -13,9 +13,9 @@ from .redub import Redubbed
 
 
 def cut_out(pictures: Iterable[Tensor], cutouts: Cutouts, device: torch.device | str) -> Iterator[Tensor]:
-    """The faces one by one, (side, side, 3) in 0..1. pictures: (height, width, 3) of bytes, those with a face."""
+    """The faces one by one, (3, side, side) in 0..1. pictures: (height, width, 3) of bytes, those with a face."""
     for picture, frame in zip(pictures, cutouts.frames.tolist(), strict=True):
-        yield cutouts.cut(picture[None].to(device), [frame])[0].movedim(0, -1)
+        yield cutouts.cut(picture[None].to(device), [frame])[0]
 
 
 def handed_back(

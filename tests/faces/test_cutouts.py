@@ -33,7 +33,8 @@ def pictures():
 
 
 def faces_of(cutouts: Cutouts, pictures) -> torch.Tensor:
-    return torch.stack(list(cut_out((pictures[number] for number in cutouts.frames), cutouts, "cpu")))
+    cut = list(cut_out((pictures[number] for number in cutouts.frames), cutouts, "cpu"))
+    return torch.stack(cut).movedim(1, -1)
 
 
 def back(cutouts: Cutouts, pictures, faces, blend: Blend | None = None, amounts=1.0, at_once=4) -> torch.Tensor:
