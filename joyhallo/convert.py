@@ -1,4 +1,4 @@
-"""Convert a checkpoint of JoyHallo, Hallo or Wav2Lip to safetensors at half the size:
+"""Convert a checkpoint of JoyHallo, Hallo or a redub method to safetensors at half the size:
 python -m joyhallo.convert net.pth -o joyhallo.safetensors --dtype fp16
 
 The weights are mapped in and streamed out a few at a time, so memory use stays small for files of any size.
@@ -21,16 +21,17 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from .files.norms import COUNTER
 from .files.scratch import scratch
 from .files.space import Need, RoomError, check_disks
 from .files.weights import WeightsError, open_weights
-from .methods import kind_of
+from .methods import METHODS, Method, kind_of
 from .methods.hallo import checkpoint as hallo
-from .methods.wav2lip import checkpoint as wav2lip
+from .methods.wav2lip.checkpoint import PREFIX
 
 log = logging.getLogger(__name__)
 
-WANTED = f"{hallo.EXPECTED}, or a Wav2Lip generator."
+WANTED = f"{hallo.EXPECTED}, or a network of a redub method."
 CHOICES = ("fp16", "bf16", "fp32")
 DTYPES = {
     "fp16": (torch.float16, "F16"),
@@ -81,8 +82,9 @@ def convert(source: Path, target: Path, dtype: str = "fp16", *, force: bool = Fa
 def _inspect(source: Path, dtype: str) -> tuple[list[Kept], dict[str, str]]:
     """The tensors to keep, sorted by name, and the entries of the header that describe the model."""
     kind = kind_of(source)
-    if kind is not None and kind.words in wav2lip.SIZES:
-        return _of_wav2lip(source, dtype), {}
+    for method in METHODS:
+        if method.task == "redub" and method.checkpoint is kind:
+            return _of_redubber(method, source, dtype), {}
     found = hallo.open_checkpoint(source)
     skipped = hallo.never_run(found.config.net)
     shapes = {key: tuple(tensor.shape) for key, tensor in sorted(found.weights.items()) if not skipped.match(key)}
@@ -90,20 +92,20 @@ def _inspect(source: Path, dtype: str) -> tuple[list[Kept], dict[str, str]]:
     return [Kept(key, key, shape, dtype) for key, shape in shapes.items()], entry
 
 
-def _of_wav2lip(source: Path, dtype: str) -> list[Kept]:
+def _of_redubber(method: Method, source: Path, dtype: str) -> list[Kept]:
     """Under the published keys and with every BatchNorm, so that other programs can fill their networks, too.
 
     The statistics of BatchNorm keep single precision: variances may be too large or too small for half.
     """
-    wav2lip.open_checkpoint(source)
+    method.open(source)
     state, _ = open_weights(source, WANTED)
-    places = sorted((key.removeprefix(wav2lip.PREFIX), key) for key in state)
+    places = sorted((key.removeprefix(PREFIX), key) for key in state)
     return [Kept(key, place, tuple(state[place].shape), _exact(key) or dtype) for key, place in places]
 
 
 def _exact(key: str) -> str | None:
     """A precision that a tensor needs, whatever is asked for."""
-    if key.endswith(wav2lip.COUNTER):
+    if key.endswith(COUNTER):
         return "int64"
     return "fp32" if key.endswith((".running_mean", ".running_var")) else None
 
@@ -154,7 +156,10 @@ def _converted(one: Kept, tensor: Tensor) -> Tensor:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m joyhallo.convert", description=__doc__)
-    parser.add_argument("source", type=Path, help="net.pth of JoyHallo or Hallo, wav2lip.pth, or a .safetensors")
+    known = (
+        "net.pth of JoyHallo or Hallo, wav2lip.pth, latentsync_unet.pt, MuseTalk's unet.pth, ..."
+    )
+    parser.add_argument("source", type=Path, help=known)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--dtype", choices=CHOICES, default="fp16", help="precision of the weights (default: fp16)")
     parser.add_argument("--force", action="store_true", help="overwrite the output if it exists")

@@ -39,7 +39,7 @@ def known() -> list:
 
 @pytest.mark.parametrize("case", known())
 def test_recorded_answers(case, request):
-    if case.facts.get("config") in ("full_config", "unet_full_config") or case.name == "unet_full":
+    if case.facts.get("config") == "full_config" or case.name == "unet_full":
         if not request.config.getoption("--full-size"):
             pytest.skip("full-size networks take minutes: run pytest with --full-size, or tests/parity.py with --check")
         if psutil.virtual_memory().available < FULL_SIZE_BYTES:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from joyhallo.convert import convert
 from joyhallo.files.weights import WeightsError
 from joyhallo.methods import METHODS, kind_of, method_of
 from joyhallo.methods.latentsync.checkpoint import open_checkpoint
@@ -38,6 +39,15 @@ def test_files_of_any_form_give_the_same_network(tmp_path, state, write):
     built = opened.build().state_dict()
     assert built.keys() == state.keys()
     assert all(torch.equal(built[key], state[key]) for key in state)
+
+
+def test_a_converted_file_has_half_the_size_and_the_same_keys(tmp_path, state):
+    source, target = tmp_path / "latentsync_unet.pt", tmp_path / "latentsync-1.5.safetensors"
+    published(source, state)
+    done = convert(source, target)
+    assert done.bytes_after < 0.52 * done.bytes_before
+    built = open_checkpoint(target).build().state_dict()
+    assert all(torch.equal(built[key], tensor.half()) for key, tensor in state.items())
 
 
 @pytest.mark.parametrize("motion", ["up", "nowhere"])

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from joyhallo.convert import convert
 from joyhallo.files.weights import WeightsError
 from joyhallo.methods import kind_of, method_of
 from joyhallo.methods.musetalk.checkpoint import convolution, open_checkpoint, open_parser
@@ -35,6 +36,14 @@ def test_every_form_gives_the_same_network(tmp_path, state, name):
     built = method.open(tmp_path / name).build().state_dict()
     assert all(torch.equal(built[key], tensor) for key, tensor in state.items())
     assert method.open(tmp_path / name).build(dtype=torch.float16).conv_in.weight.dtype == torch.float16
+
+
+def test_a_converted_file_is_the_same_network_in_half_precision(tmp_path, state):
+    source, target = tmp_path / "unet.pth", tmp_path / "musetalk-1.5.safetensors"
+    FORMS["unet.pth"](source, state)
+    convert(source, target)
+    built = open_checkpoint(target).build().state_dict()
+    assert all(torch.equal(built[key], tensor.half()) for key, tensor in state.items())
 
 
 @pytest.mark.parametrize(("inputs", "sound"), [(4, 768), (9, 768), (8, 768), (12, 384)])
