@@ -156,9 +156,7 @@ def _converted(one: Kept, tensor: Tensor) -> Tensor:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m joyhallo.convert", description=__doc__)
-    known = (
-        "net.pth of JoyHallo or Hallo, wav2lip.pth, latentsync_unet.pt, MuseTalk's unet.pth, ..."
-    )
+    known = "net.pth of JoyHallo or Hallo, wav2lip.pth, latentsync_unet.pt, MuseTalk's unet.pth, ..."
     parser.add_argument("source", type=Path, help=known)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--dtype", choices=CHOICES, default="fp16", help="precision of the weights (default: fp16)")

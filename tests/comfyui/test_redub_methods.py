@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import redub_files
 import torch
 from redub_files import LATENTSYNC, MUSETALK
 from test_redub_lips import FRAMES, bytes_of, film, ours, redub, sound, track  # noqa: F401  fixtures among them
 
+from tools.demo_model.bundle import FOLDER as DEMO_MODEL
+
 QUICK = {"steps": 2}
 SEVERAL = 0.68  # seconds of sound: 17 frames, which is more than the film has, and one more than a window
 BRIEF = 0.12
-USUAL_RESULTS: dict = {}
 
 
 def hiss() -> dict:
@@ -46,10 +49,14 @@ def models(load):
     return {name: load(name) for name in (LATENTSYNC, MUSETALK)}
 
 
-@pytest.fixture
-def usual(models, film, track, redub):  # noqa: F811
-    made = USUAL_RESULTS
+@pytest.fixture(scope="module")
+def made() -> dict:
+    """What others have made already."""
+    return {}
 
+
+@pytest.fixture
+def usual(models, made, film, track, redub):  # noqa: F811
     def usual(name):
         if name not in made:
             made[name] = redub(models[name], film, hiss(), face_track=track(), **QUICK)
@@ -118,12 +125,28 @@ def test_an_area_of_another_method_is_refused(models, film, track, redub):  # no
 def test_a_face_parser_is_used_where_its_file_is(load, folder, models, film, track, redub):  # noqa: F811
     """An untrained one, which sees other things than the mesh says."""
     redub_files.write_parser(folder)
-    with_it = load(MUSETALK)
+    with_it, in_half = load(MUSETALK), load(MUSETALK, weight_dtype="fp16")
+    shutil.rmtree(folder / "face-parse-bisent")
     assert with_it.parts.keys() == {"vae", "whisper", "parser"}
-    plain, other = (redub(one, film, hiss(), face_track=track()) for one in (models[MUSETALK], with_it))
+    plain, other, half = (redub(one, film, hiss(), face_track=track()) for one in (models[MUSETALK], with_it, in_half))
+    assert torch.equal(half.mask, other.mask), "it sees as well beside a network in half precision"
     assert (plain.mask != other.mask).any()
     shown = bytes_of(film)[: len(other.frames)]
     assert not (other.frames != shown)[other.mask[..., 0] == 0].any()
+
+
+@pytest.mark.parametrize("weight_dtype", ["fp16", "bf16"])
+@pytest.mark.parametrize("name", [LATENTSYNC, MUSETALK])
+def test_half_precision_makes_nearly_the_same(load, usual, film, track, redub, name, weight_dtype):  # noqa: F811
+    half = redub(load(name, weight_dtype=weight_dtype), film, hiss(), face_track=track(), **QUICK)
+    off = (half.frames.float() - usual(name).frames.float()).abs()
+    assert 0 < off.mean() < 2
+
+
+def test_another_vae_is_refused(pack, load):
+    vae = pack.nodes.autoencoder.load_vae(DEMO_MODEL / "vae.safetensors")
+    with pytest.raises(ValueError, match="sd-vae-ft-mse"):
+        load(MUSETALK, vae=vae)
 
 
 def test_what_is_missing_is_listed(load, folder):
