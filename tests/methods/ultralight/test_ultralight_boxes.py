@@ -5,11 +5,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from joyhallo.faces.bridge import BRIDGE
 from joyhallo.faces.regions import OUTLINE
 from joyhallo.faces.track import Track
 from joyhallo.methods.ultralight.boxes import boxes_of, squares
+from joyhallo.methods.ultralight.method import Faces
 
 SIZE = (200, 240)
 BRIDGE_AT, CHIN_AT = 100.0, 190.0
@@ -67,10 +70,10 @@ def test_the_square_starts_lower_as_wished():
 @pytest.mark.parametrize("smoothing", ["original", "centred"])
 def test_a_frame_without_a_person_keeps_its_place(scheme, smoothing):
     found = [True, False, True, True, False]
-    boxes = boxes_of(track(scheme, 5, found), smoothing)
+    boxes = boxes_of(track(scheme, 5, found), smoothing, shift=5)
     assert len(boxes) == 5
     assert (boxes.any(1)).tolist() == found
-    assert torch.equal(boxes[2], boxes_of(track(scheme))[0])
+    assert torch.equal(boxes[2], boxes_of(track(scheme), shift=5)[0])
 
 
 def test_a_square_is_cut_at_the_borders_of_the_picture():
@@ -81,6 +84,27 @@ def test_a_square_is_cut_at_the_borders_of_the_picture():
     moved.points[:, :, 0] -= 400
     left, _, right, _ = boxes_of(moved)[0].tolist()
     assert left == right == 0
+
+
+@given(
+    corners=st.lists(st.tuples(*[st.floats(-300, 500, width=32)] * 2, *[st.floats(0, 400, width=32)] * 2), min_size=1),
+    lost=st.booleans(),
+    smoothing=st.sampled_from(["original", "centred"]),
+    shift=st.integers(-200, 200),
+)
+@settings(deadline=None)
+def test_whatever_is_usable_can_be_cut_and_put_back(corners, lost, smoothing, shift):
+    boxes = np.array([(left, top, left + width, top + height) for left, top, width, height in corners], np.float32)
+    if lost:
+        boxes[::2] = np.nan
+    nothing = np.zeros((len(boxes), 0, 2), np.float32)
+    seen = Track(boxes, nothing, np.ones(len(boxes), np.float32), "none", SIZE, Fraction(25))
+    faces, picture = Faces(boxes_of(seen, smoothing, shift)), torch.zeros(1, *SIZE[::-1], 3, dtype=torch.uint8)
+    assert not faces.usable[~seen.found].any()
+    for frame in np.flatnonzero(faces.usable).tolist():
+        patch = faces.patch(faces.cut(picture, [frame])[0], frame)
+        assert patch is not None
+        assert picture[0][patch.box.slices].shape == patch.pixels.shape
 
 
 def test_squares_are_smoothed_within_a_shot_alone_and_stay_squares():
