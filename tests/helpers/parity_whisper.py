@@ -67,7 +67,7 @@ def heard_otherwise(case):
 
 @answers("whisper_windows", "latentsync")
 def rows_of_frames(case):
-    found = Heard(ROW_COUNT, ROWS, 0, lambda number: torch.empty(0))
+    found = Heard(ROW_COUNT, ROWS, ROWS, 0, lambda number: torch.empty(0))
     for name, rate, before, after in (
         *((f"out.index_fps{rate}", rate, 2, 2) for rate in (24, 25, 30, 50)),
         ("out.index_len13", 25, 1, 3),
