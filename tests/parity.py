@@ -30,6 +30,7 @@ import parity_musetalk  # noqa: F401
 import parity_networks  # noqa: F401
 import parity_portrait  # noqa: F401
 import parity_speech  # noqa: F401
+import parity_ultralight  # noqa: F401
 import parity_wav2lip  # noqa: F401
 import parity_whisper  # noqa: F401
 import parity_whole  # noqa: F401
@@ -109,6 +110,11 @@ TOLERANCES = {
         ("e2e", ".*pred", 1e-4),
         ("bbox|cycle|parsing_modes", ".*", 0.0),
     ],
+    "ultralight": [
+        ("forward_.*", ".*", 2e-5),
+        ("pictures", "out.(box|audio_window_rows)", 0.0),
+        ("pictures", ".*", 1.0),
+    ],
 }
 # Of pictures: by case and name of the answer, how many levels a value may be off, and what share of them at all.
 LEVELS = {
@@ -121,6 +127,7 @@ LEVELS = {
         ("pipe_.*", ".*aligned", 1, 0.005),
         ("pipe_.*", ".*video.*", 1, 0.02),
     ],
+    "ultralight": [],
     "musetalk": [("decode", ".*", 1, 0.001), ("e2e", ".*", 3, 0.02), ("blend", "(?!.*_mask).*", 3, 0.02)],
 }
 # What a network's blocks give: the greatest difference over the greatest value. For each value over itself it would be
@@ -149,6 +156,7 @@ MUST_DIFFER = {
         ("mod_.*_WRONG_.*|whisper_.*_WRONG_.*", greatest, 0.5),
         ("step_a_WRONG_.*", greatest, 0.3),
     ],
+    "ultralight": [],
     "musetalk": [("unet_tiny_WRONG_.*", greatest, 0.1), ("parsing_WRONG_.*", greatest, 0.0)],
 }
 

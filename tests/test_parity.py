@@ -30,7 +30,7 @@ def known() -> list:
     """What is carried, and what the full set has beside it."""
     carried = parity.cases(CARRIED)
     told = [facts(case) for case in carried]
-    more = [case for case in full_set("", "wav2lip", "musetalk", "latentsync") if facts(case) not in told]
+    more = [case for case in full_set("", "wav2lip", "musetalk", "latentsync", "ultralight") if facts(case) not in told]
     return [
         *(pytest.param(case, id=f"carried-{case.name}") for case in carried),
         *(pytest.param(case, id=f"shared-{case.method}-{case.name}", marks=pytest.mark.slow) for case in more),

@@ -20,35 +20,44 @@ UNSHARED = 1 << 15  # numbers that torch leaves to one thread
 
 def rescale(pictures: Tensor, size: Size) -> Tensor:
     """pictures uint8 (n, height, width, channels) -> (n, size[1], size[0], channels), their aspect ratio ignored."""
-    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or 0 in pictures.shape[1:] or min(size) < 1:
-        raise ValueError(
-            f"{size[0]}x{size[1]} pixels are to be made of {tuple(pictures.shape)} numbers of the type "
-            f"{str(pictures.dtype).removeprefix('torch.')}; expected bytes (n, height, width, channels)."
-        )
+    check_bytes(pictures, size)
     height, width = pictures.shape[1:3]
     if (width, height) == size:
         return pictures.clone()
     if (width, height) == (2 * size[0], 2 * size[1]):
         return _halved(pictures)
     across, down = _taps(width, size[0], pictures.device, clamped=True), _taps(height, size[1], pictures.device)
-    if height > 2 * size[1]:  # most rows are not even looked at
+    return interpolated(pictures, across, down)
+
+
+def check_bytes(pictures: Tensor, size: Size) -> None:
+    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or 0 in pictures.shape[1:] or min(size) < 1:
+        raise ValueError(
+            f"{size[0]}x{size[1]} pixels are to be made of {tuple(pictures.shape)} numbers of the type "
+            f"{str(pictures.dtype).removeprefix('torch.')}; expected bytes (n, height, width, channels)."
+        )
+
+
+def interpolated(pictures: Tensor, across: Taps, down: Taps) -> Tensor:
+    height, width, rows_made = pictures.shape[1], pictures.shape[2], len(down.first)
+    if height > 2 * rows_made:  # most rows are not even looked at
         looked_at, place = torch.stack([down.first, down.second]).unique(return_inverse=True)
         pictures, down = pictures.index_select(1, looked_at), down._replace(first=place[0], second=place[1])
-    needed = max(1, pictures.shape[0] * max(width, size[0]) * pictures.shape[3])
+    needed = max(1, pictures.shape[0] * max(width, len(across.first)) * pictures.shape[3])
     rows = torch.cat(
         [_across(pictures[:, part], across) for part in parts(pictures.shape[1], needed, pictures.device)], dim=1
     )
-    return torch.cat([_down(rows, down, part) for part in parts(size[1], needed, pictures.device)], dim=1)
+    return torch.cat([_down(rows, down, part) for part in parts(rows_made, needed, pictures.device)], dim=1)
 
 
-def _across(pictures: Tensor, taps: _Taps) -> Tensor:
+def _across(pictures: Tensor, taps: Taps) -> Tensor:
     """In 128ths."""
     first, second = (pictures.index_select(2, tap).int() for tap in (taps.first, taps.second))
     made = first.mul_(taps.weight[:, None]).add_(second.mul_(taps.opposite[:, None]))
     return made.bitwise_right_shift_(4)
 
 
-def _down(rows: Tensor, taps: _Taps, part: slice) -> Tensor:
+def _down(rows: Tensor, taps: Taps, part: slice) -> Tensor:
     first = rows.index_select(1, taps.first[part]).mul_(taps.weight[part, None, None])
     second = rows.index_select(1, taps.second[part]).mul_(taps.opposite[part, None, None])
     total = first.bitwise_right_shift_(16).add_(second.bitwise_right_shift_(16))
@@ -68,7 +77,7 @@ def _halved(pictures: Tensor) -> Tensor:
     return ((rows[:, :, 0::2] + rows[:, :, 1::2] + 2) >> 2).to(torch.uint8)
 
 
-class _Taps(NamedTuple):
+class Taps(NamedTuple):
     """For each pixel of the result along one side: the two of the source, and their weights in 2048ths."""
 
     first: Tensor
@@ -78,7 +87,7 @@ class _Taps(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def _taps(source: int, target: int, device: torch.device, clamped: bool = False) -> _Taps:
+def _taps(source: int, target: int, device: torch.device, clamped: bool = False) -> Taps:
     """clamped: beyond the first and the last pixel those count alone, which is OpenCV's rule for columns, not rows."""
     places = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).float()
     first = places.floor()
@@ -86,7 +95,11 @@ def _taps(source: int, target: int, device: torch.device, clamped: bool = False)
     if clamped:
         share[(first < 0) | (first >= source - 1)] = 0
         first = first.clamp(0, source - 1)
-    first = first.long()
+    return taps_at(first, share, source, device)
+
+
+def taps_at(first: Tensor, share: Tensor, source: int, device: torch.device) -> Taps:
+    """share: of the pixel after the first."""
     weights = [(part * (1 << BITS)).round().int().to(device) for part in (1 - share, share)]
-    ends = [(first + step).clamp(0, source - 1).to(device) for step in (0, 1)]
-    return _Taps(ends[0], ends[1], weights[0], weights[1])
+    ends = [(first.long() + step).clamp(0, source - 1).to(device) for step in (0, 1)]
+    return Taps(ends[0], ends[1], weights[0], weights[1])

@@ -23,7 +23,7 @@ def folded(state: Mapping[str, Tensor], before: Callable[[str], str]) -> dict[st
         scale, convolution = scale / (variance + EPSILON).sqrt(), before(norm)
         kernel = whole[f"{convolution}.weight"]
         # Transposed convolutions have their outputs second. All of those here take more channels than they give.
-        outputs = (-1, 1, 1, 1) if len(kernel) == len(scale) else (1, -1, 1, 1)
+        outputs = (-1, 1, 1, 1) if kernel.shape[0] == scale.shape[0] else (1, -1, 1, 1)
         bias = whole.get(f"{convolution}.bias", torch.zeros_like(scale)).double()
         whole[f"{convolution}.weight"] = kernel.double() * scale.view(outputs)
         whole[f"{convolution}.bias"] = shift + (bias - mean) * scale

@@ -25,6 +25,7 @@ MOST_SHARED = 4  # times the file's size, that its tensors take where they share
 DEEPEST = 40  # modules within modules
 REBUILDING = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3")  # calls with storage, offset, size
 WRAPPERS = ("model_state_dict", "state_dict", "module")  # keys under which trainers put what matters
+FAIRSEQ = {"args", "cfg"}  # what its files have beside a "model", and are known by
 WIDTHS = {  # bytes of each number, by what PyTorch calls a run of them
     **dict.fromkeys(("Half", "BFloat16", "Short"), 2),
     **dict.fromkeys(("Float", "Int"), 4),
@@ -89,7 +90,8 @@ def unwrapped(whole: Any) -> Any:
     for wrapper in WRAPPERS:
         if isinstance(whole, dict) and isinstance(whole.get(wrapper), dict):
             whole = whole[wrapper]
-    return whole
+    modelled = isinstance(whole, dict) and isinstance(whole.get("model"), dict) and not FAIRSEQ & whole.keys()
+    return whole["model"] if modelled else whole
 
 
 def _of_archive(source: BinaryIO) -> Index:

@@ -304,11 +304,12 @@ WAV2VEC2 = Kind(
     "a wav2vec2 speech encoder, which belongs in the audio encoder's place",
     (r"(wav2vec2\.)?feature_(extractor\.conv_layers|projection)",),
 )
+HUBERT = Kind("a HuBERT speech encoder, which redub methods find by themselves", (r"hubert\.feature_extractor\.",))
 FAIRSEQ = Kind("a fairseq training checkpoint", ("encoder_layers|w2v_|cfg$|args$|task_state",))
 TRAINING = Kind("the saved state of a training run", (r".*optimizer|epoch$|global_step$|lr_scheduler",))
 UNET = Kind("a single UNet, such as Stable Diffusion's", (r"down_blocks\.\d+\.resnets",))
 SOUND = Kind("a model for sound", ("audio_encoder|.*audio",))
-KINDS = (STABLE_DIFFUSION, LORA, VAE, WAV2VEC2, FAIRSEQ, TRAINING, UNET, SOUND)
+KINDS = (STABLE_DIFFUSION, LORA, VAE, WAV2VEC2, HUBERT, FAIRSEQ, TRAINING, UNET, SOUND)
 
 
 def looks_like(names: Collection[str], kinds: Iterable[Kind] = KINDS) -> str:

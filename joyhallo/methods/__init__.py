@@ -65,6 +65,10 @@ LATENTSYNC = Kind(
     (OTHER_LATENTSYNC,),
     sides=((r"conv_in\.weight$", 1, 13),),
 )
+ULTRALIGHT = Kind(
+    "a generator of Ultralight-Digital-Human",
+    tuple(rf"(module\.)?{name}\." for name in ("audio_model.conv1.conv", "down1.maxpool_conv", "fuse_conv")),
+)
 PARSER = Kind("a BiSeNet face parser", (r"cp\.arm16\.", r"ffm\.convblk\.", r"conv_out\.conv_out\."))
 
 METHODS = (
@@ -119,6 +123,15 @@ METHODS = (
         "open_checkpoint",
         parts=("vae", "whisper"),
         versions={"1.6": r"1\.6|512", "1.5": r"1\.5|256"},
+    ),
+    Method(
+        "Ultralight",
+        "redub",
+        ULTRALIGHT,
+        "code: called Apache-2.0, but without a licence file; weights: ask who trained them, and the person shown",
+        "ultralight.checkpoint",
+        "open_checkpoint",
+        parts=("hubert",),
     ),
 )
 

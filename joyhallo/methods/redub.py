@@ -26,15 +26,15 @@ class RedubError(RuntimeError):
     """Why a film cannot be redubbed, in words for whoever wished it."""
 
 
-def check_numbers(pictures: Tensor, dtype: torch.dtype) -> None:
-    """Of what a network made that computes in a dtype."""
+def check_numbers(pictures: Tensor, dtype: torch.dtype, beside: str = "VAE") -> None:
+    """Of what a network made that computes in a dtype. beside: the other network that may be the cause."""
     if pictures.isfinite().all():
         return
     cause = (
-        f"Some graphics cards do so in {str(dtype).removeprefix('torch.')}: choose fp32 as weight_dtype, and a VAE in "
-        "full precision."
+        f"Some graphics cards do so in {str(dtype).removeprefix('torch.')}: choose fp32 as weight_dtype, and a "
+        f"{beside} in full precision."
         if dtype.itemsize < 4
-        else "The model's file or that of its VAE is damaged: download it again."
+        else f"The model's file or that of its {beside} is damaged: download it again."
     )
     raise RedubError(f"The faces came out as no numbers at all. {cause}")
 

@@ -9,7 +9,8 @@ from typing import cast
 from torch import Tensor
 
 from ..sound.audio import Recording
-from ..sound.whisper import Heard, Joints, Manner, WhisperWindows, frames_of, hear, windows
+from ..sound.heard import Heard, HeardWindows, Joints, windows
+from ..sound.whisper import Manner, frames_of, hear
 from .redub import Engine, Wishes
 
 Hear = Callable[[Tensor, Joints], Heard]  # samples, how parts of long sound are joined
@@ -22,8 +23,8 @@ def hearing(engine: Engine, manner: Manner) -> Hear:
     return heard
 
 
-def heard_at_frames(hear: Hear, manner: Manner, recording: Recording, rate: Fraction, wishes: Wishes) -> WhisperWindows:
+def heard_at_frames(hear: Hear, manner: Manner, recording: Recording, rate: Fraction, wishes: Wishes) -> HeardWindows:
     """At any frame rate: what is heard does not drift away from what is seen."""
     samples = recording.samples
     count = frames_of(len(samples), rate, manner, wishes.cover_tail)
-    return windows(hear(samples, cast(Joints, wishes.joints)), manner, rate, count, offset=wishes.sync_offset)
+    return windows(hear(samples, cast(Joints, wishes.joints)), manner.beyond, rate, count, offset=wishes.sync_offset)

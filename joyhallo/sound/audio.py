@@ -91,6 +91,11 @@ def prepare(waveform: Tensor, rate: int, watch: Watch = unwatched) -> Recording:
     return _listen(blocks, rate, whole, as_it_is)
 
 
+def moments(samples: Tensor) -> tuple[float, float]:
+    """Mean and deviation, by which encoders that were trained on normalised sound are given theirs."""
+    return samples.mean().item(), math.sqrt(samples.var(correction=0).item() + 1e-7)
+
+
 def check_numbers(samples: Tensor) -> None:
     if not torch.isfinite(samples).all():
         raise AudioError(

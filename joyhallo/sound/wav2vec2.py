@@ -24,7 +24,7 @@ from ..files.fingerprint import of_module
 from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights, settings
 from ..libraries import library
 from ..notices import Notice
-from .audio import Recording, Sound, Watch, levels, unwatched, video_frames
+from .audio import Recording, Sound, Watch, levels, moments, unwatched, video_frames
 from .origin import ENGLISH, origin
 
 log = logging.getLogger(__name__)
@@ -373,9 +373,7 @@ class Signal:
 
     @classmethod
     def of(cls, samples: Tensor, normalize: bool, multiple: int) -> Signal:
-        mean, deviation = 0.0, 1.0
-        if normalize:
-            mean, deviation = samples.mean().item(), math.sqrt(samples.var(correction=0).item() + 1e-7)
+        mean, deviation = moments(samples) if normalize else (0.0, 1.0)
         frames = video_frames(len(samples))
         filling = -frames % multiple
         length = len(samples) + filling * (SAMPLE_RATE // FPS)

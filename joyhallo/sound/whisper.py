@@ -6,9 +6,8 @@ ends: `LATENTSYNC` and `MUSETALK` say so. `hear` encodes nothing yet; half minut
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -23,19 +22,17 @@ from ..files.fingerprint import of_module
 from ..ops import Ops, TorchOps
 from ..recent import Recent
 from .audio import check_numbers
+from .heard import ROWS_PER_SECOND, Beyond, Heard, Joints, remembered, rows_per_frame
 from .mel import basis
 
 BANDS = 80
 HOP, WINDOW = 160, 400  # samples
 COLUMNS = 3000  # of half a minute, which the encoder takes at a time
 ROWS = COLUMNS // 2  # that it gives
-ROWS_PER_SECOND = SAMPLE_RATE // (2 * HOP)
 OVERLAP = 250  # columns on each side of a half minute that only help to understand what is between them
 HEAD = 64  # numbers that each head of Whisper's attention has
 FLOOR, RANGE = 1e-10, 8.0
 KEPT = Recent(128 << 20)  # states of half minutes, by all that they depend on, should another film want this sound
-
-Joints = Literal["blocks", "overlapped"]
 
 
 # ---- the network
@@ -126,7 +123,7 @@ class Manner:
 
     silence: Literal["spectrum", "sound"]  # what half a minute that is not full is filled with: zeros of which
     normed: bool  # the last state
-    beyond: Literal["repeated", "zero"]  # rows before the first and after the last
+    beyond: Beyond
     past_end: bool  # whether the original makes frames until one begins after the last row
 
 
@@ -135,27 +132,6 @@ MUSETALK = Manner("sound", normed=True, beyond="zero", past_end=False)
 
 
 # ---- hearing
-
-
-@dataclass(frozen=True)
-class Heard:
-    """The states of a recording: `heard[rows]` is (n, states, width), for any rows in any order."""
-
-    rows: int
-    step: int  # rows from the beginning of one half minute to that of the next
-    margin: int  # rows at the ends of half minutes that are not used
-    block: Callable[[int], Tensor]  # its number -> (rows, states, width)
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        last = max(0, -(-(self.rows - ROWS) // self.step))
-        blocks = ((rows - self.margin) // self.step).clamp(0, last)
-        parts = [(blocks == number).nonzero()[:, 0] for number in blocks.unique().tolist()]
-        found = [self.block(int(blocks[part[0]]))[rows[part] - blocks[part] * self.step] for part in parts]
-        order = torch.cat(parts).argsort()
-        return torch.cat(found)[order]
 
 
 def hear(
@@ -188,77 +164,17 @@ def hear(
     @torch.no_grad()
     def block(number: int) -> Tensor:
         mel = spectrum(number)
-        key = hashlib.sha256(named.encode() + mel.cpu().numpy().tobytes()).hexdigest()
-        states = KEPT.get(key)
-        if states is None:
-            dtype = next(whisper.parameters()).dtype
-            states = ready(whisper)(mel[None].to(device, dtype), manner.normed)[0].float().cpu()
-            KEPT.keep(key, states)
-        return states
+        dtype = next(whisper.parameters()).dtype
+        return remembered(KEPT, named, mel, lambda: ready(whisper)(mel[None].to(device, dtype), manner.normed)[0])
 
-    return Heard(len(samples) // (2 * HOP), step // 2, overlap // 2, block)
-
-
-# ---- the window of each frame
-
-
-@dataclass(frozen=True)
-class WhisperWindows:
-    """`windows[[3, 4]]` is (2, tokens, width): rows of states one after the other, the states of each row in order."""
-
-    heard: Heard
-    starts: Tensor  # (frames): the first row of each
-    count: int  # rows of each
-    beyond: Literal["repeated", "zero"]
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def rows(self, frames: Sequence[int] | slice) -> Tensor:
-        """(n, count), of which some may lie beyond the recording."""
-        return self.starts[frames][:, None] + torch.arange(self.count)
-
-    def __getitem__(self, frames: Sequence[int] | slice) -> Tensor:
-        rows = self.rows(frames)
-        inside = rows.clamp(0, max(0, len(self.heard) - 1))
-        found = self.heard[inside.flatten()].unflatten(0, rows.shape)
-        if self.beyond == "zero":
-            found = found * ((rows >= 0) & (rows < len(self.heard)))[..., None, None]
-        return found.flatten(1, 2)
-
-
-def windows(
-    heard: Heard,
-    manner: Manner,
-    rate: Fraction | float,
-    frames: int,
-    *,
-    offset: float = 0.0,
-    before: int = 2,
-    after: int = 2,
-) -> WhisperWindows:
-    """For each of so many frames at a rate: `before` 25ths of a second before it, its own and `after` after it.
-
-    Frame i begins at row floor(i * 50 / rate), exactly, so that nothing drifts at any rate. offset: milliseconds by
-    which lips come later.
-    """
-    if not rate > 0:
-        raise ValueError(f"The frame rate is {rate}; it must be above 0.")
-    step = _rows_per_frame(rate)
-    late = Fraction(offset).limit_denominator(1000) * ROWS_PER_SECOND / 1000
-    first = torch.tensor([math.floor(number * step - late) for number in range(frames)], dtype=torch.long)
-    return WhisperWindows(heard, first - 2 * before, 2 * (before + after + 1), manner.beyond)
-
-
-def _rows_per_frame(rate: Fraction | float) -> Fraction:
-    return ROWS_PER_SECOND / Fraction(rate).limit_denominator(1 << 20)
+    return Heard(len(samples) // (2 * HOP), ROWS, step // 2, overlap // 2, block)
 
 
 def frames_of(samples: int, rate: Fraction | float, manner: Manner, cover_tail: bool) -> int:
     """As the sound lasts, or as the original makes: LatentSync one or two more, MuseTalk one less where it is cut."""
-    exact = samples * Fraction(ROWS_PER_SECOND, SAMPLE_RATE) / _rows_per_frame(rate)
+    exact = samples * Fraction(ROWS_PER_SECOND, SAMPLE_RATE) / rows_per_frame(rate)
     if cover_tail:
         return math.ceil(exact)
     if not manner.past_end:
         return math.floor(exact)
-    return math.ceil((samples // (2 * HOP) + 1) / _rows_per_frame(rate)) + 1
+    return math.ceil((samples // (2 * HOP) + 1) / rows_per_frame(rate)) + 1

@@ -6,6 +6,7 @@ from functools import cache
 from types import SimpleNamespace
 
 import lips
+import people
 import pytest
 import small
 import torch
@@ -16,7 +17,9 @@ from joyhallo.diffusion.schedule import Schedule
 from joyhallo.methods.hallo.checkpoint import header_entry, load_checkpoint
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.sampling import Settings
+from joyhallo.methods.ultralight.checkpoint import open_checkpoint as open_person
 from joyhallo.ops import TorchOps
+from joyhallo.sound.hubert_file import open_hubert
 
 SETTINGS = Settings(steps=2, chunk_frames=4, seed=3)
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -157,3 +160,20 @@ def test_wav2lip_is_the_same_under_comfyuis_layers(pack, dtype):
     assert all(hasattr(m, "comfy_cast_weights") for m in found.modules() if list(m.parameters(recurse=False)))
     mel, faces = torch.randn(1, 1, 80, 16), torch.rand(1, 6, 96, 96)
     torch.testing.assert_close(found(mel, faces), plain.float()(mel, faces), rtol=0, atol=1e-5)
+
+
+def test_ultralight_and_hubert_are_the_same_under_comfyuis_layers(pack, tmp_path):
+    adapter = pack.nodes.comfy_adapter
+    torch.save(people.drawn(), tmp_path / "person.pth")
+    torch.save(
+        {f"hubert.{key}": tensor for key, tensor in small.small_hubert().state_dict().items()}, tmp_path / "h.bin"
+    )
+    given = {
+        "person.pth": (torch.randn(1, 16, 32, 32), torch.rand(1, 6, 160, 160)),
+        "h.bin": (torch.randn(1, 16_000),),
+    }
+    for file, open_file in (("person.pth", open_person), ("h.bin", open_hubert)):
+        opened = open_file(tmp_path / file)
+        found, plain = (opened.build(ops) for ops in (adapter.comfy_ops(adapter.FULL), TorchOps))
+        assert all(hasattr(m, "comfy_cast_weights") for m in found.modules() if list(m.parameters(recurse=False)))
+        torch.testing.assert_close(found(*given[file]), plain(*given[file]), rtol=0, atol=1e-5)

@@ -270,7 +270,7 @@ def test_a_method_is_recognised_by_its_file(tmp_path):
         method_of(tmp_path / "wav2lip.safetensors", "portrait")
     save_file({"binary_pred.0.weight": torch.zeros(1)}, tmp_path / "disc.safetensors")
     with pytest.raises(
-        WeightsError, match=r"Wav2Lip's discriminator\. Expected .* Wav2Lip 256, MuseTalk, LatentSync\.$"
+        WeightsError, match=r"Wav2Lip's discriminator\. Expected .* Wav2Lip 256, MuseTalk, LatentSync, Ultralight\.$"
     ):
         method_of(tmp_path / "disc.safetensors")
     five = ("reference_unet", "denoising_unet", "face_locator", "imageproj", "audioproj")

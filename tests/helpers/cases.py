@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -10,10 +12,12 @@ from pathlib import Path
 import seeded
 import torch
 from safetensors import safe_open
+from shared import shared_folder
 from torch import Tensor, nn
 
 from joyhallo.diffusion.codec import AutoencoderCodec
 from joyhallo.diffusion.schedule import Schedule, ScheduleConfig
+from joyhallo.files.norms import COUNTER
 from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait, Settings, animate
@@ -31,6 +35,7 @@ NOT_OURS = {  # by method: answers of the original that we do not want, or do no
         "whisper_long": "its sound is neither stored nor told",
         "cycle": "a film that bounces shows neither end twice, whatever the method",
     },
+    "ultralight": {},
 }
 
 KINDS: dict[str, dict[str, Callable[[Case], Iterator[tuple[str, Tensor]]]]] = {method: {} for method in NOT_OURS}
@@ -69,6 +74,8 @@ class Case:
         """A set of cases is of one method, told by what its index or its folder holds."""
         if (self.folder / "bn_wav2lip.safetensors").exists():
             return "wav2lip"
+        if "forward_hubert" in told_of(self.index):
+            return "ultralight"
         return next((method for sign, method in SIGNS.items() if sign in self.index), "hallo")
 
     def __eq__(self, other: object) -> bool:
@@ -196,6 +203,27 @@ def drawn_inputs(case: Case) -> dict[str, Tensor]:
             mask = draw(f"{region}_mask_{level}", 1, (side >> level) ** 2)
             inputs[f"{region}_mask_{level}"] = torch.sigmoid(2 * mask)
     return inputs
+
+
+def weights_with_norms(case: Case, manifest: str) -> dict[str, Tensor]:
+    """Drawn for a published list of keys, BatchNorms among them, without their counters."""
+    folder = shared_folder()
+    if folder is None:
+        raise Unsupported("the lists of published keys are not here (../shared/manifests)")
+    listed = json.loads((folder / "manifests" / f"manifest_{manifest}.json").read_text())
+    shapes = {key: told["shape"] for key, told in listed.items() if not key.endswith(COUNTER)}
+    weights = seeded.weights(shapes, case.facts["prefix"], case.salt)
+    for key, shape in shapes.items():
+        if key.endswith(".running_var"):
+            weights[key] = (1 + 0.1 * seeded.normals(case.facts["prefix"] + key, shape, case.salt)).abs()
+    checked(case, weights)
+    return weights
+
+
+def checked(case: Case, weights: dict[str, Tensor]) -> None:
+    """A mistake in the recipe would look like one in the network, so what the index tells of the weights is checked."""
+    total = sum(tensor.double().abs().sum().item() for tensor in weights.values())
+    assert math.isclose(total, case.facts["weights_digest"]["abs_sum"], rel_tol=1e-6), "other weights than recorded"
 
 
 class _Weights:

@@ -5,8 +5,6 @@ Pictures are B, G, R there; boxes are left, top, right, bottom.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,8 +12,7 @@ from functools import lru_cache
 import numpy as np
 import seeded
 import torch
-from cases import Case, answers
-from shared import shared_folder
+from cases import Case, answers, checked, weights_with_norms
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +22,6 @@ from joyhallo.faces.boxes import Box
 from joyhallo.faces.lanczos import lanczos
 from joyhallo.faces.track import Track
 from joyhallo.files.checkpoint import Checkpoint
-from joyhallo.files.norms import COUNTER
 from joyhallo.methods.musetalk.boxes import Pads, halved, padded
 from joyhallo.methods.musetalk.checkpoint import without_norms
 from joyhallo.methods.musetalk.masks import CONE, LENS, Cheeks, Rim, Square, masks, share
@@ -55,12 +51,6 @@ class MeanCodec:
 
 def sibling(case: Case, name: str) -> Case:
     return Case(name, case.folder, case.index)
-
-
-def checked(case: Case, weights: dict[str, Tensor]) -> None:
-    """A mistake in the recipe would look like one in the network, so what the index tells of the weights is checked."""
-    total = sum(tensor.double().abs().sum().item() for tensor in weights.values())
-    assert math.isclose(total, case.facts["weights_digest"]["abs_sum"], rel_tol=1e-6), "other weights than recorded"
 
 
 @lru_cache(maxsize=1)
@@ -121,14 +111,7 @@ def one_step_of_full_size(case):
 
 @answers("bisenet", "musetalk")
 def parsed(case):
-    shapes = json.loads((shared_folder() / "manifests" / "manifest_bisenet.json").read_text())
-    shapes = {key: told["shape"] for key, told in shapes.items() if not key.endswith(COUNTER)}
-    weights = seeded.weights(shapes, case.facts["prefix"], case.salt)
-    for key, shape in shapes.items():
-        if key.endswith(".running_var"):
-            weights[key] = (1 + 0.1 * seeded.normals(case.facts["prefix"] + key, shape, case.salt)).abs()
-    checked(case, weights)
-    net = Checkpoint(Parser, weights, without_norms).build()
+    net = Checkpoint(Parser, weights_with_norms(case, "bisenet"), without_norms).build()
     picture = normalised(case["rgb"].permute(2, 0, 1)[None].float())
     found = net(picture)
     yield "out.logits", found[..., ::4, ::4]

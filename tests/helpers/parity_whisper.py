@@ -9,18 +9,8 @@ import torch
 from cases import Case, answers
 from torch import Tensor
 
-from joyhallo.sound.whisper import (
-    LATENTSYNC,
-    MUSETALK,
-    ROWS,
-    Heard,
-    Whisper,
-    WhisperWindows,
-    frames_of,
-    hear,
-    log_mel,
-    windows,
-)
+from joyhallo.sound.heard import Heard, HeardWindows, windows
+from joyhallo.sound.whisper import LATENTSYNC, MUSETALK, ROWS, Whisper, frames_of, hear, log_mel
 from joyhallo.sound.whisper_file import encoder_of
 
 SILENT = 4  # rows before the recording that ours has at any rate
@@ -66,7 +56,7 @@ def heard(case):
     yield "out.features", found[torch.tensor(facts["rows_stored"])]
     count = frames_of(len(samples), 25, LATENTSYNC, cover_tail=False)
     assert count == facts["chunks"]
-    yield "out.chunks", windows(found, LATENTSYNC, 25, count)[facts["frames_stored"]]
+    yield "out.chunks", windows(found, LATENTSYNC.beyond, 25, count)[facts["frames_stored"]]
 
 
 @answers("whisper_short_WRONG_hf", "latentsync")
@@ -77,13 +67,13 @@ def heard_otherwise(case):
 
 @answers("whisper_windows", "latentsync")
 def rows_of_frames(case):
-    found = Heard(ROW_COUNT, ROWS, 0, lambda number: torch.empty(0))
+    found = Heard(ROW_COUNT, ROWS, ROWS, 0, lambda number: torch.empty(0))
     for name, rate, before, after in (
         *((f"out.index_fps{rate}", rate, 2, 2) for rate in (24, 25, 30, 50)),
         ("out.index_len13", 25, 1, 3),
     ):
         count = frames_of(ROW_COUNT * 320, rate, LATENTSYNC, cover_tail=False)
-        seen = windows(found, LATENTSYNC, rate, count, before=before, after=after)
+        seen = windows(found, LATENTSYNC.beyond, rate, count, before=before, after=after)
         yield name, seen.rows(slice(None)).clamp(0, ROW_COUNT - 1).int()
 
 
@@ -123,14 +113,14 @@ def heard_by_musetalk(case):
 def _seen(case: Case, found: Heard, samples: Tensor) -> Tensor:
     count = frames_of(len(samples), case.facts["fps"], MUSETALK, cover_tail=False)
     assert count == case.facts["frames"]
-    return windows(found, MUSETALK, case.facts["fps"], count)[list(range(count))]
+    return windows(found, MUSETALK.beyond, case.facts["fps"], count)[list(range(count))]
 
 
 @answers("window_.*", "musetalk")
 def rows_by_musetalk(case):
     """The original cuts the rate to a whole number, and has more silence before at low rates; ours is exact."""
     rate, samples = int(case.facts["fps"]), case.facts["samples"]
-    found = Heard(samples // 320, ROWS, 0, lambda number: torch.empty(0))
-    seen: WhisperWindows = windows(found, MUSETALK, rate, frames_of(samples, rate, MUSETALK, cover_tail=False))
+    found = Heard(samples // 320, ROWS, ROWS, 0, lambda number: torch.empty(0))
+    seen: HeardWindows = windows(found, MUSETALK.beyond, rate, frames_of(samples, rate, MUSETALK, cover_tail=False))
     rows = seen.rows(slice(None)) + SILENT - 2 * math.ceil(50 / rate)
     yield "out.rows", torch.where((rows >= 0) & (rows < len(found)), rows + 1, 0).int()

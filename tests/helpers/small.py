@@ -14,6 +14,8 @@ from joyhallo.diffusion.codec import LATENT_SCALE
 from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Portrait
+from joyhallo.sound.hubert import Hubert
+from joyhallo.sound.hubert import Sizes as HubertSizes
 from joyhallo.sound.whisper import Whisper
 
 SMALL = NetConfig(
@@ -78,3 +80,11 @@ def small_whisper(width: int = 16, blocks: int = 4, seed: int = 0) -> Whisper:
     for tensor in net.state_dict().values():
         tensor.normal_(0, max(1, tensor[0].numel()) ** -0.5)
     return net.requires_grad_(False).eval()
+
+
+def small_hubert(width: int = 1024, seed: int = 0) -> Hubert:
+    """An encoder as wide as large's, as methods want it, and as small as can be otherwise."""
+    sizes = HubertSizes(width, layers=1, inner=16, channels=(8,) * 7, positions=16)
+    with torch.device("meta"):
+        net = Hubert(sizes)
+    return seeded.fill(net, salt=str(seed)).eval()

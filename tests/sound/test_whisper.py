@@ -13,16 +13,8 @@ from joyhallo.files.weights import WeightsError
 from joyhallo.recent import Recent
 from joyhallo.sound import whisper as module
 from joyhallo.sound.audio import AudioError
-from joyhallo.sound.whisper import (
-    LATENTSYNC,
-    MUSETALK,
-    ROWS,
-    Heard,
-    frames_of,
-    hear,
-    log_mel,
-    windows,
-)
+from joyhallo.sound.heard import Heard, windows
+from joyhallo.sound.whisper import LATENTSYNC, MUSETALK, ROWS, frames_of, hear, log_mel
 from joyhallo.sound.whisper_file import open_whisper
 
 RATES = [Fraction(25), Fraction(30), Fraction(30_000, 1001), Fraction(24_000, 1001), Fraction(60), Fraction(12)]
@@ -50,7 +42,7 @@ def numbered(rows: int, blocks: int = ROWS) -> Heard:
     def block(number: int) -> torch.Tensor:
         return (torch.arange(ROWS) + number * blocks).float()[:, None, None].expand(-1, 5, 1)
 
-    return Heard(rows, blocks, (ROWS - blocks) // 2, block)
+    return Heard(rows, ROWS, blocks, (ROWS - blocks) // 2, block)
 
 
 # ---- the network and its files
@@ -159,7 +151,7 @@ def test_what_is_said_at_a_joint_is_heard_in_one_piece_where_half_minutes_overla
 def test_hardly_any_sound(samples, manner):
     heard = hear(small_whisper(), samples, manner)
     count = max(1, frames_of(len(samples), 25, manner, cover_tail=True))
-    assert windows(heard, manner, 25, count)[list(range(count))].isfinite().all()
+    assert windows(heard, manner.beyond, 25, count)[list(range(count))].isfinite().all()
 
 
 def test_no_numbers_are_named():
@@ -177,7 +169,7 @@ def test_a_window_begins_80_ms_before_its_frame_at_any_rate_and_time(manner, rat
     count = frames_of(length, rate, manner, cover_tail=True)
     assert count == int(600 * rate) + (int(600 * rate) != 600 * rate)
     frames = np.linspace(0, count - 1, 200).round().astype(int).tolist()
-    seen = windows(numbered(30_000), manner, rate, count)[frames].view(len(frames), 10, 5)[:, :, 0]
+    seen = windows(numbered(30_000), manner.beyond, rate, count)[frames].view(len(frames), 10, 5)[:, :, 0]
     begins = torch.tensor([frame * 50 // rate - 4 for frame in frames])
     rows = begins[:, None] + torch.arange(10)
     expected = rows.clamp(0, 29_999) if manner is LATENTSYNC else rows * ((rows >= 0) & (rows < 30_000))
@@ -186,7 +178,7 @@ def test_a_window_begins_80_ms_before_its_frame_at_any_rate_and_time(manner, rat
 
 def test_lips_come_later_and_the_tail_is_covered():
     heard = numbered(100)
-    plain, later = (windows(heard, MUSETALK, Fraction(25), 51, offset=offset) for offset in (0.0, 80.0))
+    plain, later = (windows(heard, MUSETALK.beyond, Fraction(25), 51, offset=offset) for offset in (0.0, 80.0))
     assert torch.equal(later[[10]], plain[[8]])
     assert frames_of(2 * SAMPLE_RATE + 1, 25, MUSETALK, cover_tail=True) == 51
     assert frames_of(2 * SAMPLE_RATE + 1, 25, MUSETALK, cover_tail=False) == 50

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ...faces.track import Track
 from ...sound.audio import Recording
-from ...sound.whisper import LATENTSYNC, WhisperWindows
+from ...sound.heard import HeardWindows
+from ...sound.whisper import LATENTSYNC
 from ...sound.whisper_file import WIDEST
 from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
 from ..whispered import Hear, heard_at_frames, hearing
@@ -60,7 +61,7 @@ class LatentSync:
     def crops(self, track: Track) -> Faces:
         return Faces(matrices(track, self.size, self.wishes.smoothing), self.size, track.size)
 
-    def listen(self, recording: Recording, rate: Fraction) -> WhisperWindows:
+    def listen(self, recording: Recording, rate: Fraction) -> HeardWindows:
         return heard_at_frames(self.hear, LATENTSYNC, recording, rate, self.wishes)
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:

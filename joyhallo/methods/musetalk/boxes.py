@@ -11,15 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...faces.boxes import Points, Size
-from ...faces.regions import OUTLINE
+from ...faces.boxes import Size
+from ...faces.bridge import landmarks
 from ...faces.steady import centred, stretches
 from ...faces.track import Track
-
-BRIDGE = 195  # of the mesh: the third of the four points that others find on the bridge of the nose
-CHEEKS = OUTLINE[7:30]  # of the mesh, from ear to ear below the eyes: the forehead is wider than what others find
-DOWN_THE_NOSE = 0.62  # from the line of the eyes to the tip, where nothing but these is known
-DOWN_THE_FACE = 0.41  # from the hairline to the chin, where nothing but these is known
 
 
 class Pads(NamedTuple):
@@ -48,18 +43,6 @@ def boxes_of(track: Track, smoothing: str, shift: int = 0, pads: Pads = NONE) ->
     boxes = padded(boxes, pads, track.size)
     boxes[torch.from_numpy(~track.found)] = 0
     return boxes
-
-
-def landmarks(track: Track) -> Points:
-    """(frames, points, 2): a place on the bridge of the nose, and what reaches to the chin and both cheeks."""
-    if track.scheme == "mesh":
-        return track.points[:, [BRIDGE, *CHEEKS]]
-    left, top, right, bottom = track.boxes.T
-    middle = top + DOWN_THE_FACE * (bottom - top)
-    if track.scheme == "marks":
-        eyes, nose = track.points[:, :2, 1].mean(1), track.points[:, 2, 1]
-        middle = eyes + DOWN_THE_NOSE * (nose - eyes)
-    return np.stack([np.stack([left, middle], 1), np.stack([left, bottom], 1), np.stack([right, bottom], 1)], 1)
 
 
 def halved(points: Tensor, otherwise: Tensor, shift: int = 0) -> Tensor:

@@ -19,7 +19,8 @@ from ...faces.regions import LIPS, OUTLINE
 from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
-from ...sound.whisper import MUSETALK, WhisperWindows
+from ...sound.heard import HeardWindows
+from ...sound.whisper import MUSETALK
 from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
 from ..whispered import Hear, heard_at_frames, hearing
 from .avatar import Avatar
@@ -139,7 +140,7 @@ class MuseTalk:
         boxes = boxes_of(track, wishes.smoothing, shift, pads)
         return Faces(track, boxes, wishes.area or AREAS[self.version], self.parse)
 
-    def listen(self, recording: Recording, rate: Fraction) -> WhisperWindows:
+    def listen(self, recording: Recording, rate: Fraction) -> HeardWindows:
         return heard_at_frames(self.hear, MUSETALK, recording, rate, self.wishes)
 
     def speak(self, crops: Tensor, heard: Tensor, on_step: OnStep) -> Tensor:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from joyhallo.faces.bridge import BRIDGE
 from joyhallo.faces.regions import OUTLINE
 from joyhallo.faces.track import Track
-from joyhallo.methods.musetalk.boxes import BRIDGE, Pads, boxes_of, halved
+from joyhallo.methods.musetalk.boxes import Pads, boxes_of, halved
 
 SIZE = (200, 240)
 BRIDGE_AT, CHIN_AT = 110.0, 190.0
