@@ -22,15 +22,16 @@ class LoadRedubModel(io.ComfyNode):
             "LoadRedubModel",
             display_name="Load Redub Model",
             description="Loads a network that makes the lips of a video follow another recording: LatentSync, "
-            "MuseTalk or Wav2Lip, whose files may be used for research and personal purposes only.",
+            "MuseTalk, Ultralight of one person, or Wav2Lip, whose files may be used for research and personal "
+            "purposes only.",
             inputs=[
                 io.Combo.Input(
                     "model",
                     options=model_folders.redub_models(),
-                    tooltip="A file in models/joyhallo, or in models/wav2lip, latentsync or musetalk, told by what is "
-                    "in it. latentsync_unet.pt makes the largest faces and takes longest, MuseTalk's unet.pth is in "
-                    "between, wav2lip_gan.pth is the fastest, with small faces. Wav2Lip's licence: research and "
-                    "personal use only.",
+                    tooltip="A file in models/joyhallo, or in models/wav2lip, latentsync, musetalk or ultralight, told "
+                    "by what is in it. latentsync_unet.pt makes the largest faces and takes longest, MuseTalk's "
+                    "unet.pth is in between, wav2lip_gan.pth is the fastest, with small faces. Wav2Lip's licence: "
+                    "research and personal use only.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
@@ -45,8 +46,8 @@ class LoadRedubModel(io.ComfyNode):
                     label_off="never",
                     tooltip="Whether to download the chosen file if it is missing, and what it works with, from "
                     "Hugging Face: 0.4 GB for Wav2Lip, from a copy that others keep, 4 GB for MuseTalk, 6 GB for "
-                    "LatentSync. Where Hugging Face is blocked, start ComfyUI with the environment variable "
-                    "HF_ENDPOINT set to a mirror.",
+                    "LatentSync, 1.3 GB to hear for Ultralight. Where Hugging Face is blocked, start ComfyUI with the "
+                    "environment variable HF_ENDPOINT set to a mirror.",
                 ),
                 io.Combo.Input(
                     "version",

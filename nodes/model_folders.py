@@ -31,6 +31,7 @@ from ..joyhallo.methods.latentsync.published import MODELS as LATENTSYNCS
 from ..joyhallo.methods.latentsync.published import PUBLISHED as OF_LATENTSYNC
 from ..joyhallo.methods.musetalk.published import MODELS as MUSETALKS
 from ..joyhallo.methods.musetalk.published import PUBLISHED as OF_MUSETALK
+from ..joyhallo.methods.ultralight.published import PUBLISHED as OF_ULTRALIGHT
 from ..joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
@@ -50,14 +51,14 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-PUBLISHED = {**OF_LATENTSYNC, **OF_MUSETALK, **OF_WAV2LIP, **OF_HALLO}
+PUBLISHED = {**OF_ULTRALIGHT, **OF_LATENTSYNC, **OF_MUSETALK, **OF_WAV2LIP, **OF_HALLO}
 # The names of methods, by those of their published files
 OF_REDUB = {
     **dict.fromkeys(OF_WAV2LIP, "Wav2Lip"),
     **dict.fromkeys(LATENTSYNCS, "LatentSync"),
     **dict.fromkeys(MUSETALKS, "MuseTalk"),
 }
-REDUB_FOLDERS = ("wav2lip", "latentsync", "musetalk")  # where other packs keep such files
+REDUB_FOLDERS = ("wav2lip", "latentsync", "musetalk", "ultralight")  # where such files are kept, by other packs too
 LOADABLE = (".safetensors", ".pth", ".pt")
 
 SECONDS = 5  # how long a file's contents are cached: schemas are requested often, and network drives are slow
@@ -279,6 +280,13 @@ WHISPER = Kind(
     _file,
     same=r"(?i)(^|/)whisper[-_/]?tiny[^/]*(/model)?\.(safetensors|pt)$|(^|/)whisper/(tiny\.pt|model\.safetensors)$",
 )
+HUBERT = Kind(
+    "speech encoder",
+    (OWN, "ultralight", "audio_encoders"),
+    tuple(OF_ULTRALIGHT),
+    _file,
+    same=r"(?i)(^|/)hubert-large-ls960-ft/(pytorch_model\.bin|model\.safetensors)$",
+)
 PARSER = Kind(
     "face parser",
     (OWN, "musetalk"),
@@ -286,7 +294,7 @@ PARSER = Kind(
     _file,
     same=r"(^|/)79999_iter\.(pth|safetensors)$",
 )
-PARTS = {"vae": VAE, "whisper": WHISPER, "parser": PARSER}  # by the words in METHODS
+PARTS = {"vae": VAE, "whisper": WHISPER, "hubert": HUBERT, "parser": PARSER}  # by the words in METHODS
 OPTIONAL = (PARSER,)
 
 

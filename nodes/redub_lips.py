@@ -184,8 +184,8 @@ class RedubLips(io.ComfyNode):
                     min=-200,
                     max=200,
                     optional=True,
-                    tooltip="Pixels by which the box starts lower, for MuseTalk 1.0: more opens the mouth more, below "
-                    "0 less.",
+                    tooltip="Pixels by which the box starts lower. MuseTalk 1.0: more opens the mouth more, below 0 "
+                    "less. Ultralight: for a network whose boxes were others.",
                 ),
                 io.Int.Input(
                     "reuse",
@@ -209,8 +209,9 @@ class RedubLips(io.ComfyNode):
                     options=list(JOINTS),
                     default="blocks",
                     optional=True,
-                    tooltip="How LatentSync and MuseTalk hear more than 30 seconds. blocks: 30 seconds at a time, as "
-                    "in the originals, where lips may twitch. overlapped: each part knows what is around it.",
+                    tooltip="How LatentSync, MuseTalk and Ultralight hear long recordings. blocks: 20 or 30 seconds "
+                    "at a time, as in the originals, where lips may twitch. overlapped: each part knows what is "
+                    "around it.",
                 ),
             ],
             advanced=(

@@ -11,6 +11,7 @@ import comfy.model_patcher
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.methods.hallo.config import ModelConfig
 from ..joyhallo.methods.musetalk.checkpoint import open_parser
+from ..joyhallo.sound.hubert_file import open_hubert
 from ..joyhallo.sound.whisper_file import open_whisper
 from .autoencoder import ComfyCodec, check_vae, load_vae, unclamped
 from .comfy_adapter import FULL, Part, can_be_made_again, comfy_ops, patcher
@@ -48,5 +49,6 @@ def _again(open: Callable[[Path], Any], path: Path, disable_dynamic: bool = Fals
 LOADERS: dict[str, Callable[[Path], Part]] = {
     "vae": _vae,
     "whisper": _network(open_whisper),
+    "hubert": _network(open_hubert),
     "parser": _network(open_parser),
 }

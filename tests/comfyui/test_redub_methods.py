@@ -1,4 +1,4 @@
-"""LatentSync and MuseTalk behind the same nodes: their files are found, and a film speaks, cut off or resumed."""
+"""LatentSync, MuseTalk and Ultralight behind the same nodes: their files are found, and a film speaks, resumed too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import pytest
 import redub_files
 import torch
-from redub_files import LATENTSYNC, MUSETALK
+from redub_files import LATENTSYNC, MUSETALK, ULTRALIGHT
 from test_redub_lips import FRAMES, bytes_of, film, ours, redub, sound, track  # noqa: F401  fixtures among them
 
 from tools.demo_model.bundle import FOLDER as DEMO_MODEL
@@ -29,6 +29,7 @@ def folder(pack, tmp_path_factory):
 
     place = tmp_path_factory.mktemp("models")
     redub_files.write_all(place)
+    redub_files.write_ultralight(place)
     folder_paths.add_model_folder_path("joyhallo", str(place))
     yield place
     folder_paths.folder_names_and_paths["joyhallo"][0].remove(str(place))
@@ -46,7 +47,7 @@ def load(pack, folder):
 
 @pytest.fixture(scope="module")
 def models(load):
-    return {name: load(name) for name in (LATENTSYNC, MUSETALK)}
+    return {name: load(name) for name in (LATENTSYNC, MUSETALK, ULTRALIGHT)}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def usual(models, made, film, track, redub):  # noqa: F811
     return usual
 
 
-@pytest.mark.parametrize("name", [LATENTSYNC, MUSETALK])
+@pytest.mark.parametrize("name", [LATENTSYNC, MUSETALK, ULTRALIGHT])
 @pytest.mark.parametrize("seconds", [0.2, SEVERAL])
 def test_a_film_speaks_for_as_long_as_the_sound(models, film, track, redub, name, seconds):  # noqa: F811
     made = redub(models[name], film, sound(seconds), face_track=track(missing=(3,)), **QUICK)
@@ -86,6 +87,10 @@ def test_what_is_loaded_is_told(models, film, track, redub):  # noqa: F811
         assert title in told
         assert all(f"{word} " in told for word in ("vae", "whisper"))
         assert "strength" in told.partition("Not used")[2].splitlines()[0]
+    told = redub(models[ULTRALIGHT], film, hiss(), face_track=track(), guidance=2.0, **QUICK).report
+    assert "Ultralight of 168 pixels" in told
+    assert "hubert " in told
+    assert "guidance" in told.partition("Not used")[2].splitlines()[0]
 
 
 def test_versions_are_chosen_or_guessed(load, ours):  # noqa: F811
@@ -108,6 +113,10 @@ def test_versions_are_chosen_or_guessed(load, ours):  # noqa: F811
         (MUSETALK, {"area": "raw"}),
         (MUSETALK, {"pad_bottom": 20}),
         (MUSETALK, {"sync_offset": 80.0}),
+        (ULTRALIGHT, {"strength": 0.5}),
+        (ULTRALIGHT, {"shift": 6}),
+        (ULTRALIGHT, {"sync_offset": 80.0}),
+        (ULTRALIGHT, {"smoothing": "centred"}),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else value.partition("/")[0],
 )
@@ -136,7 +145,7 @@ def test_a_face_parser_is_used_where_its_file_is(load, folder, models, film, tra
 
 
 @pytest.mark.parametrize("weight_dtype", ["fp16", "bf16"])
-@pytest.mark.parametrize("name", [LATENTSYNC, MUSETALK])
+@pytest.mark.parametrize("name", [LATENTSYNC, MUSETALK, ULTRALIGHT])
 def test_half_precision_makes_nearly_the_same(load, usual, film, track, redub, name, weight_dtype):  # noqa: F811
     half = redub(load(name, weight_dtype=weight_dtype), film, hiss(), face_track=track(), **QUICK)
     off = (half.frames.float() - usual(name).frames.float()).abs()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import people
 import torch
 from safetensors.torch import save_file
+from small import small_hubert
 from torch import nn
 
 from joyhallo.diffusion.networks.motion_module import waves
@@ -19,6 +21,7 @@ from joyhallo.sound.whisper import Whisper
 from tools.demo_model.seeded import write_autoencoder
 
 LATENTSYNC, MUSETALK = "latentsync-1.5/latentsync_unet.pt", "musetalk/musetalkV15/unet.pth"
+ULTRALIGHT = "ultralight/somebody.pth"
 SOUND = 384  # numbers of each token, by which files are told apart
 
 
@@ -47,6 +50,15 @@ def write_all(folder: Path) -> None:
     whisper = {f"model.encoder.{key}": value for key, value in drawn(lambda: Whisper(SOUND, 1)).items()}
     save_file(_as_hugging_face(whisper), folder / "whisper-tiny/model.safetensors")
     write_autoencoder(folder / "sd-vae-ft-mse/diffusion_pytorch_model.safetensors")
+
+
+def write_ultralight(folder: Path) -> None:
+    """A generator of one person, and what it hears with."""
+    for name in (ULTRALIGHT, "hubert-large-ls960-ft/pytorch_model.bin"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"epoch": 1, "model": people.drawn(), "optimizer": {}}, folder / ULTRALIGHT)
+    hubert = {f"hubert.{key}": tensor for key, tensor in small_hubert().state_dict().items()}
+    torch.save(hubert, folder / "hubert-large-ls960-ft/pytorch_model.bin")
 
 
 def write_parser(folder: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from joyhallo.convert import convert
 from joyhallo.files.weights import WeightsError
 from joyhallo.methods import METHODS, kind_of, method_of
 from joyhallo.methods.ultralight.checkpoint import open_checkpoint, todays
@@ -130,3 +131,13 @@ def test_a_model_of_fairseq_is_still_known_by_what_lies_beside_it(tmp_path):
     kind = kind_of(tmp_path / "a.pt")
     assert kind is not None
     assert kind.words == "a fairseq training checkpoint"
+
+
+def test_a_converted_file_is_the_same_network_in_half_precision(tmp_path):
+    source, target = tmp_path / "somebody.pth", tmp_path / "somebody.safetensors"
+    torch.save({"epoch": 3, "model": people.drawn()}, source)
+    convert(source, target, "fp32")
+    once, again = (open_checkpoint(path).build().state_dict() for path in (source, target))
+    assert all(torch.equal(once[key], again[key]) for key in once)
+    convert(source, target, force=True)
+    assert open_checkpoint(target).dtype == torch.float16
