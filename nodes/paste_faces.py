@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.cutouts import Cutouts
-from ..joyhallo.film.write import as_floats
+from ..joyhallo.film.write import as_floats, check_frames, pieces
 from ..joyhallo.methods.chunks import Progress
 from ..joyhallo.methods.handed import handed_back
 from ..joyhallo.methods.redub import Redubbed, placed
@@ -123,7 +123,7 @@ class PasteFaces(io.ComfyNode):
         how = blended(chosen(BLENDS, blend, "blend"), track, painted)
         sound = None if isinstance(video, Tensor) else Footage.of(video).sound()
         paste = Pasting(film, crops, faces, _script(crops, strength), how, sound)
-        first = as_floats(faces[0, ..., :3].movedim(-1, 0)) * 2 - 1
+        first = as_floats(next(pieces(faces[:1])))[0] * 2 - 1
         made = make(paste.job(), Preview(first, None, paste.device, cls.hidden and cls.hidden.unique_id))
         facts = [*paste.used(strength), made.plan, made.pace()]
         return io.NodeOutput(made.video, paste.mask_video(), "\n".join(facts))
@@ -186,9 +186,9 @@ def _script(cutouts: Cutouts, strength: float) -> Script:
 
 
 def _check_count(faces: Tensor, cutouts: Cutouts) -> None:
-    found = len(faces) if faces.ndim == 4 else 1
-    if found != len(cutouts):
+    check_frames(faces)
+    if len(faces) != len(cutouts):
         raise InputError(
-            f"`faces` has {found} images, but {len(cutouts)} were cut out; connect a node that gives back one image "
-            "for each that it gets, in the same order."
+            f"`faces` has {len(faces)} images, but {len(cutouts)} were cut out; connect a node that gives back one "
+            "image for each that it gets, in the same order."
         )

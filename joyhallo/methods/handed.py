@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..faces.cutouts import Cutouts
+from ..film.write import as_floats, pieces
 from .redub import Redubbed
 
 
@@ -28,4 +29,5 @@ def handed_back(
         batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in range(start, stop)])).to(device)
         first, last = np.searchsorted(cutouts.frames, [start, stop])
         at = tuple((cutouts.frames[first:last] - start).tolist())
-        yield Redubbed(index, start, batch, faces[first:last, ..., :3].movedim(-1, 1).to(device), at)
+        frames = [as_floats(piece).to(device) for piece in pieces(faces[first:last], int(first))]
+        yield Redubbed(index, start, batch, torch.cat(frames) if frames else batch.new_zeros(0, 3, 1, 1), at)

@@ -120,10 +120,29 @@ def test_a_redubbed_video_is_restored_where_it_speaks_and_keeps_its_sound(
     assert made.audio["sample_rate"] == 16_000
 
 
+def test_images_of_any_kind_go_back(film, track, cut, paste):  # noqa: F811
+    """With transparency, or grey, as some nodes make them."""
+    faces, crops, _ = cut(film, track())
+    opaque = torch.cat([faces, torch.ones_like(faces[..., :1])], dim=-1)
+    assert torch.equal(bytes_of(paste(film, opaque, crops)[0].images), bytes_of(film))
+    grey = bytes_of(paste(film, faces[..., :1], crops, blend="whole box")[0].images)
+    assert torch.equal(grey[..., 0], bytes_of(film)[..., 0])
+    assert (grey[..., 1] != bytes_of(film)[..., 1]).any()
+
+
 def test_what_does_not_fit_is_said(ours, film, track, cut, paste):  # noqa: F811
     faces, crops, _ = cut(film, track())
     with pytest.raises(ValueError, match=f"has 3 images, but {FRAMES} were cut out"):
         paste(film, faces[:3], crops)
+    spoilt = faces.clone()
+    spoilt[5, 2, 2, 0] = torch.nan
+    broken = ours("joyhallo.film.write").VideoError
+    with pytest.raises(broken, match="Frame 5 holds values that are not numbers"):
+        paste(film, spoilt, crops)
+    with pytest.raises(broken, match="expected floating-point numbers"):
+        paste(film, faces.long(), crops)
+    with pytest.raises(broken, match=r"have the shape \(12, 96, 96, 5\)"):
+        paste(film, torch.zeros(12, 96, 96, 5), crops)
     with pytest.raises(ours("joyhallo.faces.find").FaceError, match="tracked in a video of 128x96"):
         paste(film[:, 1:], faces, crops)
     with pytest.raises(ours("joyhallo.faces.find").FaceError, match=r"tracked in 5 frames, .* has 12; connect the"):

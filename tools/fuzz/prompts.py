@@ -214,7 +214,20 @@ def redub() -> Graph:
         resume=False,
         face_track=tracked[0],
     )
-    _saved(graph, video=redubbed[0])
+    faces = graph.add(
+        "CutFaces",
+        video=redubbed[0],
+        size=64,
+        room=0.5,
+        first_frame=0,
+        frames=0,
+        fps=25.0,
+        face_track=redubbed[3],
+    )
+    pasted = graph.add(
+        "PasteFaces", video=redubbed[0], faces=faces[0], crops=faces[1], blend="feather", strength=1.0, fps=25.0
+    )
+    _saved(graph, video=pasted[0])
     return graph
 
 
