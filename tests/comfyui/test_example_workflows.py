@@ -58,7 +58,11 @@ OURS, COMFYUIS = "custom_nodes.ComfyUI-JoyHallo", ("nodes", "comfy_extras.")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 RANGES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 SMALL = {"JoyHalloSampler": {"size": 64, "steps": 2, "resume": False}, "LoadAudio": {"audio": "brief.wav"}}
-SMALL |= {"LoadVideo": {"file": "brief.mp4"}, "RedubLips": {"resume": False, "steps": 1}, "CutFaces": {"size": 64}}
+SMALL |= {
+    "LoadVideo": {"file": "brief.mp4"},
+    "RedubLips": {"resume": False, "steps": 1, "guidance": 1.0},
+    "CutFaces": {"size": 64},
+}
 DRAWS_A_FACE = {  # of random weights nobody would find one
     "LoadJoyHalloModels": dict.fromkeys(("checkpoint", "audio_encoder", "face_models", "vae"), "demo"),
     "FaceMaskPrep": {"identity": "neutral"},

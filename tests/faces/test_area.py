@@ -1,4 +1,4 @@
-"""The resize against OpenCV's own: enlarging to the last bit, shrinking but for single levels."""
+"""The resize against OpenCV's own."""
 
 import numpy as np
 import pytest
@@ -20,20 +20,19 @@ SIDES = st.integers(1, 150)
 @example(1, 1, 96, 96, 0)
 @example(56, 84, 168, 168, 0)
 @example(49, 3, 147, 5, 0)
+@example(4, 30, 4, 9, 0)  # of which many lie halfway between two levels
+@example(104, 66, 4, 66, 0)
 def test_like_opencv(width, height, across, down, seed):
     cv2 = pytest.importorskip("cv2", reason="opencv is not installed, and these are its numbers")
     pictures = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     expected = np.stack([cv2.resize(one, (across, down), interpolation=cv2.INTER_AREA) for one in pictures])
-    off = np.abs(area(torch.from_numpy(pictures), (across, down)).numpy().astype(int) - expected)
-    means = width >= across and height >= down
-    assert off.max() <= means
-    assert (off > 0).mean() <= max(0.02, 2 / off.size)
+    assert (area(torch.from_numpy(pictures), (across, down)).numpy() == expected).all()
 
 
 def test_what_opencv_made_of_a_ramp():
     """Recorded, for where OpenCV is not installed."""
     ramp = torch.tensor([[0, 100, 200, 50], [10, 20, 255, 5]], dtype=torch.uint8)[None, :, :, None]
-    assert (area(ramp, (3, 2))[0, :, :, 0].int() - torch.tensor(SMALLER)).abs().max() <= 1  # one is 12.5
+    assert area(ramp, (3, 2))[0, :, :, 0].tolist() == SMALLER
     assert area(ramp, (5, 3))[0, :, :, 0].tolist() == LARGER
 
 
