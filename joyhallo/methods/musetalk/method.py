@@ -20,7 +20,7 @@ from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
 from ...sound.whisper import MUSETALK, WhisperWindows
-from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
+from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers, in_parts
 from ..whispered import Hear, heard_at_frames, hearing
 from .avatar import Avatar
 from .boxes import Pads, boxes_of
@@ -76,7 +76,7 @@ class Faces:
             return self
         squares = [Square.around(self.box(frame)) for frame in frames]
         seen = torch.stack([square.seen(picture) for square, picture in zip(squares, pictures, strict=True)])
-        labels = self.parse(normalised(seen)).argmax(1)
+        labels = torch.cat([self.parse(normalised(one)).argmax(1) for one in seen.split(1)])
         return replace(self, parsed=dict(zip(frames, masks(labels, self.area).float(), strict=True)))
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
@@ -156,10 +156,11 @@ class MuseTalk:
         whole = (crops.to(self.device).float() / 255 - 0.5) / 0.5  # in the original's order, for the last bit
         masked = whole.clone()
         masked[:, :, SIZE // 2 :] = -1
-        return torch.cat([self.vae.encode(masked), self.vae.encode(whole)], dim=1).to(self.dtype)
+        faces = [in_parts(self.vae.encode, some, SIZE, self.device) for some in (masked, whole)]
+        return torch.cat(faces, dim=1).to(self.dtype)
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        pictures = self.vae.decode(latents).float()
+        pictures = in_parts(self.vae.decode, latents, SIZE, self.device).float()
         check_numbers(pictures, self.dtype)
         return ((pictures / 2 + 0.5).clamp_(0, 1) * 255).round_().byte()
 
