@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,24 @@ from joyhallo.methods.latentsync.alignment import three_points
 from joyhallo.methods.latentsync.method import LatentSync
 from joyhallo.methods.latentsync.network import FRAMES, INPUTS, Sizes, UNet
 from joyhallo.methods.latentsync.sampling import Settings, denoise
-from joyhallo.methods.redub import Wishes
+from joyhallo.methods.redub import Wishes, in_parts
 from joyhallo.sound.whisper import BANDS, HEAD, LATENTSYNC, ROWS, Whisper, hear
 
-from .measuring import SOUND, TINY, Clip, Codec, autoencoder, compared, peak, redubbed, seeded, tflop, turns, without_spread
+from .measuring import (
+    SOUND,
+    TINY,
+    Clip,
+    Codec,
+    autoencoder,
+    compared,
+    peak,
+    published_autoencoder,
+    redubbed,
+    seeded,
+    tflop,
+    turns,
+    without_spread,
+)
 from .originals import open_checkout, silenced
 
 ADDRESS, SIGN = "github.com/bytedance/LatentSync", "latentsync/pipelines/lipsync_pipeline.py"
@@ -178,8 +191,6 @@ class Both:
         with mock.patch.multiple(module, **replaced):
             yield written
 
-    # ---- what is counted
-
 
 def on_cpu(processor: Any, clip: Clip) -> Any:
     """In full precision: half of it is all that the original has on a GPU, and gives no numbers on a CPU."""
@@ -195,3 +206,54 @@ def landmarks(clip: Clip) -> np.ndarray:
     for group, points in zip(POINTS, three_points(clip.track).transpose(1, 0, 2), strict=True):
         found[:, group] = points[:, None]
     return found
+
+
+# ---- what is counted, on the meta device: nothing of it is computed
+
+
+def counted(checkout: Path, size: int, dtype: torch.dtype = torch.float16) -> dict[str, Any]:
+    """Of a window at the published sizes: work of a guided step, and bytes of the step and of the whole window."""
+    both = Both(checkout, Sizes().channels, size, steps=1)
+    with torch.device("meta"):
+        ours, theirs = UNet().to(dtype).eval(), both.original().to(dtype).eval()
+        vae = published_autoencoder().to(dtype).eval()
+    side = size // LATENT_SCALE
+    shapes = (1, 4, side, side), (FRAMES, INPUTS - 4, side, side), (FRAMES, TOKENS, SOUND)
+    noise, given, sound = (torch.empty(shape, dtype=dtype, device="meta") for shape in shapes)
+    seen = torch.empty(2, INPUTS, FRAMES, side, side, dtype=dtype, device="meta")
+    heard = torch.empty(2, FRAMES, TOKENS, SOUND, dtype=dtype, device="meta")
+    listened = ours.listen(sound)
+
+    def step() -> None:
+        ours(seen[0].transpose(0, 1), torch.tensor([MOMENT], device="meta"), [None, listened])
+
+    def whole_step() -> None:
+        denoise(ours, noise, given, sound, Settings(1))
+
+    def their_step() -> None:
+        theirs(seen, MOMENT, encoder_hidden_states=heard)
+
+    known = [*ours.state_dict().values(), *theirs.state_dict().values(), *vae.state_dict().values()]
+    known += [noise, given, sound, seen, heard]
+    pixels = torch.empty(FRAMES, 3, size, size, dtype=dtype, device="meta")
+    method = LatentSync(ours, Codec(vae), None, size, "meta", dtype, Wishes(steps=1))  # type: ignore[arg-type]
+
+    def window() -> None:
+        with mock.patch.object(method_module, "check_numbers"):
+            method.speak(pixels.byte(), sound, lambda *_: None)
+
+    latents = torch.empty(FRAMES, 4, side, side, dtype=dtype, device="meta")
+    known += [pixels, latents]
+    parts = {
+        "step": (whole_step, their_step),
+        "encode": (lambda: in_parts(method.vae.encode, pixels, size, "meta"), lambda: vae.encode(pixels).latent_dist),
+        "decode": (lambda: in_parts(method.vae.decode, latents, size, "meta"), lambda: vae.decode(latents).sample),
+    }
+    bytes_of = {name: tuple(peak(work, known) for work in works) for name, works in parts.items()}
+    most = max(theirs for _, theirs in bytes_of.values())
+    return {
+        "size": size,
+        "step_tflop": compared(tflop(step), tflop(their_step)),
+        **{f"{name}_mb": compared(*(number >> 20 for number in pair)) for name, pair in bytes_of.items()},
+        "window_mb": compared(peak(window, known) >> 20, most >> 20),
+    }

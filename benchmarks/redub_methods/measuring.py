@@ -88,16 +88,22 @@ def autoencoder(channels: Iterable[int], layers: int) -> Any:
     """Both sides' VAE, whose posterior has no spread: one side draws from it, the other takes its mean."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-    channels = tuple(channels)
-    return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * len(channels),
-        up_block_types=["UpDecoderBlock2D"] * len(channels),
-        block_out_channels=channels,
-        layers_per_block=layers,
-        latent_channels=4,
-        scaling_factor=CodecConfig.scale,
-        shift_factor=0.0,
-    )
+    widths = tuple(channels)
+    told: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "block_out_channels": widths,
+        "layers_per_block": layers,
+        "latent_channels": 4,
+        "scaling_factor": CodecConfig.scale,
+        "shift_factor": 0.0,
+    }
+    return AutoencoderKL(**told)
+
+
+def published_autoencoder() -> Any:
+    """Of the size of Stable Diffusion's."""
+    return autoencoder((128, 256, 512, 512), 2)
 
 
 def without_spread(vae: Any) -> Any:

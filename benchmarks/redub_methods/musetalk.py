@@ -22,14 +22,28 @@ from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.files.norms import COUNTER
 from joyhallo.methods.musetalk.boxes import boxes_of
 from joyhallo.methods.musetalk.checkpoint import without_norms
-from joyhallo.methods.musetalk.method import AT_ONCE, MuseTalk
+from joyhallo.methods.musetalk.method import AT_ONCE, SIZE, MuseTalk
 from joyhallo.methods.musetalk.network import CHANNELS, FACES, TOKENS, Sizes, UNet, placed
 from joyhallo.methods.musetalk.parser import Parser
-from joyhallo.methods.redub import Wishes
+from joyhallo.methods.redub import Wishes, in_parts
 from joyhallo.sound.whisper import HEAD, MUSETALK, Whisper, hear
 from joyhallo.sound.whisper_file import encoder_of
 
-from .measuring import SOUND, TINY, Clip, Codec, autoencoder, redubbed, seeded, turns, without_spread
+from .measuring import (
+    SOUND,
+    TINY,
+    Clip,
+    Codec,
+    autoencoder,
+    compared,
+    peak,
+    published_autoencoder,
+    redubbed,
+    seeded,
+    tflop,
+    turns,
+    without_spread,
+)
 from .originals import of_file, open_checkout, silenced
 
 ADDRESS, SIGN = "github.com/TMElyralab/MuseTalk", "scripts/inference.py"
@@ -47,19 +61,20 @@ def original(sizes: Sizes) -> Any:
     """The network, which is diffusers' own, as the published musetalk.json describes it."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    with_attention = len(sizes.channels) - 1
-    return UNet2DConditionModel(
-        sample_size=64,
-        in_channels=FACES * CHANNELS,
-        out_channels=CHANNELS,
-        block_out_channels=sizes.channels,
-        layers_per_block=sizes.layers,
-        down_block_types=["CrossAttnDownBlock2D"] * with_attention + ["DownBlock2D"],
-        up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * with_attention,
-        cross_attention_dim=sizes.sound,
-        attention_head_dim=sizes.heads,
-        norm_num_groups=sizes.norm_groups,
-    )
+    deep = len(sizes.channels) - 1
+    told: dict[str, Any] = {
+        "sample_size": 64,
+        "in_channels": FACES * CHANNELS,
+        "out_channels": CHANNELS,
+        "block_out_channels": sizes.channels,
+        "layers_per_block": sizes.layers,
+        "down_block_types": ("CrossAttnDownBlock2D",) * deep + ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * deep,
+        "cross_attention_dim": sizes.sound,
+        "attention_head_dim": sizes.heads,
+        "norm_num_groups": sizes.norm_groups,
+    }
+    return UNet2DConditionModel(**told)
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,7 @@ class Both:
         return MuseTalk(self.ours, Codec(self.vae), heard, "1.5", parse=parse, wishes=Wishes(pads=(0, MARGIN, 0, 0)))
 
     def whole(self, side: int, frames: int, count: int) -> dict[str, Any]:
+        """Both ask the parser. Ours can do without it, by outlines that are known; that is told, too."""
         clip = Clip.drawn(side, frames, frames)
         with tempfile.TemporaryDirectory() as place:
             run = self.program(clip, Path(place))
@@ -146,6 +162,7 @@ class Both:
             away = (mine.int() - torch.from_numpy(other).int()).abs()
             agreed = {"most_levels_apart": int(away.max()), "mean_levels_apart": round(float(away.float().mean()), 5)}
             figures = turns(lambda: redubbed(self.method(), clip), run, count)
+            figures["without_parser"] = turns(lambda: redubbed(self.method(parsed=False), clip), run, count)
         return {"picture": side, "frames": len(mine), **agreed, **figures}
 
     def program(self, clip: Clip, folder: Path) -> Callable[[], np.ndarray]:
@@ -207,8 +224,8 @@ class Both:
             mock.patch.multiple(module, **replaced),
             mock.patch.object(module.cv2, "imwrite", lambda path, picture: written.append(picture)),
             mock.patch.object(module.os, "system"),
-            mock.patch.object(sound, "load", lambda *_, **__: (clip.recording.samples.numpy(), SAMPLE_RATE)),
-            mock.patch.object(parsing, "model_init", lambda _: self.parsing),
+            mock.patch.object(sound, "load", return_value=(clip.recording.samples.numpy(), SAMPLE_RATE)),
+            mock.patch.object(parsing, "model_init", return_value=self.parsing),
         ):
             yield written
 
@@ -216,5 +233,41 @@ class Both:
         """As its own loader gives them, which would read files."""
         vae = importlib.import_module("musetalk.models.vae")
         positions = importlib.import_module("musetalk.models.unet").PositionalEncoding(d_model=SOUND)
-        with mock.patch.object(vae.AutoencoderKL, "from_pretrained", lambda _: self.vae):
+        with mock.patch.object(vae.AutoencoderKL, "from_pretrained", return_value=self.vae):
             return vae.VAE(), Namespace(model=self.theirs), positions
+
+
+# ---- what is counted, on the meta device: nothing of it is computed
+
+
+def counted(sizes: Sizes, dtype: torch.dtype = torch.float16, frames: int = AT_ONCE) -> dict[str, Any]:
+    """Of a batch: work of the network for a frame, and bytes. The original encodes frame by frame."""
+    with torch.device("meta"):
+        ours, theirs = UNet(sizes).to(dtype).eval(), original(sizes).to(dtype).eval()
+        vae = published_autoencoder().to(dtype).eval()
+        latents = torch.empty(frames, FACES * CHANNELS, LATENTS, LATENTS, dtype=dtype)
+        sound, moment = torch.empty(frames, TOKENS, sizes.sound, dtype=dtype), torch.zeros(1)
+        pixels, made = torch.empty(frames, 3, SIZE, SIZE, dtype=dtype), torch.empty_like(latents[:, :CHANNELS])
+    codec = Codec(vae)
+
+    def step() -> None:
+        ours(latents, sound)
+
+    def their_step() -> None:
+        theirs(latents, moment, encoder_hidden_states=sound)
+
+    known = [tensor for network in (ours, theirs, vae) for tensor in network.state_dict().values()]
+    known += [latents, sound, moment, pixels, made]
+    parts = {
+        "step": (step, their_step),
+        "encode": (lambda: in_parts(codec.encode, pixels, SIZE, "meta"), lambda: vae.encode(pixels[:1]).latent_dist),
+        "decode": (lambda: in_parts(codec.decode, made, SIZE, "meta"), lambda: vae.decode(made).sample),
+    }
+    bytes_of = {name: tuple(peak(work, known) for work in works) for name, works in parts.items()}
+    most = [max(side) for side in zip(*bytes_of.values(), strict=True)]
+    return {
+        "frames": frames,
+        "step_tflop_a_frame": compared(tflop(step) / frames, tflop(their_step) / frames),
+        **{f"{name}_mb": compared(*(number >> 20 for number in pair)) for name, pair in bytes_of.items()},
+        "batch_mb": compared(*(number >> 20 for number in most)),
+    }

@@ -29,7 +29,8 @@ def open_checkout(folder: Path, sign: str, address: str, unused: Sequence[str]) 
 def of_file(path: Path, name: str) -> ModuleType:
     """A module under a name of our own, where that of its folder is too common."""
     spec = spec_from_file_location(name, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
