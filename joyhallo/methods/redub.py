@@ -106,6 +106,15 @@ class Codec(Protocol):
     def decode(self, latents: Tensor) -> Tensor: ...
 
 
+VAE_PIXELS = 512 * 512  # that go through a VAE at a time: of sixteen large frames it alone would hold 6 GiB
+
+
+def in_parts(work: Callable[[Tensor], Tensor], frames: Tensor, size: int, device: torch.device | str) -> Tensor:
+    """work: of a `Codec`, in which nothing goes over frames; size: their side in pixels. A CPU takes one at a time."""
+    few = 1 if torch.device(device).type == "cpu" else max(1, VAE_PIXELS // size**2)
+    return torch.cat([work(part).to(device) for part in frames.split(few)])
+
+
 class Ready(Protocol):
     def __call__(self, network: Any, memory: int = 0) -> Any:
         """Make a network ready to compute, beside which it needs so many bytes, and give it back.

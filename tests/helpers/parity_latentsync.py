@@ -325,12 +325,13 @@ class SamplingCodec:
     """Gives what the original drew, masked faces first, where the seam has the mean."""
 
     def __init__(self, codec: AutoencoderCodec, case: Case, count: int):
-        self.codec, self.noise = codec, []
-        for start in range(0, count, FRAMES):
-            self.noise += [case[name][start : start + FRAMES] for name in ("eps_masked", "eps_ref")]
+        names = "eps_masked", "eps_ref"
+        self.codec = codec
+        self.noise = torch.cat([case[name][at : at + FRAMES] for at in range(0, count, FRAMES) for name in names])
 
     def encode(self, pixels: Tensor) -> Tensor:
-        return sampled(self.codec, pixels, self.noise.pop(0))
+        noise, self.noise = self.noise.split([len(pixels), len(self.noise) - len(pixels)])
+        return sampled(self.codec, pixels, noise)
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.codec.autoencoder.decode(latents / self.codec.scale).sample

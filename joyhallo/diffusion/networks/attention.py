@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...ops import Ops
+from .blocks import laid_out
 
 # Elements at a time inside a feed-forward: sized for a CPU's cache, and for the memory of a small GPU.
 FEED_FORWARD_ELEMENTS = {"cpu": 1 << 22}
@@ -110,4 +111,4 @@ class Transformer(nn.Module):
         return self.leave(tokens, x)
 
     def leave(self, tokens: Tensor, x: Tensor) -> Tensor:
-        return self.proj_out(tokens.transpose(1, 2).unflatten(2, x.shape[2:])).add_(x)
+        return self.proj_out(laid_out(tokens.transpose(1, 2).unflatten(2, x.shape[2:]))).add_(x)

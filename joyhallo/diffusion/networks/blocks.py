@@ -25,6 +25,14 @@ def at_once(part: Part) -> Part:
     return part
 
 
+def laid_out(x: Tensor) -> Tensor:
+    """A map in the order that convolutions like.
+
+    With the channels last it shares memory with its tokens, but wide convolutions take a CPU a fifth longer.
+    """
+    return x.contiguous(memory_format=torch.contiguous_format if x.device.type == "cpu" else torch.channels_last)
+
+
 class Sizes(Protocol):
     @property
     def channels(self) -> tuple[int, ...]:
@@ -221,7 +229,7 @@ class UNet(nn.Module):
         `deep`, nothing runs but these layers and what their skips need.
         """
         time = F.silu(time)
-        x = x.contiguous(memory_format=torch.channels_last)  # a map and its tokens then share memory
+        x = laid_out(x)
         layers = [(block, index) for block in self.up_blocks for index in range(len(block.resnets))]
         skips = list(islice(self._descend(x, time, after, run), None if deep is None else shallow))
         if deep is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -15,7 +14,7 @@ from ...sound.audio import Recording
 from ...sound.heard import HeardWindows
 from ...sound.whisper import LATENTSYNC
 from ...sound.whisper_file import WIDEST
-from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
+from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers, in_parts
 from ..whispered import Hear, heard_at_frames, hearing
 from .alignment import matrices
 from .crops import Faces
@@ -25,7 +24,6 @@ from .network import FRAMES, UNet
 from .sampling import GUIDANCE, STEPS, Settings, denoise, shared_noise
 
 SIDES = {"1.6": 512, "1.5": 256}  # of faces, by version
-VAE_PIXELS = 512 * 512  # that go through the VAE at a time: of sixteen large frames it alone would hold 6 GiB
 KNOWN = frozenset(
     ("seed", "steps", "guidance", "reuse", "solver", "area", "smoothing", "sync_offset", "cover_tail", "joints")
 )
@@ -84,19 +82,16 @@ class LatentSync:
 
     def _given(self, pixels: Tensor, kept: Tensor) -> Tensor:
         """What the network sees beside noise: (n, 9, height, width)."""
-        masked, whole = (self._in_parts(self.vae.encode, some).to(self.dtype) for some in (pixels * kept, pixels))
+        masked, whole = (
+            in_parts(self.vae.encode, some, self.size, self.device).to(self.dtype) for some in (pixels * kept, pixels)
+        )
         area = in_latents(kept).to(self.dtype).expand(len(pixels), -1, -1, -1)
         return torch.cat([area, masked, whole], dim=1)
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        pictures = self._in_parts(self.vae.decode, latents).float()
+        pictures = in_parts(self.vae.decode, latents, self.size, self.device).float()
         check_numbers(pictures, self.dtype)
         return pictures
-
-    def _in_parts(self, work: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-        """A few frames at a time: nothing in the VAE goes over frames."""
-        parts = frames.split(max(1, VAE_PIXELS // self.size**2))
-        return torch.cat([work(part).to(self.device) for part in parts])
 
 
 def redubber(engine: Engine, most: int, wishes: Wishes) -> LatentSync:

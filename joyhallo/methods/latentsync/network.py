@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ...config import check_count
 from ...diffusion.networks.attention import ContextBlock, KeysValues, Transformer
-from ...diffusion.networks.blocks import After, Block, Part, Runner, at_once, levels_of
+from ...diffusion.networks.blocks import After, Block, Part, Runner, at_once, laid_out, levels_of
 from ...diffusion.networks.blocks import Resnet as FrameResnet
 from ...diffusion.networks.blocks import UNet as Skeleton
 from ...diffusion.networks.motion_module import MotionModule
@@ -139,7 +139,7 @@ class UNet(Skeleton):
 
         deep: of another step that was `reusable`, to spare all but the last layer.
         """
-        x = self.conv_in(latents).contiguous(memory_format=torch.channels_last)
+        x = laid_out(self.conv_in(latents))
         time = self.time_embedding(timestep, x.dtype)
         first, shallow = self.down_blocks[0], SHALLOW if reusable or deep else 0
         run = for_both([first.resnets[0], first.attentions[0].look]) if len(rows) > 1 else at_once

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -82,16 +81,15 @@ def _jaw(labels: Tensor, cheeks: Cheeks) -> Tensor:
 
 def touched(truths: Tensor, kernel: Sequence[int]) -> Tensor:
     """(n, height, width): where any pixel under the kernel is true. It is not turned over, and beyond all is false."""
-    height, width = truths.shape[1:]
-    above, most = len(kernel) // 2, max(kernel)
-    counted = F.pad(truths.int(), (most + 1, most, above, above)).cumsum(2)
-    found, row = torch.zeros_like(truths), 0
-    for half, rows in groupby(kernel):
-        first, row = row, row + len(list(rows))
-        if half >= 0:
-            beside = (counted[..., most + 1 + half :][..., :width] > counted[..., most - half :][..., :width]).int()
-            below = F.pad(beside[:, first : row + height - 1], (0, 0, 1, 0)).cumsum(1)
-            found |= below[:, row - first :] > below[:, :height]
+    found, wide, reached = torch.zeros_like(truths), truths.clone(), 0
+    for half in sorted({half for half in kernel if half >= 0}):
+        for step in range(reached + 1, half + 1):
+            wide[..., step:] |= truths[..., :-step]
+            wide[..., :-step] |= truths[..., step:]
+        reached = half
+        for below in (row - len(kernel) // 2 for row, other in enumerate(kernel) if other == half):
+            height = max(0, truths.shape[1] - abs(below))
+            found[:, max(0, -below) :][:, :height] |= wide[:, max(0, below) :][:, :height]
     return found
 
 

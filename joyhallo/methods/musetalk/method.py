@@ -21,7 +21,7 @@ from ...faces.track import Track
 from ...sound.audio import Recording
 from ...sound.heard import HeardWindows
 from ...sound.whisper import MUSETALK
-from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
+from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers, in_parts
 from ..whispered import Hear, heard_at_frames, hearing
 from .avatar import Avatar
 from .boxes import Pads, boxes_of
@@ -77,7 +77,8 @@ class Faces:
             return self
         squares = [Square.around(self.box(frame)) for frame in frames]
         seen = torch.stack([square.seen(picture) for square, picture in zip(squares, pictures, strict=True)])
-        labels = self.parse(normalised(seen)).argmax(1)
+        parts = seen.split(1 if seen.device.type == "cpu" else len(seen))  # one at a time fits into a CPU's cache
+        labels = torch.cat([self.parse(normalised(part)).argmax(1) for part in parts])
         return replace(self, parsed=dict(zip(frames, masks(labels, self.area).float(), strict=True)))
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
@@ -157,10 +158,11 @@ class MuseTalk:
         whole = (crops.to(self.device).float() / 255 - 0.5) / 0.5  # in the original's order, for the last bit
         masked = whole.clone()
         masked[:, :, SIZE // 2 :] = -1
-        return torch.cat([self.vae.encode(masked), self.vae.encode(whole)], dim=1).to(self.dtype)
+        faces = [in_parts(self.vae.encode, some, SIZE, self.device) for some in (masked, whole)]
+        return torch.cat(faces, dim=1).to(self.dtype)
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        pictures = self.vae.decode(latents).float()
+        pictures = in_parts(self.vae.decode, latents, SIZE, self.device).float()
         check_numbers(pictures, self.dtype)
         return ((pictures / 2 + 0.5).clamp_(0, 1) * 255).round_().byte()
 

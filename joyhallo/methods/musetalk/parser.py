@@ -118,6 +118,7 @@ class Parser(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(n, 3, height, width), see `normalised` -> how likely each label is (n, 19, height, width)"""
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
         found = self.conv_out(self.ffm(self.cp(pictures)))
         return F.interpolate(found, pictures.shape[2:], mode="bilinear", align_corners=True)
 
