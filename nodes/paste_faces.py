@@ -29,7 +29,7 @@ from .video import Footage, MadeWhenNeeded, Pictures
 
 log = logging.getLogger(__name__)
 
-PASTED = 64  # bytes of memory for each pixel of a picture and of a face; a third more than was measured
+PASTED = 73  # bytes for each pixel of a square in the video and of what goes into it: a third more than was counted
 
 
 class PasteFaces(io.ComfyNode):
@@ -142,10 +142,14 @@ class Pasting:
     def device(self) -> torch.device:
         return comfy.model_management.get_torch_device()
 
+    @property
+    def at_once(self) -> int:
+        return at_once(self.film, self.faces[0, ..., 0].numel())
+
     def job(self) -> Job:
-        size, together = self.film.size, at_once(self.film)
+        size, together, face = self.film.size, self.at_once, self.faces[0, ..., 0].numel()
         largest = int((self.cutouts.boxes[:, 2] - self.cutouts.boxes[:, 0]).max()) ** 2
-        memory = together * 3 * size[0] * size[1] + PASTED * max(largest, self.faces[0, ..., 0].numel())
+        memory = together * 3 * (size[0] * size[1] + 4 * face) + PASTED * (largest + face)
         return Job(
             chunks=self._chunks,
             placed=lambda chunk: iter([placed(chunk, self.cutouts, self.script, self.blend)]),
@@ -162,7 +166,7 @@ class Pasting:
 
     def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
         coming = shown(self.film, self.script.places)
-        for chunk in handed_back(coming, self.cutouts, self.faces, at_once(self.film), self.device):
+        for chunk in handed_back(coming, self.cutouts, self.faces, self.at_once, self.device):
             yield chunk
             preview.after_step(Progress(chunk.start + len(chunk.pictures), len(self.script)))
 

@@ -27,10 +27,10 @@ FEATHER = 0.1  # of the width and height of a box
 BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
 
 
-def at_once(film: Pictures) -> int:
-    """Pictures that are worked on at a time."""
+def at_once(film: Pictures, face: int = 0) -> int:
+    """Pictures that are worked on at a time; face: pixels that each has beside its own."""
     width, height = film.size
-    return max(1, TOGETHER // (width * height))
+    return max(1, TOGETHER // max(width * height, face))
 
 
 def shown(film: Pictures, places: Places) -> Iterator[Tensor]:
