@@ -57,7 +57,7 @@ class Precision:
         return weights if weights == compute else f"{weights}, computed in {compute}"
 
 
-FULL = Precision(torch.float32, torch.float32)  # of small networks, whose cost is negligible
+FULL = Precision(torch.float32, torch.float32)  # of what works beside the main network, and of small ones
 
 
 def comfy_ops(precision: Precision) -> Ops:

@@ -18,7 +18,7 @@ from . import report
 from .inputs import checked
 from .placing import checked_track
 from .preview import stop
-from .sockets import FaceCrops, FaceTrack, schema
+from .sockets import FaceCrops, FaceTrack, rate_of_images, schema
 from .track_face import tracked
 from .video import Pictures
 
@@ -70,19 +70,12 @@ class CutFaces(io.ComfyNode):
                     tooltip="How many frames of the video to go through; 0: all that follow. All images must fit into "
                     "memory: a minute of 512 pixels takes 4.7 GB.",
                 ),
-                io.Float.Input(
-                    "fps",
-                    default=25.0,
-                    min=0.01,
-                    max=1000.0,
-                    step=0.001,
-                    tooltip="Frames per second of images. Ignored for a video, which has its own rate.",
-                ),
+                rate_of_images(),
                 FaceTrack.Input(
                     "face_track",
                     optional=True,
-                    tooltip="From Track Face, run on the same video or on the one that it was made from: whose face, "
-                    "and where. If not connected, the largest face is tracked here, with MediaPipe.",
+                    tooltip="From Redub Lips, or from Track Face run on the same video: whose face, and where. If not "
+                    "connected, the largest face is tracked here, with MediaPipe.",
                 ),
             ],
             advanced=("first_frame", "frames", "fps"),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.cutouts import Cutouts
+from ..joyhallo.faces.track import Track
 from ..joyhallo.film.write import as_floats, check_frames, pieces
 from ..joyhallo.methods.chunks import Progress
 from ..joyhallo.methods.handed import handed_back
@@ -24,10 +24,8 @@ from .inputs import InputError, checked
 from .placing import BLENDS, at_once, blended, checked_track, fitting, mask_video, shown
 from .preview import Preview
 from .run import Job, Memory, make
-from .sockets import FaceCrops, chosen, schema
+from .sockets import FaceCrops, chosen, rate_of_images, schema
 from .video import Footage, MadeWhenNeeded, Pictures
-
-log = logging.getLogger(__name__)
 
 PASTED = 73  # bytes for each pixel of a square in the video and of what goes into it: a third more than was counted
 
@@ -67,14 +65,7 @@ class PasteFaces(io.ComfyNode):
                     step=0.05,
                     tooltip="How much of the images counts: 1 all, 0 nothing.",
                 ),
-                io.Float.Input(
-                    "fps",
-                    default=25.0,
-                    min=0.01,
-                    max=1000.0,
-                    step=0.001,
-                    tooltip="Frames per second of images. Ignored for a video, which has its own rate.",
-                ),
+                rate_of_images(),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -98,7 +89,7 @@ class PasteFaces(io.ComfyNode):
                 io.String.Output(
                     "report",
                     display_name="report",
-                    tooltip="How many faces went back, and which frames stayed as they were: connect Preview as Text.",
+                    tooltip="How many faces went back, and how fast: connect Preview as Text.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -122,7 +113,7 @@ class PasteFaces(io.ComfyNode):
         painted = None if mask is None else fitting(mask, film.size)
         how = blended(chosen(BLENDS, blend, "blend"), track, painted)
         sound = None if isinstance(video, Tensor) else Footage.of(video).sound()
-        paste = Pasting(film, crops, faces, _script(crops, strength), how, sound)
+        paste = Pasting(film, crops, faces, _script(crops, track, strength), how, sound)
         first = as_floats(next(pieces(faces[:1])))[0] * 2 - 1
         made = make(paste.job(), Preview(first, None, paste.device, cls.hidden and cls.hidden.unique_id))
         facts = [*paste.used(strength), made.plan, made.pace()]
@@ -166,7 +157,7 @@ class Pasting:
 
     def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
         coming = shown(self.film, self.script.places)
-        for chunk in handed_back(coming, self.cutouts, self.faces, self.at_once, self.device):
+        for chunk in handed_back(coming, self.cutouts, self.faces, len(self.script), self.at_once, self.device):
             yield chunk
             preview.after_step(Progress(chunk.start + len(chunk.pictures), len(self.script)))
 
@@ -175,17 +166,16 @@ class Pasting:
 
     def used(self, strength: float) -> list[str]:
         count, size = len(self.cutouts), report.sized((self.faces.shape[2], self.faces.shape[1]))
-        faces, all = "face" if count == 1 else "faces", len(self.script)
+        faces, frames = "face" if count == 1 else "faces", len(self.script)
         return [
-            f"{count} {faces} of {size} pixels put into {all} frames, with strength {strength:g}",
+            f"{count} {faces} of {size} pixels put into {frames} frames, with strength {strength:g}",
             f"Labels: {report.labels()}; of the video: {self.film.marks}",
         ]
 
 
-def _script(cutouts: Cutouts, strength: float) -> Script:
+def _script(cutouts: Cutouts, track: Track, strength: float) -> Script:
     """Where only a part of the video is done, what follows it may be done as well, so that nothing fades there."""
-    track = cutouts.track
-    amounts = presence(track.found, track.cuts) * cutouts.usable * np.float32(strength)
+    amounts = presence(track.found, track.cuts) * cutouts.usable[: len(track)] * np.float32(strength)
     return Script(np.arange(len(track), dtype=np.int64), amounts)
 
 

@@ -17,7 +17,7 @@ from .placing import BLENDS
 from .preview import Preview, listed, stop
 from .redubbing import AREAS, JOINTS, LONG, SHORT, SILENCES, SMOOTHINGS, SOLVERS, Look, Redubbing
 from .run import make
-from .sockets import FaceTrack, Redub, chosen, schema
+from .sockets import FaceTrack, Redub, chosen, rate_of_images, schema
 from .video import Pictures, sound_of
 
 log = logging.getLogger(__name__)
@@ -140,14 +140,7 @@ class RedubLips(io.ComfyNode):
                 _pad("bottom", 10),
                 _pad("left", 0),
                 _pad("right", 0),
-                io.Float.Input(
-                    "fps",
-                    default=25.0,
-                    min=0.01,
-                    max=1000.0,
-                    step=0.001,
-                    tooltip="Frames per second of images. Ignored for a video, which has its own rate.",
-                ),
+                rate_of_images(),
                 io.Boolean.Input(
                     "resume",
                     default=True,

@@ -30,6 +30,17 @@ class OverTime(io.Float.Input):
     """A number, or a list with one for each frame."""
 
 
+def rate_of_images() -> io.Float.Input:
+    return io.Float.Input(
+        "fps",
+        default=25.0,
+        min=0.01,
+        max=1000.0,
+        step=0.001,
+        tooltip="Frames per second of images. Ignored for a video, which has its own rate.",
+    )
+
+
 def schema(
     node_id: str, *, newer: Mapping[str, Any] | None = None, advanced: Collection[str] = (), **facts: Any
 ) -> io.Schema:

@@ -20,10 +20,10 @@ def cut_out(pictures: Iterable[Tensor], cutouts: Cutouts, device: torch.device |
 
 
 def handed_back(
-    pictures: Iterable[Tensor], cutouts: Cutouts, faces: Tensor, at_once: int, device: torch.device | str
+    pictures: Iterable[Tensor], cutouts: Cutouts, faces: Tensor, count: int, at_once: int, device: torch.device | str
 ) -> Iterator[Redubbed]:
-    """The whole film in chunks. faces: (n, height, width, 3) in 0..1, in the order in which they were cut out."""
-    coming, count = iter(pictures), len(cutouts.track)
+    """A film of so many pictures in chunks. faces: (n, height, width, 3) in 0..1, in the order of their frames."""
+    coming = iter(pictures)
     for index, start in enumerate(range(0, count, at_once)):
         stop = min(start + at_once, count)
         batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in range(start, stop)])).to(device)

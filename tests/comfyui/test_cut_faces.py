@@ -120,6 +120,13 @@ def test_a_redubbed_video_is_restored_where_it_speaks_and_keeps_its_sound(
     assert made.audio["sample_rate"] == 16_000
 
 
+def test_a_video_that_became_shorter_stays_so(film, track, cut, paste):  # noqa: F811
+    faces, crops, _ = cut(film, track())
+    made, _, _ = paste(film[:8], 1 - faces, crops)
+    assert len(made.images) == 8
+    assert torch.equal(made.images, paste(film, 1 - faces, crops)[0].images[:8])
+
+
 def test_images_of_any_kind_go_back(film, track, cut, paste):  # noqa: F811
     """With transparency, or grey, as some nodes make them."""
     faces, crops, _ = cut(film, track())

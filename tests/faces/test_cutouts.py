@@ -39,7 +39,7 @@ def faces_of(cutouts: Cutouts, pictures) -> torch.Tensor:
 
 def back(cutouts: Cutouts, pictures, faces, blend: Blend | None = None, amounts=1.0, at_once=4) -> torch.Tensor:
     script = Script(np.arange(FRAMES), np.float32(amounts) * cutouts.usable)
-    chunks = handed_back(iter(pictures.clone()), cutouts, faces, at_once, "cpu")
+    chunks = handed_back(iter(pictures.clone()), cutouts, faces, FRAMES, at_once, "cpu")
     return torch.cat([placed(chunk, cutouts, script, blend or Blend()) for chunk in chunks])
 
 
