@@ -21,13 +21,13 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from .files.checkpoint import PREFIX
 from .files.norms import COUNTER
 from .files.scratch import scratch
 from .files.space import Need, RoomError, check_disks
 from .files.weights import WeightsError, open_weights
 from .methods import METHODS, Method, kind_of
 from .methods.hallo import checkpoint as hallo
-from .methods.wav2lip.checkpoint import PREFIX
 
 log = logging.getLogger(__name__)
 

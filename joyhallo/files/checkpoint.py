@@ -14,6 +14,7 @@ from ..ops import Ops, TorchOps
 from .weights import FLOATS, WeightsError
 
 MOST_TOLD = 3  # names of tensors
+PREFIX = "module."  # what training on several processors puts before every name
 
 State = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)

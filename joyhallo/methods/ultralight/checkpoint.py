@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...files.checkpoint import Checkpoint, State, channels_last, check, check_floats, shapes
+from ...files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
 from ...files.norms import COUNTER, folded
 from ...files.weights import WeightsError, open_weights
 from ...libraries import brief
@@ -15,7 +15,6 @@ from .. import ULTRALIGHT, looks_like
 from .network import WENET, Generator, Sizes
 
 WANTED = "a generator of Ultralight-Digital-Human, trained for one person with --asr hubert."
-PREFIX = "module."  # what training on several processors puts before every name
 OLD_SPELLING = re.compile(r"^(down\d\.maxpool_conv|inc\.inconv)\.0\.(?=double_conv\.|conv\.)")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ...files.checkpoint import Checkpoint, State, channels_last, check, check_floats, shapes
+from ...files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
 from ...files.norms import COUNTER, NORM, folded
 from ...files.weights import WeightsError, open_weights
 from .. import looks_like
@@ -18,7 +18,6 @@ ADVICE = "Choose wav2lip.pth, wav2lip_gan.pth or wav2lip256.pth, or what `python
 WANTED = f"a Wav2Lip generator. {ADVICE}"
 EXPERT_WANTED = "Wav2Lip's sync expert, lipsync_expert.pth."
 SIZES = {"a Wav2Lip generator": 96, "a Wav2Lip generator of 256 pixels": 256}  # by what a file looks like
-PREFIX = "module."  # what training on several processors puts before every name
 
 
 def without_norms(state: State) -> dict[str, Tensor]:
