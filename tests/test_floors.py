@@ -13,6 +13,7 @@ FLOORS = (
     ("files",),
     ("sound", "faces", "diffusion"),
     ("film",),
+    ("measures",),
     ("methods",),
     ("data", "convert"),
     ("drawn",),
