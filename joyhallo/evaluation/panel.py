@@ -1,0 +1,63 @@
+"""A panel is a group of measures that are taken together: what it is asked, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ..files.fingerprint import sha256
+from ..files.journal import key_of
+from ..measures.table import MEASURES, Measure
+from .showing import Finding, Showing
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured, and with what; paths alone, so that it can travel."""
+
+    names: tuple[str, ...]
+    weights: Mapping[str, Path] = field(default_factory=dict)  # by judge
+    finding: Finding = Finding()
+    protocol: str = "stock"
+    device: str = "cpu"
+
+    def wants(self, measure: Measure) -> bool:
+        return measure.name in self.names
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        return {judge: sha256(path) for judge, path in sorted(self.weights.items())}
+
+    @property
+    def digest(self) -> str:
+        files = [sha256(Path(path)) for path in (self.finding.landmarker,) if path]
+        return key_of(names=sorted(self.names), weights=self.hashes, finding=self.finding.box, files=files,
+                      models=self.finding.face_models, protocol=self.protocol)  # fmt: skip
+
+
+@dataclass
+class Findings:
+    values: dict[str, float] = field(default_factory=dict)
+    controls: dict[str, dict[str, float]] = field(default_factory=dict)  # by control, then by measure
+    curves: dict[str, Sequence[float]] = field(default_factory=dict)  # by what a plot's title says
+    missing: dict[str, str] = field(default_factory=dict)  # why a measure has no figure, by its name
+    notes: list[str] = field(default_factory=list)
+
+    def control(self, name: str, **values: float) -> None:
+        self.controls.setdefault(name, {}).update(values)
+
+
+@dataclass(frozen=True)
+class Panel:
+    name: str
+    measures: tuple[Measure, ...]
+    find: Callable[[Showing, Asked, frozenset[str]], Findings]  # the names are those wanted of its measures
+
+    def wanted(self, asked: Asked) -> frozenset[str]:
+        return frozenset(measure.name for measure in self.measures if asked.wants(measure))
+
+
+def title(name: str) -> str:
+    return MEASURES[name].title if name in MEASURES else name
