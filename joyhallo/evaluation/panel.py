@@ -9,8 +9,12 @@ from pathlib import Path
 
 from ..files.fingerprint import sha256
 from ..files.journal import key_of
+from ..measures.judges import JUDGES
 from ..measures.table import MEASURES, Measure
 from .showing import Finding, Showing
+
+PROTOCOLS = ("stock", "wav2lip")  # of SyncNet: crops of faces, or whole frames
+QALIGN = "Q-Align is not run by this command: it takes 16 GB of weights and an older transformers"
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Asked:
 
     names: tuple[str, ...]
     weights: Mapping[str, Path] = field(default_factory=dict)  # by judge
-    finding: Finding = Finding()
+    finding: Finding = field(default_factory=Finding)
     protocol: str = "stock"
     device: str = "cpu"
 
@@ -29,6 +33,22 @@ class Asked:
     @cached_property
     def hashes(self) -> dict[str, str]:
         return {judge: sha256(path) for judge, path in sorted(self.weights.items())}
+
+    @property
+    def absent(self) -> list[str]:
+        """Judges that were asked for but are not there."""
+        wanted = {measure.judge: None for measure in MEASURES.values() if self.wants(measure) and measure.judge}
+        return [judge for judge in wanted if judge not in self.weights and judge in JUDGES]
+
+    @property
+    def possible(self) -> list[Measure]:
+        return [one for one in MEASURES.values() if self.wants(one) and (not one.judge or one.judge in self.weights)]
+
+    def why(self) -> dict[str, str]:
+        """Why measures that were asked for are there of no clip, by their names."""
+        reasons = {name: f"not there: {judge.absent}" for name, judge in JUDGES.items()} | {"qalign": QALIGN}
+        wanted = [measure for measure in MEASURES.values() if self.wants(measure)]
+        return {one.name: reasons[one.judge] for one in wanted if one.judge and one.judge not in self.weights}
 
     @property
     def digest(self) -> str:

@@ -10,7 +10,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -29,7 +28,7 @@ from ..film.read import Film
 from ..sound.audio import Recording, load, prepare
 from .clips import SOUNDS, Clip
 
-STEP = SAMPLE_RATE // FPS
+SAMPLES = SAMPLE_RATE // FPS  # of a frame
 RATE = Fraction(FPS)
 
 
@@ -72,31 +71,33 @@ def finder_of(finding: Finding) -> Finder:
 class Showing:
     """A film with a sound. Frames for faces and lips are those at 25 a second."""
 
-    def __init__(self, path: Path, heard: Path, finding: Finding, kept: Path):
+    def __init__(self, clip: Clip, finding: Finding, kept: Path):
         """kept: the folder of what is kept of films, by their contents"""
-        self.path, self.heard, self.finding, self._kept = path, heard, finding, kept
-        self.film = Film(path, threads=1)
-
-    @classmethod
-    def of(cls, clip: Clip, finding: Finding, kept: Path) -> Showing:
-        return cls(clip.film, clip.heard, finding, kept)
+        self.clip, self.finding, self.kept = clip, finding, kept
+        self.film = Film(clip.film, threads=1)
 
     @cached_property
     def digest(self) -> str:
-        return sha256(self.path)
+        return sha256(self.clip.film)
 
     def pictures(self) -> Iterator[Picture]:
         return self.film.pictures(RATE)
 
     @cached_property
     def recording(self) -> Recording:
-        return recording_of(self.heard)
+        return recording_of(self.clip.heard)
+
+    @cached_property
+    def other(self) -> Recording | None:
+        """Whose sound the shuffled control takes; None where there is no other clip."""
+        other = self.clip.other
+        return None if other in (None, self.clip.heard) else recording_of(other)
 
     @cached_property
     def track(self) -> Track:
         """Every frame is looked at; nothing is guessed but short gaps."""
         names = ("boxes", "points", "scores")
-        path = self._kept / f"{key_of(film=self.digest, finding=self.finding)[:32]}.npz"
+        path = self.kept / f"{key_of(film=self.digest, finding=self.finding)[:32]}.npz"
         if self.finding.box:
             return self._boxed(Box(*self.finding.box))
         if path.exists():
@@ -158,8 +159,3 @@ def shuffled(own: Tensor, other: Tensor | None) -> Tensor:
     if other is None:
         return own.roll(len(own) // 2)
     return other.repeat(-(-len(own) // len(other)))[: len(own)]
-
-
-def shifted(own: Tensor, frames: int) -> Tensor:
-    """Later by so many frames, at the same length."""
-    return torch.cat([own.new_zeros(frames * STEP), own])[: len(own)]

@@ -1,0 +1,46 @@
+"""The files of an evaluation's folder: `results.json`, `clips.csv`, `set.csv` and `report.html`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..files.scratch import scratch
+from ..measures.table import MEASURES
+from .clips import Clip
+from .page import page
+from .panel import Asked
+from .records import Record
+from .report import as_results, clips_csv, set_csv, terminal
+from .summary import summarised
+
+
+def write_outcome(
+    records: Sequence[Record], asked: Asked, clips: Sequence[Clip], folder: Path, command: list[str]
+) -> str:
+    """What is to be read on the terminal."""
+    rows = summarised([measure for name, measure in MEASURES.items() if name in asked.names], records, {})
+    why = asked.why()
+    judged = {judge: {"file": Path(path).name, "sha256": asked.hashes[judge]} for judge, path in asked.weights.items()}
+    about = {"command": command, "faces": asked.finding.backend, "protocol": asked.protocol, "weights": judged}
+    head = {
+        "command": " ".join(command),
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+        "faces": asked.finding.backend or "nobody finds them",
+        **{judge: f"{facts['file']}, sha256 {facts['sha256']}" for judge, facts in judged.items()},
+    }
+    _written(folder / "results.json", as_results(rows, records, why, about))
+    _written(folder / "clips.csv", clips_csv(rows, records))
+    _written(folder / "set.csv", set_csv(rows))
+    _written(folder / "report.html", page(rows, records, why, head, {}))
+    return f"{terminal(rows, records, why)}\n{folder / 'report.html'} shows it all."
+
+
+def _written(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    with scratch(path.parent) as place:
+        part = place / "part"
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
