@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from joyhallo.measures import lipsync
 from joyhallo.measures.lipsync import SyncError, distances, scored, windows_of
 from joyhallo.measures.medians import medians
 
@@ -44,6 +45,13 @@ def test_the_same_as_the_formulas(windows, span):
     assert found.confidence == pytest.approx(np.median(means) - means.min(), abs=1e-4)
     framewise = filtered(np.median(means) - expected[:, best], 9)
     np.testing.assert_allclose(found.framewise.numpy(), framewise, rtol=0, atol=1e-4)
+
+
+def test_parts_of_a_long_film_leave_no_seam(monkeypatch):
+    seen, heard = features(70, 2)
+    whole = distances(seen, heard)
+    monkeypatch.setattr(lipsync, "AT_ONCE", 7)
+    assert torch.equal(distances(seen, heard), whole)
 
 
 @pytest.mark.parametrize("lag", [-15, -7, 0, 4, 15])
