@@ -33,8 +33,8 @@ def windows_of(frames: int, samples: int) -> int:
     windows = min(frames, samples // SAMPLES) - FRAMES
     if windows < 1:
         raise SyncError(
-            f"Lip sync is measured in at least {FRAMES + 1} frames at {FPS} a second; the film has {frames} that show "
-            f"the face, and its sound lasts {samples // SAMPLES}. Use a longer film."
+            f"Lip sync is measured in at least {FRAMES + 1} frames, at {FPS} a second; the film has {frames} that show "
+            f"the face, and sound for {samples // SAMPLES}. Use a longer film."
         )
     return windows
 
@@ -75,6 +75,10 @@ def scored(seen: Tensor, heard: Tensor, span: int = SPAN) -> LipSync:
         )
     apart = distances(seen, heard, span)
     curve = apart.mean(0)
+    if not torch.isfinite(curve).all():
+        raise SyncError(
+            "The network's features are not finite. Load its weights in full precision, or download them again."
+        )
     best, median = int(curve.argmin()), curve.median()
     return LipSync(
         (median - curve[best]).item(),

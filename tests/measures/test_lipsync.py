@@ -113,7 +113,7 @@ def test_windows(frames, samples, windows):
 
 @pytest.mark.parametrize(("frames", "samples"), [(5, 1 << 20), (100, 3839), (0, 0)])
 def test_too_short(frames, samples):
-    with pytest.raises(SyncError, match=f"at least 6 frames.* the film has {frames} .*lasts {samples // 640}"):
+    with pytest.raises(SyncError, match=f"at least 6 frames.* the film has {frames} .*sound for {samples // 640}"):
         windows_of(frames, samples)
 
 
@@ -121,6 +121,14 @@ def test_too_short(frames, samples):
 def test_features_that_do_not_belong_together(shapes):
     with pytest.raises(ValueError, match="expected as many of both"):
         scored(*map(torch.zeros, shapes))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_broken_weights(broken):
+    seen, heard = features(20, 0)
+    seen[3, 5] = broken
+    with pytest.raises(SyncError, match="not finite"):
+        scored(seen, heard)
 
 
 # ---- medians
