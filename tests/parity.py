@@ -148,7 +148,7 @@ RELATIVE = {"generator": (r"out\.(enc|dec|audio).*", 1e-4)}
 
 
 def greatest(difference: Tensor) -> float:
-    return difference.abs().max().item()
+    return difference.abs().max().item() if difference.numel() else 0.0
 
 
 def average(difference: Tensor) -> float:

@@ -11,6 +11,7 @@ from cases import answers
 from seeded import normals
 from torch import Tensor
 
+from joyhallo.measures import qalign
 from joyhallo.measures.frechet import Moments, distance
 from joyhallo.measures.similarity import WINDOWS, Similarity
 
@@ -68,3 +69,27 @@ def gathered(features: Tensor) -> Moments:
     for part in features.split(64):
         moments.see(part)
     return moments
+
+
+@answers("qalign", "metrics")
+def answers_of_a_language_model(case):
+    found = qalign.score(case["logits"])
+    yield "out.score01", found
+    yield "out.score15", qalign.as_stars(found)
+    yield "out.original_half_weights", found
+    pictures = [
+        frames(f"qalign.{number}", 1, (height, width), 1, case.salt)
+        for number, (width, height) in enumerate(case.facts["sizes_wh"])
+    ]
+    yield "out.padded_first", qalign.padded(pictures[0])[0]
+    yield "out.pixels", torch.cat([qalign.prepared(picture)[..., ::8, ::8] for picture in pictures])
+    for shown in ("image", "video"):
+        yield f"out.example_{shown}_ids", torch.tensor(qalign.tokens(qalign.prompt(shown), blank_separated))
+    for number, (count, fps) in enumerate(case.facts["index_rows"]):
+        yield f"out.indices_{number}", torch.tensor(qalign.seconds(count, fps), dtype=torch.int64)
+
+
+def blank_separated(text: str) -> list[int]:
+    """The stand-in of a tokenizer."""
+    words = text.replace("\n", " \n ").split(" ")
+    return [1, *(2 + zlib.crc32(word.encode()) % 60 for word in words if word)]
