@@ -31,6 +31,7 @@ import parity_networks  # noqa: F401
 import parity_portrait  # noqa: F401
 import parity_speech  # noqa: F401
 import parity_ultralight  # noqa: F401
+import parity_vbench  # noqa: F401
 import parity_wav2lip  # noqa: F401
 import parity_whisper  # noqa: F401
 import parity_whole  # noqa: F401
@@ -115,6 +116,18 @@ TOLERANCES = {
         ("pictures", "out.(box|audio_window_rows)", 0.0),
         ("pictures", ".*", 1.0),
     ],
+    "metrics": [
+        ("amt_s_pair", "out.middle.*", 1e-5),
+        ("amt_s_pair", "out.flow.*", 3e-5),
+        ("amt_s_pair", "out.corr.*", 1e-4),
+        ("amt_s_pair", ".*", 5e-5),
+        ("smoothness", ".*first_middle", 1.0),
+        ("smoothness", ".*score", 2e-6),
+        ("smoothness", ".*mae", 5e-4),
+        ("consistency|flicker", ".*", 1e-6),
+        ("(dino|clip)_consistency", ".*features", 3e-5),
+        ("(dino|clip)_consistency", ".*", 5e-6),
+    ],
 }
 # Of pictures: by case and name of the answer, how many levels a value may be off, and what share of them at all.
 LEVELS = {
@@ -128,6 +141,7 @@ LEVELS = {
         ("pipe_.*", ".*video.*", 1, 0.02),
     ],
     "ultralight": [],
+    "metrics": [],
     "musetalk": [("decode", ".*", 1, 0.001), ("e2e", ".*", 3, 0.02), ("blend", "(?!.*_mask).*", 3, 0.02)],
 }
 # What a network's blocks give: the greatest difference over the greatest value. For each value over itself it would be
@@ -157,6 +171,11 @@ MUST_DIFFER = {
         ("step_a_WRONG_.*", greatest, 0.3),
     ],
     "ultralight": [],
+    "metrics": [
+        ("out.(set|per_video)_WRONG_.*", greatest, 0.01),
+        ("out.seven.WRONG_rounded", greatest, 1e-4),
+        (".*WRONG_.*", greatest, 0.1),
+    ],
     "musetalk": [("unet_tiny_WRONG_.*", greatest, 0.1), ("parsing_WRONG_.*", greatest, 0.0)],
 }
 
