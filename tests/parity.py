@@ -33,6 +33,7 @@ import parity_portrait  # noqa: F401
 import parity_speech  # noqa: F401
 import parity_sync  # noqa: F401
 import parity_ultralight  # noqa: F401
+import parity_vbench  # noqa: F401
 import parity_wav2lip  # noqa: F401
 import parity_whisper  # noqa: F401
 import parity_whole  # noqa: F401
@@ -142,6 +143,16 @@ TOLERANCES = {
         ("fid", ".*", 2e-5),
         ("similarity", ".*", 1e-5),
         ("hyperiqa", ".*", 2e-5),
+        ("amt_s_pair", "out.middle.*", 1e-5),
+        ("amt_s_pair", "out.flow.*", 3e-5),
+        ("amt_s_pair", "out.corr.*", 1e-4),
+        ("amt_s_pair", ".*", 5e-5),
+        ("smoothness", ".*first_middle", 1.0),
+        ("smoothness", ".*score", 2e-6),
+        ("smoothness", ".*mae", 5e-4),
+        ("consistency|flicker", ".*", 1e-6),
+        ("(dino|clip)_consistency", ".*features", 3e-5),
+        ("(dino|clip)_consistency", ".*", 5e-6),
     ],
 }
 # Of pictures: by case and name of the answer, how many levels a value may be off, and what share of them at all.
@@ -189,6 +200,8 @@ MUST_DIFFER = {
     "metrics": [
         (".*_WRONG_biased_cov", greatest, 0.005),
         ("clip_stock_WRONG_rgb", greatest, 1e-4),  # a random network hardly knows colours
+        ("out.(set|per_video)_WRONG_.*", greatest, 0.01),
+        ("out.seven.WRONG_rounded", greatest, 1e-4),
         (".*WRONG_.*", greatest, 0.1),
     ],
     "musetalk": [("unet_tiny_WRONG_.*", greatest, 0.1), ("parsing_WRONG_.*", greatest, 0.0)],
