@@ -1,4 +1,4 @@
-"""BatchNorms of trained networks, multiplied into the convolutions before them."""
+"""BatchNorms of trained networks, multiplied into the convolutions or linear layers before them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def folded(state: Mapping[str, Tensor], before: Callable[[str], str]) -> dict[str, Tensor]:
-    """The weights of the same network without norms. before: a norm's name -> that of the convolution it follows.
+    """The weights of the same network without norms. before: a norm's name -> that of the layer it follows.
 
     What changes is computed and given in double precision.
     """
@@ -23,7 +23,8 @@ def folded(state: Mapping[str, Tensor], before: Callable[[str], str]) -> dict[st
         scale, convolution = scale / (variance + EPSILON).sqrt(), before(norm)
         kernel = whole[f"{convolution}.weight"]
         # Transposed convolutions have their outputs second. All of those here take more channels than they give.
-        outputs = (-1, 1, 1, 1) if kernel.shape[0] == scale.shape[0] else (1, -1, 1, 1)
+        outputs = [1] * kernel.ndim
+        outputs[0 if kernel.shape[0] == scale.shape[0] else 1] = -1
         bias = whole.get(f"{convolution}.bias", torch.zeros_like(scale)).double()
         whole[f"{convolution}.weight"] = kernel.double() * scale.view(outputs)
         whole[f"{convolution}.bias"] = shift + (bias - mean) * scale
