@@ -28,6 +28,7 @@ if __package__ in (None, ""):
 import parity_latentsync  # noqa: F401  each registers the cases that it answers
 import parity_musetalk  # noqa: F401
 import parity_networks  # noqa: F401
+import parity_pairs  # noqa: F401
 import parity_portrait  # noqa: F401
 import parity_speech  # noqa: F401
 import parity_ultralight  # noqa: F401
@@ -115,6 +116,16 @@ TOLERANCES = {
         ("pictures", "out.(box|audio_window_rows)", 0.0),
         ("pictures", ".*", 1.0),
     ],
+    "metrics": [
+        ("qalign", "out.(indices|example).*|out.padded_first", 0.0),
+        ("qalign", "out.pixels", 0.02),
+        ("qalign", "out.original_half_weights", 5e-4),
+        ("qalign", ".*", 1e-6),
+        ("fid", "out.few.*", 1e-4),
+        ("fid", ".*", 2e-5),
+        ("similarity", ".*", 1e-5),
+        ("hyperiqa", ".*", 2e-5),
+    ],
 }
 # Of pictures: by case and name of the answer, how many levels a value may be off, and what share of them at all.
 LEVELS = {
@@ -128,6 +139,7 @@ LEVELS = {
         ("pipe_.*", ".*video.*", 1, 0.02),
     ],
     "ultralight": [],
+    "metrics": [],
     "musetalk": [("decode", ".*", 1, 0.001), ("e2e", ".*", 3, 0.02), ("blend", "(?!.*_mask).*", 3, 0.02)],
 }
 # What a network's blocks give: the greatest difference over the greatest value. For each value over itself it would be
@@ -157,6 +169,7 @@ MUST_DIFFER = {
         ("step_a_WRONG_.*", greatest, 0.3),
     ],
     "ultralight": [],
+    "metrics": [("fid", ".*_WRONG_biased_cov", greatest, 0.005)],
     "musetalk": [("unet_tiny_WRONG_.*", greatest, 0.1), ("parsing_WRONG_.*", greatest, 0.0)],
 }
 
