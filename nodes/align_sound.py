@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from ..joyhallo.config import FPS
 from ..joyhallo.sound.audio import AudioError, as_channels, checked_rate
 from .inputs import checked
+from .scoring import audible
 from .sockets import schema
-from .video import as_audio, sound_of
+from .video import as_audio
 
 FURTHEST = 25_000  # frames, which are a thousand seconds
 
@@ -24,7 +25,11 @@ class AlignSound(io.ComfyNode):
             display_name="Align Sound",
             description="Moves a sound in time by the offset that Score Lip Sync measured, so that it fits the lips.",
             inputs=[
-                io.Audio.Input("audio", tooltip="The sound that comes too early or too late."),
+                io.MultiType.Input(
+                    "audio",
+                    [io.Audio, io.Video],
+                    tooltip="The sound that comes too early or too late. Or a video, whose sound it is.",
+                ),
                 io.Int.Input(
                     "offset",
                     default=0,
@@ -46,7 +51,7 @@ class AlignSound(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, audio: Any, offset: int) -> io.NodeOutput:
-        waveform, rate = sound_of(audio)
+        waveform, rate = audible(audio)
         channels, hertz = as_channels(waveform), checked_rate(rate)
         return io.NodeOutput(as_audio((_moved(channels, round(offset * hertz / FPS)), hertz)))
 

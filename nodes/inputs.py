@@ -119,6 +119,10 @@ def _video(value: Any, wanted: io.Input) -> Any:
     return value
 
 
+def _sound_or_video(value: Any, wanted: io.Input) -> Any:
+    return value if hasattr(value, "get_components") else _sound(value, wanted)
+
+
 def _video_or_pictures(value: Any, wanted: io.Input) -> Any:
     return _picture(value, wanted) if isinstance(value, Tensor) else _video(value, wanted)
 
@@ -141,6 +145,7 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     "IMAGE": _picture,
     "MASK": _mask,
     "AUDIO": _sound,
+    "AUDIO,VIDEO": _sound_or_video,
     "VIDEO": _video,
     "VIDEO,IMAGE": _video_or_pictures,
     Model.io_type: _of(JoyHalloModel, "Load JoyHallo Models"),

@@ -22,7 +22,7 @@ from ..joyhallo.film.read import at_rate
 from ..joyhallo.film.write import VideoError
 from ..joyhallo.measures.scores import Scores
 from ..joyhallo.measures.table import MEASURES
-from ..joyhallo.sound.audio import AudioError, Recording, prepare
+from ..joyhallo.sound.audio import AudioError, Recording, Sound, prepare
 from . import report
 from .preview import stop
 from .video import Footage, LosslessVideo, Pictures, sound_of
@@ -43,14 +43,21 @@ def _source(video: Any) -> Any:
     return ask() if ask is not None and hasattr(video, "get_components_internal") else None
 
 
+def audible(value: Any) -> Sound:
+    """A sound, or that of a video."""
+    if not hasattr(value, "get_components"):
+        return sound_of(value)
+    sound = Footage.of(value).sound()
+    if sound is None:
+        raise AudioError("The video has no sound; connect it to audio.")
+    return sound
+
+
 def heard(video: Any, audio: Any) -> Recording:
     """The sound that is given, or the video's own."""
     if audio is None and isinstance(video, Tensor):
         raise AudioError("Images have no sound; connect it to audio.")
-    sound = sound_of(audio) if audio is not None else Footage.of(video).sound()
-    if sound is None:
-        raise AudioError("The video has no sound; connect it to audio.")
-    recording = prepare(*sound, stop)
+    recording = prepare(*audible(video if audio is None else audio), stop)
     if not recording.samples.any():
         raise AudioError("The sound is silent: every sample is zero, so no lips can fit it. Connect the speech.")
     return recording

@@ -540,6 +540,13 @@ def test_a_sound_is_moved_by_frames(nodes, rate, offset):
     assert np.array_equal(moved["waveform"][0].numpy(), expected)
 
 
+def test_a_video_s_own_sound_is_moved(nodes):
+    (moved,) = nodes.align_sound.AlignSound.execute(audio=videos(film(), audio=sound()), offset=2).args
+    assert torch.equal(moved["waveform"][..., 2 * PER_FRAME :], sound()["waveform"][..., : -2 * PER_FRAME])
+    with pytest.raises(ValueError, match="The video has no sound"):
+        nodes.align_sound.AlignSound.execute(audio=videos(film()), offset=2)
+
+
 def test_a_sound_that_would_be_gone_is_refused(nodes):
     with pytest.raises(ValueError, match="nothing of it would be left"):
         nodes.align_sound.AlignSound.execute(
