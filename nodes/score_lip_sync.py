@@ -125,7 +125,7 @@ class ScoreLipSync(io.ComfyNode):
             "Judge": network.title,
             "Video": about(film, len(track)),
             "Measured": f"{own.windows} windows of 0.2 s, of {len(watched.stretch)} frames with the face in a row",
-            "Offset": _said(own.offset),
+            "Offset": _said(own.offset, any(scores.silent(name) for name in controls[SHIFTED])),
         }
         text = "\n".join([report.listed(lines), *told(scores), *report.warnings(recording.notices)])
         picture = torch.from_numpy(_curve(own, shuffled))[None].float() / 255
@@ -134,7 +134,9 @@ class ScoreLipSync(io.ComfyNode):
         )
 
 
-def _said(offset: int) -> str:
+def _said(offset: int, silent: bool) -> str:
+    if silent:
+        return "not known: the lips do not fit this sound, or do not follow it when it is moved"
     if not offset:
         return "none: the sound fits best where it is"
     frames = f"{abs(offset)} frame{'' if abs(offset) == 1 else 's'} ({abs(offset) * MS} ms)"

@@ -39,18 +39,18 @@ class Scores:
 
     def silent(self, name: str) -> str:
         """Why a measure says nothing here, if a control does as well."""
-        value, measure = self.values.get(name), MEASURES[name]
+        if name not in self.values:
+            return ""
+        measure = MEASURES[name]
         for control, told in self.controls.items():
-            if (
-                value is not None
-                and name in told
-                and control in measure.controls
-                and not _outdoes(measure, value, told[name], control)
-            ):
+            belongs = name in told and control in measure.controls
+            if belongs and not _outdoes(measure, self.values[name], told[name], control):
                 return MOVED if control == SHIFTED else f"the {control} control does as well"
-        return ""
+        return UNFIT if self.silent(OFFSETS.get(name, "")) else ""
 
 
+OFFSETS = {"lip_offset": "lip_sync", "sync_offset": "sync_c"}  # and what must say something, so that they do
+UNFIT = "the lips do not fit this sound better than another"
 NO_NUMBER = "it cannot be computed of this video"
 MOVED = f"sound that comes {SHIFT} frames later does not move it by as much"
 

@@ -40,6 +40,12 @@ def test_an_offset_must_follow_a_sound_that_is_moved(moved, silent):
     assert bool(lips(moved=moved).silent("lip_offset")) == silent
 
 
+def test_an_offset_says_nothing_of_lips_that_do_not_fit():
+    assert "do not fit" in lips(shuffled=0.5).silent("lip_offset")
+    assert not lips().silent("lip_offset")
+    assert not Scores("a", values={"lip_offset": 1.0}).silent("lip_offset")
+
+
 def test_a_control_that_does_not_belong_to_a_measure_is_not_asked():
     one = Scores("a", values={"lip_offset": 2.0}, controls={"shuffled": {"lip_offset": 2.0}})
     assert not one.silent("lip_offset")
@@ -110,7 +116,7 @@ def test_json_holds_all():
     assert told["measures"]["lip_sync"]["best"] == ["one"]
     first, second = told["videos"]
     assert first["values"] == {"lip_sync": 0.5, "lip_offset": 2.0}
-    assert list(second["says_nothing"]) == ["lip_sync"]
+    assert list(second["says_nothing"]) == ["lip_sync", "lip_offset"]
     assert second["missing"] == {"subject": "put a file"}
     assert second["controls"]["shuffled"] == {"lip_sync": 0.2}
 
@@ -119,7 +125,7 @@ def test_csv_has_a_line_for_each_video_and_nothing_for_what_is_missing():
     head, first, second = csv.reader(io.StringIO(as_csv(TWO)))
     assert head == ["video", "lip_sync", "lip_offset", "subject", "flicker", "says_nothing"]
     assert first == ["one", "0.5", "2.0", "", "", ""]
-    assert second == ["two", "0.2", "2.0", "", "0.25", "lip_sync"]
+    assert second == ["two", "0.2", "2.0", "", "0.25", "lip_sync lip_offset"]
 
 
 def test_names_are_in_the_order_of_the_table():
