@@ -26,7 +26,10 @@ class Judge:
     @property
     def absent(self) -> str:
         """Completes "not there: "."""
-        return f"{self.title}: put {self.file} ({self.size}, from {self.page}) into the folder; {self.licence}"
+        return self.lacking("the folder")
+
+    def lacking(self, place: str) -> str:
+        return f"{self.title}: put {self.file} ({self.size}, from {self.page}) into {place}; {self.licence}"
 
 
 JUDGES = {
@@ -93,17 +96,22 @@ JUDGES = {
 }
 
 
+def judge_of(path: Path) -> str | None:
+    """Which judge a file holds; None of others. A WeightsError if it is damaged."""
+    known = contents(path).kind([judge.kind for judge in JUDGES.values()])
+    return next((name for name, judge in JUDGES.items() if judge.kind is known), None)
+
+
 def judges_in(places: Iterable[Path]) -> dict[str, Path]:
     """The file of each judge that is there, in folders or named; of several the first."""
     found = dict[str, Path]()
     for path in _files(places):
         try:
-            known = contents(path).kind([judge.kind for judge in JUDGES.values()])
+            name = judge_of(path)
         except (WeightsError, OSError):
             continue  # of somebody else
-        for name, judge in JUDGES.items():
-            if judge.kind is known:
-                found.setdefault(name, path)
+        if name is not None:
+            found.setdefault(name, path)
     return found
 
 
