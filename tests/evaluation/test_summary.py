@@ -1,4 +1,4 @@
-"""What is told of a set: means over those that have a figure, and which measures their controls leave nothing to say."""
+"""What is told of a set: means over those that have a figure, and which measures say nothing beside a control."""
 
 from __future__ import annotations
 
