@@ -90,9 +90,14 @@ class Showing:
 
     @cached_property
     def other(self) -> Recording | None:
-        """Whose sound the shuffled control takes; None where there is no other clip."""
+        """Whose sound the shuffled control takes; None where there is no other clip, or it cannot be heard."""
         other = self.clip.other
-        return None if other in (None, self.clip.heard) else recording_of(other)
+        if other is None or other == self.clip.heard:
+            return None
+        try:
+            return recording_of(other)
+        except (ValueError, OSError):  # which costs the other clip, not this one
+            return None
 
     @cached_property
     def track(self) -> Track:
