@@ -124,7 +124,7 @@ class ScoreLipSync(io.ComfyNode):
         lines = {
             "Judge": network.title,
             "Video": about(film, len(track)),
-            "Measured": f"{own.windows} windows of 0.2 s, of {len(watched.stretch)} frames with the face in a row",
+            "Measured": f"{own.windows} windows of 0.2 s, of {len(watched.stretch or ())} frames with the face in a row",
             "Offset": _said(own.offset, any(scores.silent(name) for name in controls[SHIFTED])),
         }
         text = "\n".join([report.listed(lines), *told(scores), *report.warnings(recording.notices)])

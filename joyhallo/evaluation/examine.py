@@ -8,10 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from ..files.fingerprint import sha256
 from ..libraries import brief
 from ..measures.table import MEASURES
-from . import lips, pixels, shapes
+from . import faces, lips, pixels, sets, shapes
 from .clips import Clip
 from .panel import Asked, Findings, Panel
 from .records import Record
@@ -20,7 +22,13 @@ from .summary import TRUTH
 
 log = logging.getLogger(__name__)
 
-PANELS: tuple[Panel, ...] = (*lips.PANELS, *shapes.PANELS, *pixels.PANELS)
+PANELS: tuple[Panel, ...] = (
+    *lips.PANELS,
+    *shapes.PANELS,
+    *pixels.PANELS,
+    *faces.PANELS,
+    *sets.PANELS,
+)
 DIGITS = 5  # of curves, which are looked at
 POINTS = 500  # of a curve, at most
 
@@ -47,9 +55,11 @@ def lost(clip: Clip, key: str, reason: str) -> Record:
     return Record(clip.name, key, failed=reason)
 
 
-def facts_of(showing: Showing) -> dict[str, float]:
-    known = showing.film.facts
+def facts_of(showing: Showing) -> dict[str, Any]:
+    known, truth = showing.film.facts, showing.clip.truth
     return {
+        "film": showing.digest,
+        "truth": sha256(truth) if truth else "",
         "width": known.width,
         "height": known.height,
         "rate": float(known.rate),

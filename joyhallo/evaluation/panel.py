@@ -65,7 +65,7 @@ class Findings:
     missing: dict[str, str] = field(default_factory=dict)  # why a measure has no figure, by its name
     notes: list[str] = field(default_factory=list)
 
-    def control(self, name: str, **values: float) -> None:
+    def control(self, name: str, values: Mapping[str, float]) -> None:
         self.controls.setdefault(name, {}).update(values)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..config import FPS, SAMPLE_RATE
-from ..faces.boxes import Box, Picture
+from ..faces.boxes import Box, Picture, whole
 from ..faces.find import FaceError, FaceMesh, InsightFace
 from ..faces.finders import Detector, Finder, Landmarker
 from ..faces.picture import as_picture
@@ -108,7 +109,7 @@ class Showing:
                              cuts=tuple(kept["cuts"].tolist()))  # fmt: skip
         found = track(self.pictures(), finder_of(self.finding), RATE, Wishes(every=1)).track
         arrays = {name: getattr(found, name) for name in names}
-        _saved(
+        saved(
             path,
             arrays | {"size": np.array(found.size), "scheme": np.array(found.scheme), "cuts": np.array(found.cuts)},
         )
@@ -122,6 +123,32 @@ class Showing:
         return Track(boxes, np.empty((count, 0, 2), np.float32), np.ones(count, np.float32), "none", size, RATE)
 
     @property
+    def frames(self) -> int:
+        """As near as the file's own length tells."""
+        return self.film.facts.count
+
+    @property
+    def strip(self) -> Path:
+        """Where some frames of it are kept, side by side."""
+        return self.kept / f"{self.digest[:32]}.jpg"
+
+    def beside(self, what: Literal["truth", "source"]) -> Showing:
+        """The film that belongs to it, with its own face."""
+        film = getattr(self.clip, what)
+        return Showing(replace(self.clip, film=film), self.finding, self.kept)
+
+    def faces_of(self, picture: Picture) -> list[Box]:
+        """In another picture, from the largest on."""
+        if self.finding.box:
+            return [whole((picture.shape[1], picture.shape[0]))]
+        finder = finder_of(self.finding)
+        with finder.at_work():
+            found = sorted((one.box for one in finder.seen(picture, thorough=True)), key=lambda box: -box.area)
+        if not found:
+            raise FaceError("no face is found in the portrait; choose another one")
+        return found
+
+    @property
     def meshes(self) -> NDArray[np.float32]:
         """(frames, points, 2)"""
         if self.track.scheme != "mesh":
@@ -129,11 +156,11 @@ class Showing:
         return self.track.points
 
 
-def _saved(path: Path, arrays: dict[str, NDArray]) -> None:
+def saved(path: Path, arrays: Mapping[str, NDArray]) -> None:
     """Whole or not at all, whoever else writes the same."""
     with scratch(path.parent) as place:
         part = place / "part.npz"
-        np.savez(part, **arrays)
+        np.savez(part, allow_pickle=False, **arrays)
         os.replace(part, path)
 
 

@@ -7,7 +7,7 @@ the longest stretch counts, and the frames that begin another shot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from . import lip_reader, sync
 from .lip_reader import LipReader
 from .lipsync import SAMPLES
 from .speaking_crops import Stretch, longest, stretches
-from .sync import Boxes, OnStep, unwatched
+from .sync import Boxes, OnStep, Shown, unwatched
 from .syncnet import Ready, SyncNet, as_it_is
 
 
@@ -38,25 +38,26 @@ class Told:
 class Watched:
     """What a judge saw of a film."""
 
-    stretch: Stretch  # of frames with the face
+    stretch: Stretch | None  # of frames with the face; None: whole frames were shown
     score: Callable[[Tensor], Told]  # of samples (n) at 16 kHz, from the film's first frame on
+    still: Callable[[Tensor], Told]  # the same, as if the lips never moved again after the first window
 
 
 def by_syncnet(
     network: SyncNet,
     pieces: Iterable[Tensor],
-    boxes: Boxes,
+    boxes: Boxes | None,
     cuts: Iterable[int] = (),
     *,
     on_step: OnStep = unwatched,
     device: torch.device | str = "cpu",
     ready: Ready = as_it_is,
 ) -> Watched:
+    """boxes: None to show whole frames, as Wav2Lip's evaluation does"""
     shown = sync.watch(pieces, boxes, network, cuts, on_step=on_step, device=device, ready=ready)
-    assert shown.stretch is not None
 
-    def score(samples: Tensor) -> Told:
-        told = sync.score(shown, Recording(samples), network, device=device, ready=ready)
+    def score(samples: Tensor, film: Shown = shown) -> Told:
+        told = sync.score(film, Recording(samples), network, device=device, ready=ready)
         values = {
             "sync_c": told.confidence,
             "sync_d": told.distance,
@@ -65,7 +66,8 @@ def by_syncnet(
         }
         return Told(told.confidence, told.distance, told.offset, told.curve.flip(0), told.windows, values)
 
-    return Watched(shown.stretch, score)
+    frozen = replace(shown, features=_frozen(shown.features))
+    return Watched(shown.stretch, score, lambda samples: score(samples, frozen))
 
 
 def by_lip_reader(
@@ -88,14 +90,19 @@ def by_lip_reader(
 
     lips = lip_reader.seen(reader, mouths())
 
-    def score(samples: Tensor) -> Told:
+    def score(samples: Tensor, seen: Tensor = lips) -> Told:
         part = samples[SAMPLES * stretch.start : SAMPLES * stretch.stop]
         voice = lip_reader.heard(ready(reader), Recording(part), device)
-        fit, windows = lip_reader.fit(lips, voice), min(len(lips), len(voice))
+        fit, windows = lip_reader.fit(seen, voice), min(len(lips), len(voice))
         values = {"lip_sync": fit.confidence, "lip_offset": float(fit.offset)}
         return Told(fit.confidence, 1 - fit.similarity, fit.offset, 1 - fit.similarities, windows, values)
 
-    return Watched(stretch, score)
+    return Watched(stretch, score, lambda samples: score(samples, _frozen(lips)))
+
+
+def _frozen(features: Tensor) -> Tensor:
+    """(windows, width): the first one all the time"""
+    return features[:1].expand_as(features)
 
 
 def _mouths(

@@ -1,4 +1,4 @@
-"""How well lips fit a voice, and by how many frames they are apart: `open_lip_reader`, then `seen`, `heard`, `fit`.
+"""How well lips fit a voice, and by how many frames they are apart: `open_lip_reader`, then `Watching`, `heard`, `fit`.
 
 A small network that this project trained, on drawn people and on puppets; it is not SyncNet, and its numbers are not
 SyncNet's. It takes a fifth of a second of either: five crops of the mouth, in grey, and the twenty spectra of the same
@@ -40,6 +40,7 @@ ABOVE_CHIN = 0.25  # where the middle of a crop is
 STEADY = 9  # frames over which the place and size of a face are averaged
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 FAINTEST_CONTRAST = 0.02
+AT_ONCE = 16  # frames
 MOST_SAMPLES = 4  # for each side of a crop's pixel, where the face is larger
 
 # What spectra are about: the logarithm of a power.
@@ -146,11 +147,21 @@ def crops(frames: Tensor, faces: Tensor, wider: float = 1.0) -> Tensor:
     fine = min(MOST_SAMPLES, max(1, math.ceil(float(side.max()) / FINENESS)))
     down = (chin - ABOVE_CHIN * side)[:, None] + side[:, None] * _places(rows, fine).to(side)
     across = middle[:, None] + side[:, None] * _places(columns, fine).to(side)
-    grey = frames.float() @ LUMA.to(frames.device) / 255
-    height, width = frames.shape[1:3]
-    grid = torch.stack(torch.broadcast_tensors(across[:, None] * (2 / width), down[..., None] * (2 / height)), dim=3)
-    sampled = F.grid_sample(grey[:, None], grid - 1, padding_mode="border", align_corners=False)
+    vertical, horizontal = _reached(down, frames.shape[1]), _reached(across, frames.shape[2])
+    grey = frames[:, vertical, horizontal].float() @ LUMA.to(frames.device) / 255
+    down, across = (
+        (places - part.start) * (2 / (part.stop - part.start)) - 1
+        for places, part in ((down, vertical), (across, horizontal))
+    )
+    grid = torch.stack(torch.broadcast_tensors(across[:, None], down[..., None]), dim=3)
+    sampled = F.grid_sample(grey[:, None], grid, padding_mode="border", align_corners=False)
     return F.avg_pool2d(sampled, fine)[:, 0]
+
+
+def _reached(places: Tensor, size: int) -> slice:
+    """The pixels of one side of a picture that samples at these places are made of, so that no other is converted."""
+    first = min(max(0, math.floor(float(places.min())) - 1), size - 1)
+    return slice(first, max(first + 1, min(size, math.ceil(float(places.max())) + 1)))
 
 
 def _places(count: int, fine: int) -> Tensor:
@@ -168,6 +179,33 @@ def seen(reader: LipReader, pieces: Iterable[Tensor]) -> Tensor:
             told.append(reader.lips(last[None])[0].cpu())
             last = last[1 - WINDOW :]
     return torch.cat(told) if told else torch.zeros(0, FEATURES)
+
+
+class Watching:
+    """What the lips of a film say, whose frames come piece after piece and whose face is known by a box in each."""
+
+    def __init__(self, reader: LipReader, boxes: Sequence[Box]):
+        self.reader, self._faces, self._count = reader, steady(boxes), 0
+        self._told, self._last = list[Tensor](), list[Tensor]()
+
+    def see(self, frames: Tensor) -> None:
+        """uint8 (n, height, width, 3)"""
+        known = self._faces[self._count :]
+        if len(known) < len(frames):
+            raise ValueError(
+                f"There are boxes of {len(self._faces)} frames, but the film has {self._count + len(frames)} or more; "
+                "give one for each frame."
+            )
+        for part, faces in zip(frames.split(AT_ONCE), known[: len(frames)].split(AT_ONCE), strict=True):
+            cut = torch.cat([*self._last, crops(part, faces)])
+            self._told.append(seen(self.reader, [cut]))
+            self._last = [cut[1 - WINDOW :]]
+        self._count += len(frames)
+
+    @property
+    def lips(self) -> Tensor:
+        """(frames - 4, FEATURES)"""
+        return torch.cat(self._told) if self._told else torch.zeros(0, FEATURES)
 
 
 @torch.no_grad()

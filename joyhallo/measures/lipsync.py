@@ -20,6 +20,7 @@ FRAMES = 5  # of a window
 SPAN = 15  # frames by which the sound is moved either way
 SAMPLES = SAMPLE_RATE // FPS  # of a frame
 SMOOTHED = 9  # windows
+AT_ONCE = 256  # windows whose features a processor keeps at hand, for all lags
 COMPARABLE = 40  # windows, below which confidences say more about the length than about the lips
 
 
@@ -32,8 +33,8 @@ def windows_of(frames: int, samples: int) -> int:
     windows = min(frames, samples // SAMPLES) - FRAMES
     if windows < 1:
         raise SyncError(
-            f"Lip sync is measured in at least {FRAMES + 1} frames at {FPS} a second; the film has {frames} that show "
-            f"the face, and its sound lasts {samples // SAMPLES}. Use a longer film."
+            f"Lip sync is measured in at least {FRAMES + 1} frames, at {FPS} a second; the film has {frames} that show "
+            f"the face, and sound for {samples // SAMPLES}. Use a longer film."
         )
     return windows
 
@@ -74,6 +75,10 @@ def scored(seen: Tensor, heard: Tensor, span: int = SPAN) -> LipSync:
         )
     apart = distances(seen, heard, span)
     curve = apart.mean(0)
+    if not torch.isfinite(curve).all():
+        raise SyncError(
+            "The network's features are not finite. Load its weights in full precision, or download them again."
+        )
     best, median = int(curve.argmin()), curve.median()
     return LipSync(
         (median - curve[best]).item(),
@@ -92,8 +97,15 @@ def distances(seen: Tensor, heard: Tensor, span: int = SPAN) -> Tensor:
 
     Where there is no sound its features are zeros.
     """
-    padded, count = F.pad(heard, (0, 0, span, span)), len(seen)
-    return torch.stack([F.pairwise_distance(seen, padded[lag : lag + count]) for lag in range(2 * span + 1)], dim=1)
+    padded, starts = F.pad(heard, (0, 0, span, span)), range(0, len(seen), AT_ONCE)
+    return torch.cat([_apart(seen[at : at + AT_ONCE], padded[at : at + AT_ONCE + 2 * span]) for at in starts])
+
+
+def _apart(seen: Tensor, heard: Tensor) -> Tensor:
+    """Of some windows, and as many of sound and those around them."""
+    count = len(seen)
+    lags = range(len(heard) - count + 1)
+    return torch.stack([F.pairwise_distance(seen, heard[lag : lag + count]) for lag in lags], dim=1)
 
 
 def _overlap(apart: Tensor) -> Overlap:

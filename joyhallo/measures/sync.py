@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from ..sound.audio import Recording
 from ..sound.mfcc import in_16_bits
-from .lipsync import FRAMES, SAMPLES, LipSync, SyncError, scored, windows_of
+from .lipsync import SAMPLES, LipSync, SyncError, scored, windows_of
 from .speaking_crops import SpeakingCrops, Stretch, longest, stretches, whole_frames
 from .syncnet import Ready, SyncNet, Watching, as_it_is, heard
 
@@ -30,12 +31,10 @@ class Shown:
     """What SyncNet saw in a film, to be compared with any sound."""
 
     features: Tensor  # (windows, 1024), of every five frames in a row
-    start: int  # the film's frame that they begin with
-    stretch: Stretch | None  # that was followed; None: whole frames were shown
-
-    @property
-    def frames(self) -> int:
-        return len(self.features) + FRAMES - 1 if len(self.features) else 0
+    frames: int
+    start: int = 0  # the film's frame that they begin with
+    share: float = 1.0  # of the film's frames, those that were shown
+    stretch: Stretch | None = None  # that was followed; None: whole frames were shown
 
 
 def watch(
@@ -53,21 +52,36 @@ def watch(
     boxes: of the faces in its frames, of which the longest stretch counts; None: whole frames are shown, as Wav2Lip's
     evaluation does. cuts: frames that begin another shot.
     """
-    stretch = None if boxes is None else longest(stretches(boxes, cuts))
-    crops = None if stretch is None else SpeakingCrops(stretch)
-    watching, seen = Watching(network, device, ready), 0
-    for piece in pieces:
-        watching.see(whole_frames(piece) if crops is None else crops.cut(piece))
-        seen += len(piece)
-        on_step(seen)
-        if stretch is not None and seen >= stretch.stop:
-            break
-    if stretch is not None and seen < stretch.stop:
+    watching = Watching(network, device, ready)
+    if boxes is None:
+        frames = _look(watching, pieces, whole_frames, on_step)
+        return Shown(watching.features, frames)
+    stretch = longest(stretches(boxes, cuts))
+    seen = _look(watching, pieces, SpeakingCrops(stretch).cut, on_step, stretch.stop)
+    if seen < stretch.stop:
         raise SyncError(
             f"The film has {seen} frames, but a face is expected in its frame {stretch.stop - 1}. Give boxes for the "
             "film as it is shown, at 25 frames a second."
         )
-    return Shown(watching.features, 0 if stretch is None else stretch.start, stretch)
+    return Shown(watching.features, len(stretch), stretch.start, len(stretch) / len(boxes), stretch)
+
+
+def _look(
+    watching: Watching,
+    pieces: Iterable[Tensor],
+    cut: Callable[[Tensor], Tensor],
+    on_step: OnStep,
+    enough: float = math.inf,
+) -> int:
+    """How many frames there were, up to the piece with which there are enough."""
+    seen = 0
+    for piece in pieces:
+        watching.see(cut(piece))
+        seen += len(piece)
+        on_step(seen)
+        if seen >= enough:
+            break
+    return seen
 
 
 def score(

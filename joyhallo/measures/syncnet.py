@@ -50,23 +50,23 @@ class Layer:
     kernel: int | tuple[int, int] = 3
     stride: int = 1
     padding: int = 1
-    pool: nn.Module | None = None
+    pool: tuple[Any, ...] = ()  # kernel, stride and padding
 
 
 LIP_LAYERS = (  # (15, 224, 224) -> (512, 1, 1)
-    Layer(0, 3 * FRAMES, 96, 7, 2, 0, nn.MaxPool2d(3, 2)),
-    Layer(4, 96, 256, 5, 2, 1, nn.MaxPool2d(3, 2, 1)),
+    Layer(0, 3 * FRAMES, 96, 7, 2, 0, (3, 2)),
+    Layer(4, 96, 256, 5, 2, 1, (3, 2, 1)),
     Layer(8, 256, 256),
     Layer(11, 256, 256),
-    Layer(14, 256, 256, pool=nn.MaxPool2d(3, 2)),
+    Layer(14, 256, 256, pool=(3, 2)),
     Layer(18, 256, 512, 6, padding=0),
 )
 SOUND_LAYERS = (  # (1, 13, 20) -> (512, 1, 1)
     Layer(0, 1, 64),
-    Layer(4, 64, 192, pool=nn.MaxPool2d(3, (1, 2))),
+    Layer(4, 64, 192, pool=(3, (1, 2))),
     Layer(8, 192, 384),
     Layer(11, 384, 256),
-    Layer(14, 256, 256, pool=nn.MaxPool2d(3, 2)),
+    Layer(14, 256, 256, pool=(3, 2)),
     Layer(18, 256, 512, (5, 4), padding=0),
 )
 
@@ -76,8 +76,8 @@ def _chain(layers: tuple[Layer, ...], ops: Ops) -> nn.Sequential:
     for layer in layers:
         convolution = ops.Conv2d(layer.taken, layer.given, layer.kernel, layer.stride, layer.padding)
         parts |= {f"{layer.place}": convolution, f"{layer.place + 2}": nn.ReLU(inplace=True)}
-        if layer.pool is not None:
-            parts[f"{layer.place + 3}"] = layer.pool
+        if layer.pool:
+            parts[f"{layer.place + 3}"] = nn.MaxPool2d(*layer.pool)
     return nn.Sequential(parts)
 
 

@@ -27,10 +27,7 @@ NOT_OURS = {  # by method: answers of the original that we do not want, or do no
         "masks_.*_quirk_oversize": "the original loses a rectangle larger than the picture, ours is cut at its border",
     },
     "wav2lip": {"step_.*|item_.*|windows|disc": "Wav2Lip cannot be trained here yet"},
-    "latentsync": {
-        "syncnet.*|mel_sync": "lip sync is not measured here yet",
-        "train_step": "LatentSync cannot be trained here yet",
-    },
+    "latentsync": {"train_step": "LatentSync cannot be trained here yet"},
     "musetalk": {
         "whisper_long": "its sound is neither stored nor told",
         "cycle": "a film that bounces shows neither end twice, whatever the method",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from joyhallo.measures import lipsync
 from joyhallo.measures.lipsync import SyncError, distances, scored, windows_of
 from joyhallo.measures.medians import medians
 
@@ -44,6 +45,13 @@ def test_the_same_as_the_formulas(windows, span):
     assert found.confidence == pytest.approx(np.median(means) - means.min(), abs=1e-4)
     framewise = filtered(np.median(means) - expected[:, best], 9)
     np.testing.assert_allclose(found.framewise.numpy(), framewise, rtol=0, atol=1e-4)
+
+
+def test_parts_of_a_long_film_leave_no_seam(monkeypatch):
+    seen, heard = features(70, 2)
+    whole = distances(seen, heard)
+    monkeypatch.setattr(lipsync, "AT_ONCE", 7)
+    assert torch.equal(distances(seen, heard), whole)
 
 
 @pytest.mark.parametrize("lag", [-15, -7, 0, 4, 15])
@@ -105,7 +113,7 @@ def test_windows(frames, samples, windows):
 
 @pytest.mark.parametrize(("frames", "samples"), [(5, 1 << 20), (100, 3839), (0, 0)])
 def test_too_short(frames, samples):
-    with pytest.raises(SyncError, match=f"at least 6 frames.* the film has {frames} .*lasts {samples // 640}"):
+    with pytest.raises(SyncError, match=f"at least 6 frames.* the film has {frames} .*sound for {samples // 640}"):
         windows_of(frames, samples)
 
 
@@ -113,6 +121,14 @@ def test_too_short(frames, samples):
 def test_features_that_do_not_belong_together(shapes):
     with pytest.raises(ValueError, match="expected as many of both"):
         scored(*map(torch.zeros, shapes))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_broken_weights(broken):
+    seen, heard = features(20, 0)
+    seen[3, 5] = broken
+    with pytest.raises(SyncError, match="not finite"):
+        scored(seen, heard)
 
 
 # ---- medians

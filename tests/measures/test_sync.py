@@ -80,6 +80,7 @@ def test_several_sounds_of_a_film_that_is_seen_once(net):
 
 def test_whole_frames(net):
     pictures, samples = film(50)
+    assert watch(pictures.split(16), None, net).share == 1
     found = lip_sync(pictures.split(16), None, samples, net)
     assert (found.offset, found.windows) == (0, 45)
 
@@ -96,7 +97,7 @@ def test_the_sound_of_a_stretch_begins_with_it(net):
     seen = boxes(160)
     seen[:37] = np.nan
     shown = watch(pictures.split(16), seen, net)
-    assert (shown.start, shown.frames) == (37, 123)
+    assert (shown.start, shown.frames, shown.share) == (37, 123, 123 / 160)
     found = score(shown, samples, net)
     assert (found.offset, found.windows) == (0, 118)
     assert lip_sync([pictures[37:]], boxes(123), samples[640 * 37 :], net).distance == pytest.approx(found.distance)
@@ -107,8 +108,14 @@ def test_the_shorter_of_both_counts(net):
     shown = watch(pictures.split(16), None, net)
     assert score(shown, samples[: 640 * 30 + 300], net).windows == 25
     assert score(shown, torch.cat([samples, samples]), net).windows == 55
-    with pytest.raises(SyncError, match="its sound lasts 5"):
+    with pytest.raises(SyncError, match="sound for 5"):
         score(shown, samples[: 640 * 6 - 1], net)
+
+
+def test_a_film_without_a_window(net):
+    pictures, samples = film(4)
+    with pytest.raises(SyncError, match="the film has 4 that show the face, and sound for 4"):
+        lip_sync([pictures], None, samples, net)
 
 
 def test_nothing_is_read_after_the_face(net):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -169,6 +170,7 @@ def test_where_nobody_speaks_nothing_is_learnt(films, monkeypatch):
 @spoken_here
 def test_the_command_films_trains_and_writes(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(lip_reader, "TALKS", 2)
+    monkeypatch.setattr(lip_reader, "measured", partial(lip_reader.measured, seconds=2.0))
     path = tmp_path / "reader.safetensors"
     options = ["--hours", "0.004", "--steps", "2", "--batch", "2", "--seconds", "1.4", "--workers", "0"]
     assert lip_reader.main(["-o", str(path), *options, "--cache", str(tmp_path / "cache")]) == 0
