@@ -14,7 +14,7 @@ from ..joyhallo.measures.lip_judges import Told
 from ..joyhallo.measures.lipsync import COMPARABLE, SPAN
 from ..joyhallo.measures.scores import Scores
 from ..joyhallo.measures.sync import delayed, rotated
-from ..joyhallo.measures.table import MEASURES, SHIFT, SHIFTED, SHUFFLED, Control
+from ..joyhallo.measures.table import MEASURES, SHIFT, SHIFTED, SHUFFLED, STILL, Control
 from . import model_folders, report
 from .inputs import checked
 from .lip_judge import LipJudge, lip_judge
@@ -119,12 +119,13 @@ class ScoreLipSync(io.ComfyNode):
         own, shuffled, shifted = (
             watched.score(sound) for sound in (samples, rotated(samples), delayed(samples, SHIFT))
         )
-        controls = {SHUFFLED: _of(shuffled, SHUFFLED), SHIFTED: _of(shifted, SHIFTED)}
+        compared = {STILL: watched.still(samples), SHUFFLED: shuffled, SHIFTED: shifted}
+        controls = {control: _of(other, control) for control, other in compared.items()}
         scores = Scores(film.key(), name_of(video), own.values, controls, notes=_notes(own, network))
         lines = {
             "Judge": network.title,
             "Video": about(film, len(track)),
-            "Measured": f"{own.windows} windows of 0.2 s, of {len(watched.stretch or ())} with the face in a row",
+            "Measured": f"{own.windows} windows of 0.2 s; the face is in {len(watched.stretch or ())} frames in a row",
             "Offset": _said(own.offset, any(scores.silent(name) for name in controls[SHIFTED])),
         }
         text = "\n".join([report.listed(lines), *told(scores), *report.warnings(recording.notices)])

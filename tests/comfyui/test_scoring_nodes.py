@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -91,7 +92,10 @@ def judged(nodes, ours, monkeypatch):  # noqa: F811
             told = {"lip_sync": confidence, "lip_offset": float(best - away)}
             return judges.Told(confidence, min(apart), best - away, torch.tensor(apart), count, told)
 
-        return judges.Watched(stretch, score)
+        def still(samples):
+            return replace(score(samples), values={"lip_sync": 0.0, "lip_offset": 0.0})
+
+        return judges.Watched(stretch, score, still)
 
     judge = SimpleNamespace(title="brightness", is_ours=True, watch=watch)
     monkeypatch.setattr(nodes.score_lip_sync, "lip_judge", lambda choice: judge)
@@ -123,6 +127,7 @@ def test_what_fits_says_so_and_its_controls_do_not(judged, track):
     assert told.distance < 0.05
     assert abs(told.scores.controls["shuffled"]["lip_sync"]) < told.confidence
     assert told.scores.controls["shifted"] == {"lip_offset": -5.0}
+    assert told.scores.controls["still"] == {"lip_sync": 0.0}
     assert told.scores.silent("lip_offset") == ""
     assert "These say nothing" not in told.report
     assert told.curve.shape == (1, 320, 768, 3)
@@ -144,7 +149,7 @@ def test_videos_of_any_rate_are_seen_at_that_of_speech(judged, track, rate):
 
 def test_the_longest_stretch_with_the_face_counts(judged, track):
     told = judged(film(), sound(), track(missing=(0, 1, 2, 3)))
-    assert "of 56 frames with the face in a row" in told.report
+    assert "the face is in 56 frames in a row" in told.report
     assert told.offset == 0
 
 
