@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = _names(chosen.metrics)
         clips = found(chosen.clips, Beside(chosen.sound, chosen.truth, chosen.portrait, chosen.source))
-        weights = judges_in(chosen.weights)
+        wanted = {MEASURES[name].judge for name in names}
+        weights = {judge: path for judge, path in judges_in(chosen.weights).items() if judge in wanted}
         finding = Finding(_landmarker(chosen), str(chosen.face_models or ""), _box(chosen.box))
         asked = Asked(names, weights, finding, _given(chosen), chosen.protocol, chosen.device)
         sys.stdout.write(f"{_plan(len(clips), asked)}\n")

@@ -46,6 +46,8 @@ def examine(clip: Clip, asked: Asked, kept: Path, key: str) -> Record:
             start = time.monotonic()
             _note(record, names, _found(panel, showing, asked, names))
             record.seconds[panel.name] = round(time.monotonic() - start, 3)
+    if showing.film.skipped:
+        record.notes.append(f"{showing.film.skipped} packets of the film cannot be decoded")
     if clip.truth is not None:
         _note_truth(record, clip, asked, kept)
     return record
