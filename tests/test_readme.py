@@ -22,9 +22,10 @@ from joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 
 # Every page that is written in English and in Chinese, as (English, Chinese).
 PAIRS = [
-    (REPOSITORY / f"{name}.md", REPOSITORY / f"{name}.zh-CN.md") for name in ("README", "docs/engine", "docs/training")
+    (REPOSITORY / f"{name}.md", REPOSITORY / f"{name}.zh-CN.md")
+    for name in ("README", "docs/engine", "docs/evaluation", "docs/training")
 ]
-(ENGLISH, CHINESE), ENGINES, _ = PAIRS
+(ENGLISH, CHINESE), ENGINES, *_ = PAIRS
 PAGES = [page for pair in PAIRS for page in pair]
 OTHERS = [
     REPOSITORY / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "demo_model/README.md")
