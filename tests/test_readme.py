@@ -14,11 +14,7 @@ import pytest
 from shared import REPOSITORY
 
 from joyhallo.methods.hallo.presets import PRESETS
-from joyhallo.methods.hallo.published import PUBLISHED as OF_HALLO
-from joyhallo.methods.latentsync.published import PUBLISHED as OF_LATENTSYNC
-from joyhallo.methods.musetalk.published import PUBLISHED as OF_MUSETALK
-from joyhallo.methods.ultralight.published import PUBLISHED as OF_ULTRALIGHT
-from joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
+from joyhallo.methods.published import PUBLISHED
 
 # Every page that is written in English and in Chinese, as (English, Chinese).
 PAIRS = [
@@ -38,13 +34,6 @@ def each(pages):
     return pytest.mark.parametrize("page", pages, ids=[page.relative_to(REPOSITORY).as_posix() for page in pages])
 
 
-PUBLISHED = {
-    **OF_ULTRALIGHT,
-    **OF_LATENTSYNC,
-    **OF_MUSETALK,
-    **OF_WAV2LIP,
-    **OF_HALLO,
-}  # of a VAE that several name, Hallo's
 GAP = "\0"  # in an f-string, where a value is put in
 
 
