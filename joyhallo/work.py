@@ -67,15 +67,22 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def each_on_ray(
-    task: Callable[[Job], Result], jobs: Sequence[Job], address: str, lost: Callable[[Job, str], Result]
+    task: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    address: str,
+    lost: Callable[[Job, str], Result],
+    gpus: float = 0.0,
 ) -> Iterator[Result]:
-    """Like `each`, on a Ray cluster whose machines see videos, models and dataset at the same paths."""
+    """Like `each`, on a Ray cluster whose machines see videos, models and dataset at the same paths.
+
+    gpus: that each job takes; its process lives on, so that the next one finds what it has loaded.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = library("ray", "Working on a Ray cluster", "or leave out --ray.")
     here = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}} if address == LOCAL else {}
     ray.init(address=address, runtime_env=here, log_to_driver=False, include_dashboard=False if here else None)
     try:
-        remote = ray.remote(num_cpus=1)(task)
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0)(task)
         waiting = {remote.remote(job): job for job in jobs}
         while waiting:
             (ready,), _ = ray.wait(list(waiting))

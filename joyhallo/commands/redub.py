@@ -43,12 +43,11 @@ def make(job: Job, progress: Progress) -> Made:
     count = len(planned.script)
     done = film(job, _frames(planned, source, model), count, source.rate, sound, source.marks, progress)
     ignored = wishes_of(options).ignored(method.known)
-    notices = [str(notice) for notice in recording.notices]
-    if ignored:
-        notices.append(f"Not used, as {model.method.name} does not know it: {', '.join(ignored)}.")
+    notices = tuple(map(str, recording.notices))
     facts = {
         "model": f"{model.title}, {method.size} pixels",
         "licence": model.method.licence,
+        "not_used": ", ".join(ignored),
         "face": list(found.report),
         "without_a_face": [[gap.start, gap.stop] for gap in gaps(planned.crops.usable)],
         "size": [width, height],
@@ -56,7 +55,7 @@ def make(job: Job, progress: Progress) -> Made:
         "seed": options["seed"],
         "labels": str(done.marks),
     }
-    return Made(done.file, count, float(count / source.rate), done.took, facts, tuple(notices))
+    return Made(done.file, count, float(count / source.rate), done.took, facts, notices)
 
 
 def _model(job: Job) -> RedubModel:

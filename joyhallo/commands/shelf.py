@@ -42,9 +42,9 @@ class Shelf:
 
     def path(self, name: str) -> Path | None:
         """Of what is published under this name: a file, or the folder of several."""
-        files = PUBLISHED[name]
+        files = [file for file in PUBLISHED[name] if file.needed] or list(PUBLISHED[name])
         for place in self._places():
-            found = [_first(place, file) for file in files if file.needed]
+            found = [_first(place, file) for file in files]
             if all(found):
                 return found[0] if len(files) == 1 else place / name
         alone = (place / other for place in self._places() for other in OTHER_NAMES.get(name, ()))
