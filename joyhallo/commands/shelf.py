@@ -75,7 +75,9 @@ class Shelf:
         if inside is not None:
             return inside
         if name in OF_REDUB:
-            raise MissingError(f"{self.lacking(name)}, or give the path of a file that you have.")
+            raise MissingError(
+                f"Redubbing with it needs {self.lacking(name)}, or give the path of a file that you have."
+            )
         raise MissingError(
             f"{given} is not a file, neither as it stands nor in {self.folder}; give the path of a redub model, or one "
             f"of these names: {', '.join(OF_REDUB)}."

@@ -187,6 +187,8 @@ def _check_names(path: Path, names: Sequence[str], row: int) -> None:
     for place, name in enumerate(names, 1):
         if name and names.index(name) < place - 1:
             problems.add(row, name, f"found twice, as columns {names.index(name) + 1} and {place}; expected it once")
+        elif name and name not in COLUMNS:
+            problems.add(row, name, _unknown(name, "talk"))
     problems.raise_if_any()
 
 
@@ -199,9 +201,10 @@ def tasks_of(
     """A task for each row; or a TableError that lists what is wrong. defaults: for rows that lack a value"""
     problems, tasks = Problems(table), list[Task]()
     taken = dict[str, int]()
+    base = table.absolute().parent
     for row in rows:
         before = len(problems.found)
-        job = _job(row, table.absolute().parent, folder, defaults, compute, problems)
+        job = _job(row, base, folder, defaults, compute, problems)
         if job is None or len(problems.found) > before:
             continue
         name = unicodedata.normalize("NFC", str(job.output)).casefold()
@@ -264,11 +267,11 @@ def _fits(name: str, kind: Kind) -> bool:
 
 
 def _unknown(name: str, kind: Kind) -> str:
-    other = next((k for k in KNOWN if k != kind and _fits(name, k)), None)
+    other = next((each for each in KNOWN if each != kind and _fits(name, each)), None)
     if other:
         return f"found an option of {other}, but this row has a {INPUTS[kind][0]}, so it is a {kind}; leave it empty"
-    close = sorted(COLUMNS, key=lambda known: -_alike(name, known))[0]
-    return f"found an unknown column; did you mean {close}? `python -m joyhallo {kind} --help` lists the options"
+    close = max(sorted(COLUMNS), key=lambda known: _alike(name, known))
+    return f"found an unknown column; did you mean {close}? --help of talk and redub lists the options"
 
 
 def _alike(one: str, other: str) -> float:
