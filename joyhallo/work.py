@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -48,7 +49,8 @@ def _until_one_dies(
 ) -> Iterator[Any]:  # yields results, and returns the jobs that gave none
     unfinished = set()
     with _pool(workers) as pool:
-        futures = {pool.submit(task, job): place for place, job in enumerate(jobs)}
+        with _undisturbed():
+            futures = {pool.submit(_done, task, job): place for place, job in enumerate(jobs)}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -59,11 +61,59 @@ def _until_one_dies(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+# ---- Ctrl-C, which the terminal sends to every process: it ends the job at hand, and no other is begun
+
+
+class _Interruption:
+    working = stopped = False
+
+    def __call__(self, *_: object) -> None:
+        self.stopped = True
+        if self.working:
+            raise KeyboardInterrupt
+
+
+_interruption = _Interruption()  # of this process
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes that start meanwhile are not interrupted before `_begin`, in the middle of an import."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, _interruption)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _done(task: Callable[[Job], Result], job: Job) -> Result:
+    if _interruption.stopped:
+        raise KeyboardInterrupt
+    _interruption.working = True
+    try:
+        return task(job)
+    finally:
+        _interruption.working = False
+
+
+# ---- on a cluster
 
 
 def each_on_ray(

@@ -8,11 +8,13 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 from functools import cache
 
 import pytest
 from shared import REPOSITORY
 
+from joyhallo.commands.parsers import parser
 from joyhallo.methods.hallo.presets import PRESETS
 from joyhallo.methods.published import PUBLISHED
 
@@ -179,8 +181,12 @@ def test_commands_exist(page):
 
 @each(PAGES)
 def test_options_are_those_of_the_commands(page):
-    for block in re.findall(r"^```\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL):
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text(page), re.MULTILINE | re.DOTALL)
+    for block in (code for language, code in blocks if not language):
         for module, options in re.findall(r"-m (joyhallo[\w.]*)(.*?)(?: #|$)", block.replace("\\\n", ""), re.MULTILINE):
+            if module == "joyhallo":
+                assert parser().parse_args(shlex.split(options)).command in options
+                continue
             source = text(_source(module))
             assert [option for option in re.findall(r" (--[\w-]+)", options) if f'"{option}"' not in source] == []
 

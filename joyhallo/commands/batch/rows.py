@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +15,7 @@ from PIL import Image
 from ...film.read import Film
 from ...libraries import brief
 from .. import told
-from ..jobs import Job, make
+from ..jobs import make
 from .manifest import DONE, FAILED, Entry, file_name, read_of
 from .table import Task
 
@@ -39,17 +36,14 @@ def carry_out(work: Work) -> Entry:
     begun = time.monotonic()
     job = work.task.job
     key, read = "", {}
-    with interruptible():
-        try:
-            torch.set_num_threads(1)  # sums are divided among threads: so every process gives the same bits
-            read = read_of(job)
-            digests = {path: digest for path, _, _, digest in read.values()}
-            key = job.key(lambda path: digests[str(path)]) if _all_files(job) else job.key()
-            made = make(replace(job, number=key[:32], replacing=True))
-            _thumbnail(made.file, thumbnail_of(work.folder, key))
-        except Exception as error:  # files, libraries and networks fail in every way there is
-            log.debug("a row failed", exc_info=True)
-            return {**_begun(work), "state": FAILED, "key": key, "read": read, "error": _why(error), **_took(begun)}
+    try:
+        torch.set_num_threads(1)  # sums are divided among threads: so every process gives the same bits
+        read, key = read_of(job), job.key()
+        made = make(replace(job, number=key[:32], replacing=True))
+        _thumbnail(made.file, thumbnail_of(work.folder, key))
+    except Exception as error:  # files, libraries and networks fail in every way there is
+        log.debug("a row failed", exc_info=True)
+        return {**_begun(work), "state": FAILED, "key": key, "read": read, "error": _why(error), **_took(begun)}
     facts = {name: value for name, value in made.facts.items() if name in ("model", "without_a_face")}
     notices = {"notices": list(made.notices)} if made.notices else {}
     size = made.file.stat().st_size
@@ -80,10 +74,6 @@ def _why(error: Exception) -> str:
     return str(error) if told(error) and str(error) else brief(error)
 
 
-def _all_files(job: Job) -> bool:
-    return not any(path.is_dir() for path in job.files().values())
-
-
 def thumbnail_of(folder: Path, key: str) -> Path:
     return folder / THUMBNAILS / f"{key[:32]}.jpg"
 
@@ -96,16 +86,3 @@ def _thumbnail(film: Path, path: Path) -> None:
     with suppress(OSError):  # the page does without
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.getvalue())
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """In a process of a pool: Ctrl-C ends the row that it works on, and afterwards nothing but the pool ends it."""
-    if multiprocessing.parent_process() is None:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
