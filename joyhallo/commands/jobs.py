@@ -15,6 +15,7 @@ from .options import REDUB, TALK, Option
 
 VERSION = 1  # of what jobs make: to be raised when the same inputs no longer give the same film
 PIECE = 4 << 20  # bytes
+MAKING = "Making"  # the step in which frames are made
 
 Kind = Literal["talk", "redub"]
 Progress = Callable[[str, float, float], None]  # the step, how much of it is done, how much there is

@@ -27,7 +27,7 @@ from ..film.marks import Labels, Marks, read_marks, record
 from ..film.read import Film
 from ..film.write import frame_rate, write
 from ..sound.audio import AudioError, Sound, read
-from .jobs import Job, Progress
+from .jobs import MAKING, Job, Progress
 from .places import PlaceError, checked_input
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
@@ -157,7 +157,7 @@ def _counted(batches: Iterable[Tensor], count: int, progress: Progress) -> Itera
         for batch in batches:
             yield batch.cpu()
             done += len(batch)
-            progress("Making", done, count)
+            progress(MAKING, done, count)
 
 
 def as_tensor(mask: Mask) -> Tensor:

@@ -21,6 +21,7 @@ from .engines import RedubModel, load_redub_model
 from .faces import tracked
 from .jobs import Job, Made, Progress
 from .media import Source, as_tensor, film, mask_of, sound_of
+from .options import REDUB, by_name
 
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
 WAITING = 16 << 20  # pixels of whole pictures that are read ahead
@@ -42,7 +43,12 @@ def make(job: Job, progress: Progress) -> Made:
         )
     count = len(planned.script)
     done = film(job, _frames(planned, source, model), count, source.rate, sound, source.marks, progress)
-    ignored = wishes_of(options).ignored(method.known)
+    usual = by_name(REDUB)
+    ignored = [
+        name
+        for name in wishes_of(options).ignored(method.known)
+        if name not in usual or options[name] != usual[name].default
+    ]
     notices = tuple(map(str, recording.notices))
     facts = {
         "model": f"{model.title}, {method.size} pixels",

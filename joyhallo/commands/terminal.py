@@ -11,6 +11,8 @@ import time
 import unicodedata
 from typing import Any
 
+from .jobs import MAKING
+
 OFTEN = 0.2  # seconds between two renewals of a terminal's line
 SELDOM = 15.0  # seconds between two plain lines
 
@@ -29,7 +31,7 @@ class Terminal:
 
     def progress(self, what: str, done: float, total: float, unit: str = "frames") -> None:
         """what: the step, as the line begins with it; done of total: 0 where nobody knows how many there are"""
-        now = time.monotonic()
+        now, self.begun = time.monotonic(), self.begun or what == MAKING
         if what != self._what:
             self._what, self._start, self._told = what, now, now - (OFTEN if self._live else SELDOM)
         last = done >= total > 0
