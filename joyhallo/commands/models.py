@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..files.space import amount
-from ..methods import METHODS
+from ..files.weights import WeightsError
+from ..methods import METHODS, method_of
 from ..methods.published import OF_REDUB, PUBLISHED
 from .shelf import FACES, LANDMARKER, PARTS, Shelf
 from .terminal import Terminal
 
+ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 SHORT_NAMES = {"face_landmarker": LANDMARKER, "insightface": FACES, **PARTS}
 PURPOSES = {
     LANDMARKER: "finds faces: talk, redub, track",
@@ -39,7 +42,7 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
     fetched = shelf.fetch(dict.fromkeys(part for name in names for part in _with_parts(name)), terminal.progress)
     if names and not fetched:
         terminal.say("All of that is there already.")
-    rows = [_row(shelf, name) for name in _in_order()]
+    rows = [_row(shelf, name) for name in _in_order()] + list(_own(shelf))
     terminal.result("\n".join(_table(shelf, rows)), {"folder": str(shelf.folder.absolute()), "models": rows})
     return 0
 
@@ -82,6 +85,26 @@ def _row(shelf: Shelf, name: str) -> dict[str, Any]:
     }
 
 
+def _own(shelf: Shelf) -> Iterator[dict[str, Any]]:
+    """Redub models that are nowhere published, or lie under other names."""
+    known = {file.place for files in PUBLISHED.values() for file in files}
+    for path in sorted(shelf.folder.rglob("*")) if shelf.folder.is_dir() else ():
+        name = path.relative_to(shelf.folder).as_posix()
+        if path.suffix not in ENDINGS or name.removeprefix("pretrained_models/") in known or not path.is_file():
+            continue
+        with suppress(WeightsError):
+            method = method_of(path, "redub")
+            yield {
+                "name": name,
+                "there": True,
+                "path": str(path),
+                "bytes": path.stat().st_size,
+                "purpose": f"redub: {method.name}",
+                "licence": method.licence,
+                "page": None,
+            }
+
+
 def _table(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"In {shelf.folder.absolute()}{'' if shelf.folder.is_dir() else ', which does not exist yet'}:"
     widest = max(len(row["name"]) for row in rows)
@@ -90,4 +113,4 @@ def _table(shelf: Shelf, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         about = f"{row['purpose']}; licence: {row['licence']}"
         yield f"{state}  {row['name']:<{widest}}  {amount(row['bytes']):>8}  {about}"
     yield "Fetch one with --fetch NAME, and what it works with. Published at:"
-    yield from dict.fromkeys(f"  {row['page']}" for row in rows)
+    yield from dict.fromkeys(f"  {row['page']}" for row in rows if row["page"])

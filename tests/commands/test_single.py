@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from redub_files import ULTRALIGHT
 from shared import REPOSITORY
 
 from joyhallo.film.marks import read_marks
@@ -205,6 +206,7 @@ def test_models_are_listed_and_told_apart(run, models):
     assert code == 0
     assert rows["hubert-large-ls960-ft/pytorch_model.bin"]["there"]
     assert not rows["wav2lip/wav2lip_gan.pth"]["there"]
+    assert rows[ULTRALIGHT]["purpose"] == "redub: Ultralight"
     assert "no commercial use" in rows["wav2lip/wav2lip_gan.pth"]["licence"]
     code, out, _ = run("models", "--models", models)
     assert (code, "missing  wav2lip/wav2lip_gan.pth" in out) == (0, True)
@@ -225,8 +227,10 @@ def test_fetching_asks_for_what_is_missing_and_its_parts(run, models, monkeypatc
 
 
 def test_help_comes_at_once_and_teaches():
-    program = "import sys; sys.argv = ['joyhallo', *sys.argv[1:]]\nfrom joyhallo.commands import main\n" \
-        "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"  # fmt: skip
+    program = (
+        "import sys\nfrom joyhallo.commands import main\ntry: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
     for given in ([], ["--help"], ["talk", "--help"], ["redub", "--help"], ["batch", "--help"], ["track", "--help"]):
         done = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, text=True, cwd=REPOSITORY)
         assert done.returncode == 0, done.stderr
