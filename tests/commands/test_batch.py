@@ -104,6 +104,9 @@ def test_a_torn_manifest_costs_nothing_that_is_there(run, table, tmp_path):
     code, out, _ = run("batch", path, "-o", folder, "--json")
     assert (code, json.loads(out)["done_earlier"]) == (0, 3)
     assert films(folder) == made
+    noted = (folder / "manifest.jsonl").read_bytes()
+    assert run("batch", path, "-o", folder)[0] == 0
+    assert (folder / "manifest.jsonl").read_bytes() == noted, "what was found again is known from then on"
     (folder / "manifest.jsonl").unlink()
     table(THREE.replace("one.mp4,1", "one.mp4,5"))  # a film of ours that is another by now
     assert run("batch", path, "-o", folder)[0] == 0

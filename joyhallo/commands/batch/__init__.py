@@ -12,7 +12,7 @@ from typing import Any
 from ... import SOFTWARE
 from ..jobs import Compute, Job
 from ..terminal import Terminal
-from .manifest import DONE, NAME, Entry, Manifest, file_name
+from .manifest import DONE, NAME, Entry, Manifest, file_name, read_of
 from .table import TableError, Task, defaults_of, read_table, tasks_of
 
 PAGE = "index.html"
@@ -87,8 +87,7 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
         record = read_marks(task.job.output).record
         key = manifest.key(task.job)
         if key[:32] in record:
-            about = {"row": task.row, "file": name, "kind": task.job.kind, "seed": task.job.options["seed"]}
-            manifest.add({**about, "state": DONE, "key": key, "bytes": task.job.output.stat().st_size, "took": 0.0})
+            manifest.add(_recovered(task, name, key))
         elif f'"ContentProducer":"{SOFTWARE}"' in record:
             yield task
         else:
@@ -96,6 +95,15 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
                 f"Row {task.row}, column output: {task.job.output} exists, and was not made by this program; expected "
                 "a free name. Choose another one, or move the file away."
             )
+
+
+def _recovered(task: Task, name: str, key: str) -> Entry:
+    """An entry for a film that was finished, though nobody noted how long it took."""
+    from ...film.read import Film
+
+    seconds, size = Film(task.job.output).facts.seconds, task.job.output.stat().st_size
+    about = {"row": task.row, "file": name, "kind": task.job.kind, "seed": task.job.options["seed"]}
+    return {**about, "state": DONE, "key": key, "read": read_of(task.job), "seconds": round(seconds, 3), "bytes": size}
 
 
 def _worked_off(tasks: Sequence[Task], folder: Path, chosen: Namespace) -> Iterator[Entry]:

@@ -54,10 +54,11 @@ def _film(task: Task, entry: Entry | None, folder: Path, with_picture: bool) -> 
     link = quote(entry["file"])
     poster = _poster(thumbnail_of(folder, entry["key"])) if with_picture else ""
     player = f"<video controls preload=none width=160 src='{link}'{poster}></video>" if with_picture else ""
+    took = lasting(entry["took"]) if "took" in entry else "unknown"
     notices = "".join(f"<small>{escape(notice)}</small>" for notice in entry.get("notices", ()))
     return (
         f"{start}{player}<a href='{link}'>{escape(entry['file'])}</a>{notices}<td>{made_of}<td>{_settings(task)}"
-        f"<td class=number>{entry.get('seconds', 0.0):.2f} s<td class=number>{lasting(entry['took'])}</tr>"
+        f"<td class=number>{entry.get('seconds', 0.0):.2f} s<td class=number>{took}</tr>"
     )
 
 
