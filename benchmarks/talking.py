@@ -34,11 +34,11 @@ from joyhallo.config import FPS
 from joyhallo.data.dataset import SAMPLES
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.diffusion.solvers import DDIM, SOLVERS, Method
-from joyhallo.evaluation.curves import correlation, lagged, partial
 from joyhallo.evaluation.drawn.acceptance import ALL, HEARD
 from joyhallo.evaluation.drawn.makers import Engine, How, open_engine
 from joyhallo.evaluation.drawn.talks import Talk, loudness, talks
 from joyhallo.evaluation.figures import Film, psnr, steps
+from joyhallo.measures.curves import correlation, lagged, partial
 from joyhallo.methods.hallo import sampling
 from joyhallo.methods.hallo.config import CHUNK_FRAMES
 from joyhallo.methods.hallo.likeness import by_colours

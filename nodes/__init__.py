@@ -5,8 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import examples, fetching, model_folders, replacement
+from .align_sound import AlignSound
 from .audio_encode import ChineseWav2Vec2Encode
+from .compare_videos import CompareVideos
 from .cut_faces import CutFaces
+from .evaluation_report import EvaluationReport
 from .face_mask_prep import FaceMaskPrep
 from .load_models import LoadJoyHalloModels
 from .load_redub_model import LoadRedubModel
@@ -17,6 +20,9 @@ from .puppet import PuppetPortrait
 from .redub_lips import RedubLips
 from .sampler import JoyHalloSampler
 from .save_video import SaveTalkingVideo
+from .score_likeness import ScoreLikeness
+from .score_lip_sync import ScoreLipSync
+from .score_video import ScoreVideo
 from .steadiness import JoyHalloSteadiness
 from .track_face import TrackFace
 from .turns import JoyHalloTurns
@@ -44,6 +50,12 @@ class JoyHallo(ComfyExtension):
             RedubLips,
             CutFaces,
             PasteFaces,
+            ScoreLipSync,
+            ScoreVideo,
+            CompareVideos,
+            ScoreLikeness,
+            EvaluationReport,
+            AlignSound,
         ]
 
 

@@ -63,6 +63,33 @@ WORDS = {
         "redub, dub, lip sync video, wav2lip, 人脸跟踪, 人脸追踪, 跟踪人脸, 视频人脸, 人脸检测, 配音, 改口型, 对口型, "
         "视频对口型"
     ),
+    "ScoreLipSync": (
+        "lip sync score, lse, lse-c, lse-d, sync-c, sync-d, syncnet, sync confidence, sync offset, av sync, "
+        "audio video offset, evaluate, evaluation, metric, metrics, benchmark, quality, 口型评分, 口型同步评分, "
+        "唇形同步评分, 音画同步, 音画偏移, 评测, 评估, 指标"
+    ),
+    "ScoreVideo": (
+        "video score, video quality, vbench, subject consistency, background consistency, motion smoothness, "
+        "temporal flickering, flicker, dino, clip score, amt, evaluate, evaluation, metrics, benchmark, 视频评分, "
+        "视频质量, 主体一致性, 背景一致性, 运动平滑度, 闪烁, 评测, 评估, 指标"
+    ),
+    "CompareVideos": (
+        "psnr, ssim, lmd, landmark distance, akd, video difference, compare with ground truth, "
+        "ground truth, similarity, evaluate, evaluation, metrics, benchmark, 视频对比, 比较视频, 峰值信噪比, "
+        "结构相似度, 真值, 评测, 评估, 指标"
+    ),
+    "ScoreLikeness": (
+        "csim, face similarity, identity similarity, identity preservation, face recognition, arcface, insightface, "
+        "same person, evaluate, evaluation, metrics, 相似度, 人脸相似度, 身份一致性, 像不像, 人脸识别, 评测, 评估, 指标"
+    ),
+    "EvaluationReport": (
+        "evaluation table, compare scores, compare models, benchmark, leaderboard, metrics, report, csv, json, "
+        "评测报告, 评估报告, 对比表, 指标, 排行"
+    ),
+    "AlignSound": (
+        "audio offset, delay audio, shift audio, move audio, audio delay, av sync, sync audio, align audio, "
+        "sync offset, 音频对齐, 对齐声音, 音频延迟, 音频偏移, 音画同步"
+    ),
     "SaveTalkingVideo": (
         "save video, video combine, combine video, export video, write video, mp4, webm, mov, mkv, prores, "
         "video with audio, audio sync, talking head, 保存视频, 视频合成, 合并为视频, 导出视频, 输出视频, "

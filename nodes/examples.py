@@ -20,7 +20,7 @@ from .model_folders import DEMO_MODEL
 
 log = logging.getLogger(__name__)
 
-FILES = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4")
+FILES = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4", "late.mp4")
 EXAMPLES = {f"joyhallo_{file}": DEMO_MODEL / file for file in FILES}
 
 

@@ -20,7 +20,7 @@ EVENT = "joyhallo.fetch"
 PAUSE = 0.25  # seconds between two reports of progress
 CHOICES = ("checkpoint", "audio_encoder", "face_models", "vae")
 NODE, MODEL = "node", "model"
-SEARCHING = ("PuppetPortrait", "TrackFace", "RedubLips", "CutFaces")  # for faces
+SEARCHING = ("PuppetPortrait", "TrackFace", "RedubLips", "CutFaces", "ScoreLipSync")  # for faces
 REDUBBING = "LoadRedubModel"
 
 

@@ -20,11 +20,12 @@ from torch import Tensor
 from ..joyhallo.faces.cutouts import Cutouts
 from ..joyhallo.faces.find import FaceModels
 from ..joyhallo.faces.track import Track
+from ..joyhallo.measures.scores import Scores
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.steadiness import Steadiness
 from ..joyhallo.sound.wav2vec2 import Speech as SpeechFeatures
 from .comfy_adapter import JoyHalloModel, RedubModel
-from .sockets import Face, FaceAnalysis, FaceCrops, FaceTrack, Model, OverTime, Redub, Speech, Steady, described
+from .sockets import Face, FaceAnalysis, FaceCrops, FaceTrack, Model, OverTime, Redub, Scored, Speech, Steady, described
 from .video import sound_of
 
 R = TypeVar("R")
@@ -118,6 +119,10 @@ def _video(value: Any, wanted: io.Input) -> Any:
     return value
 
 
+def _sound_or_video(value: Any, wanted: io.Input) -> Any:
+    return value if hasattr(value, "get_components") else _sound(value, wanted)
+
+
 def _video_or_pictures(value: Any, wanted: io.Input) -> Any:
     return _picture(value, wanted) if isinstance(value, Tensor) else _video(value, wanted)
 
@@ -140,6 +145,7 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     "IMAGE": _picture,
     "MASK": _mask,
     "AUDIO": _sound,
+    "AUDIO,VIDEO": _sound_or_video,
     "VIDEO": _video,
     "VIDEO,IMAGE": _video_or_pictures,
     Model.io_type: _of(JoyHalloModel, "Load JoyHallo Models"),
@@ -150,6 +156,7 @@ CHECKS: Mapping[str, Callable[[Any, Any], Any]] = {
     Steady.io_type: _of(Steadiness, "Steadiness"),
     Redub.io_type: _of(RedubModel, "Load Redub Model"),
     FaceCrops.io_type: _of(Cutouts, "Cut Out Faces"),
+    Scored.io_type: _of(Scores, "Score Lip Sync, or another node that scores,"),
 }
 
 

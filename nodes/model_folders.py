@@ -25,6 +25,8 @@ from ..joyhallo.files.space import amount
 from ..joyhallo.files.weights import VAE as VAE_FILE
 from ..joyhallo.files.weights import WAV2VEC2, WeightsError, settings
 from ..joyhallo.files.weights import Kind as FileKind
+from ..joyhallo.measures.judges import ENDINGS as JUDGE_ENDINGS
+from ..joyhallo.measures.judges import JUDGES, judge_of
 from ..joyhallo.methods import METHODS, Method, kind_of
 from ..joyhallo.methods.published import OF_REDUB, PUBLISHED
 from ..joyhallo.methods.ultralight.published import PUBLISHED as OF_ULTRALIGHT
@@ -38,6 +40,9 @@ T = TypeVar("T")
 OWN = "joyhallo"
 INNER = {OWN: "pretrained_models", "insightface": "models"}  # subfolders that count as the folder itself
 DEMO, NONE = "demo", "none"
+LIP_READER = "lip reader"  # our own judge of lip sync
+METRICS = "metrics"  # the subfolder for networks that measure
+METRICS_PLACE = f"models/{OWN}/{METRICS}"
 DEMO_MODEL = Path(__file__).resolve().parents[1] / "demo_model"
 
 FACE_MODEL = "face_analysis"
@@ -94,6 +99,16 @@ def face_models() -> list[str]:
 
 def vaes() -> list[str]:
     return _choices(VAE, _holding((VAE_FILE,), OWN), _names("vae"))
+
+
+def lip_judges() -> list[str]:
+    return [LIP_READER, *judges("syncnet")]
+
+
+def judges(judge: str) -> list[str]:
+    """Files of a network that measures: those in our folder `metrics` first."""
+    names = [name for name in _names(OWN) if name.lower().endswith(JUDGE_ENDINGS) and _judge(name) == judge]
+    return sorted(names, key=lambda name: (not name.startswith(f"{METRICS}/"), name))
 
 
 def redub_models() -> list[str]:
@@ -167,6 +182,17 @@ def _part(kind: Kind) -> str:
     """The name of the published file if it is there, or of one that is the same, or of the one to be fetched."""
     others = (name for folder in kind.folders for name in _names(folder) if re.search(kind.same, name))
     return next((name for name in (*kind.published, *others) if _path(kind, name)), next(iter(kind.published), ""))
+
+
+def find_judge(name: str, judge: str) -> Path:
+    """The path of a chosen file of a network that measures, or a FileNotFoundError that says what to do."""
+    path = _path(JUDGE, name)
+    if path is None:
+        raise FileNotFoundError(
+            f"`judge` is {name!r:.200}, which is in none of the folders. {JUDGES[judge].lacking(METRICS_PLACE)}. Or "
+            f"choose {LIP_READER}, which comes with the nodes. Searched in: {', '.join(map(str, JUDGE.places))}."
+        )
+    return path
 
 
 def choices(checkpoint: str, audio_encoder: str, face_models: str, vae: str) -> dict[Kind, str]:
@@ -261,6 +287,7 @@ ENCODER = Kind(
 FACES = Kind("face models", (OWN, "insightface"), (FACE_MODEL,), _faces, "faces.safetensors")
 REDUB = Kind("redub model", (OWN, *REDUB_FOLDERS), tuple(OF_REDUB), _file)
 VAE = Kind("VAE", (OWN, "vae"), (AUTOENCODER,), _file, "vae.safetensors", "ft-mse")
+JUDGE = Kind("network that measures", (OWN,), (), _file)
 WHISPER = Kind(
     "speech encoder",
     (OWN, "latentsync", "musetalk", "audio_encoders"),
@@ -364,6 +391,13 @@ def _redubs(name: str, folder: str) -> bool:
         return False
     kind = _kind(name, folder)
     return kind in REDUBBERS or (folder != OWN and isinstance(kind, Unreadable) and _first(name, folder) is not None)
+
+
+def _judge(name: str) -> str | None:
+    """Which network that measures a file holds."""
+    path = _first(name, OWN)
+    found = _told(judge_of, path) if path else None
+    return found if isinstance(found, str) else None
 
 
 def _encoder_folders() -> list[str]:

@@ -32,7 +32,9 @@ def _vae(path: Path) -> Part:
     return of_vae(load_vae(path))
 
 
-def _network(open: Callable[[Path], Any]) -> Callable[[Path], Part]:
+def opened_by(open: Callable[[Path], Any]) -> Callable[[Path], Part]:
+    """The loader of a network in full precision. open: its file -> a checkpoint"""
+
     def load(path: Path) -> Part:
         network = open(path).build(comfy_ops(FULL), dtype=FULL.weights)
         manager = patcher(network)
@@ -48,7 +50,7 @@ def _again(open: Callable[[Path], Any], path: Path, disable_dynamic: bool = Fals
 
 LOADERS: dict[str, Callable[[Path], Part]] = {
     "vae": _vae,
-    "whisper": _network(open_whisper),
-    "hubert": _network(open_hubert),
-    "parser": _network(open_parser),
+    "whisper": opened_by(open_whisper),
+    "hubert": opened_by(open_hubert),
+    "parser": opened_by(open_parser),
 }

@@ -168,7 +168,7 @@ class SaveTalkingVideo(io.ComfyNode):
         sound = as_sound(audio) or footage.sound()
         check(footage.rate, sound)
         _check_choices(filename_prefix, format, quality, label)
-        folder, name, counter, subfolder = _place(filename_prefix, footage.size)
+        folder, name, counter, subfolder = place(filename_prefix, footage.size)
         labels = labelling(video, format, VISIBLE[label])
         names = (Path(folder, f"{name}_{number:05}_.{format}") for number in count(counter))
         path = write(names, _watched(footage), footage.rate, sound, format, quality, cls._workflow(), labels.labels)
@@ -198,10 +198,10 @@ def _check_choices(prefix: str, format: str, quality: str, label: str) -> None:
     chosen(FORMATS, format, "format")
     chosen(dict.fromkeys(QUALITIES), quality, "quality")
     chosen(VISIBLE, label, "label")
-    _check_prefix(prefix)
+    check_prefix(prefix)
 
 
-def _check_prefix(prefix: str) -> None:
+def check_prefix(prefix: str) -> None:
     """Whether files of ComfyUI's output folder can have such names."""
     if "\0" in prefix:
         raise VideoError(f"`filename_prefix` {prefix!r} holds a character of code 0; take it out.")
@@ -218,7 +218,7 @@ def _check_prefix(prefix: str) -> None:
         )
 
 
-def _place(prefix: str, size: Size) -> tuple[str, str, int, str]:
+def place(prefix: str, size: Size) -> tuple[str, str, int, str]:
     """Folder, beginning of the name, next number, subfolder."""
     try:
         found = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *size)

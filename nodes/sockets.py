@@ -23,6 +23,7 @@ Steady = io.Custom("JOYHALLO_STEADINESS")
 Redub = io.Custom("REDUB_MODEL")
 FaceTrack = io.Custom("FACE_TRACK")
 FaceCrops = io.Custom("FACE_CROPS")
+Scored = io.Custom("JOYHALLO_SCORES")
 Landmarks = io.Custom("FACE_LANDMARKS")  # from the face nodes of newer ComfyUI
 
 

@@ -15,7 +15,7 @@ from ..joyhallo.faces.known import KnownMeshes
 from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.pursuit import Unclear, Which
 from ..joyhallo.faces.regions import Mask
-from ..joyhallo.faces.tracking import Gaps, Tracked, Wishes, drawn, track
+from ..joyhallo.faces.tracking import EVERY, Gaps, Tracked, Wishes, drawn, track
 from ..joyhallo.methods.hallo.overlay import numbered
 from .inputs import checked
 from .model_folders import face_task
@@ -166,9 +166,10 @@ class TrackFace(io.ComfyNode):
         return io.NodeOutput(found.track, sheet, "\n".join(found.report), ui={FACES: [shown]})
 
 
-def tracked(film: Pictures, mask: Tensor | None = None) -> Tracked:
-    """The largest face, as MediaPipe sees it; with a mask, what is under that."""
-    return track(counted(film), _mediapipe(None, 0), film.rate) if mask is None else _drawn(film, mask)
+def tracked(film: Pictures, mask: Tensor | None = None, every: int = EVERY) -> Tracked:
+    """The largest face, as MediaPipe sees it, every few frames; with a mask, what is under that."""
+    wishes = Wishes(every=every)
+    return track(counted(film), _mediapipe(None, 0), film.rate, wishes) if mask is None else _drawn(film, mask)
 
 
 def counted(film: Pictures) -> Iterator[Picture]:

@@ -28,9 +28,12 @@ if __package__ in (None, ""):
 import parity_latentsync  # noqa: F401  each registers the cases that it answers
 import parity_musetalk  # noqa: F401
 import parity_networks  # noqa: F401
+import parity_pairs  # noqa: F401
 import parity_portrait  # noqa: F401
 import parity_speech  # noqa: F401
+import parity_sync  # noqa: F401
 import parity_ultralight  # noqa: F401
+import parity_vbench  # noqa: F401
 import parity_wav2lip  # noqa: F401
 import parity_whisper  # noqa: F401
 import parity_whole  # noqa: F401
@@ -95,6 +98,8 @@ TOLERANCES = {
         ("masks", ".*u8.*", 0.0),
         ("masks", ".*", 1e-6),
         ("pipe_.*", ".*faces", 0.02),
+        ("mel_sync", ".*", 1e-4),
+        ("syncnet.*", ".*", 2e-5),
     ],
     "musetalk": [
         ("whisper_.*", "out.mel", 1e-5),
@@ -115,6 +120,40 @@ TOLERANCES = {
         ("pictures", "out.(box|audio_window_rows)", 0.0),
         ("pictures", ".*", 1.0),
     ],
+    "metrics": [
+        ("mfcc", ".*tone_fbank|.*tone_energy", 5000.0),
+        ("mfcc", ".*filterbank", 1e-6),
+        ("mfcc", ".*", 1e-4),
+        ("distance", ".*offset", 0.0),
+        ("distance", ".*", 2e-5),
+        ("syncnet_windows", ".*", 2e-5),
+        ("clip_(stock|lse)", "out.offset", 0.0),
+        ("clip_stock", ".*", 5e-5),
+        ("clip_lse", "out.lse_.*", 1e-3),
+        ("clip_lse", ".*", 5e-3),
+        ("crop", "out.frames", 0.0),
+        ("crop", "out.crops", 1.0),
+        ("crop", "out.crop_means", 0.02),
+        ("crop", ".*", 1e-4),
+        ("qalign", "out.(indices|example).*|out.padded_first", 0.0),
+        ("qalign", "out.pixels", 0.02),
+        ("qalign", "out.original_half_weights", 5e-4),
+        ("qalign", ".*", 1e-6),
+        ("fid", "out.few.*", 1e-4),
+        ("fid", ".*", 2e-5),
+        ("similarity", ".*", 1e-5),
+        ("hyperiqa", ".*", 2e-5),
+        ("amt_s_pair", "out.middle.*", 1e-5),
+        ("amt_s_pair", "out.flow.*", 3e-5),
+        ("amt_s_pair", "out.corr.*", 1e-4),
+        ("amt_s_pair", ".*", 5e-5),
+        ("smoothness", ".*first_middle", 1.0),
+        ("smoothness", ".*score", 2e-6),
+        ("smoothness", ".*mae", 5e-4),
+        ("consistency|flicker", ".*", 1e-6),
+        ("(dino|clip)_consistency", ".*features", 3e-5),
+        ("(dino|clip)_consistency", ".*", 5e-6),
+    ],
 }
 # Of pictures: by case and name of the answer, how many levels a value may be off, and what share of them at all.
 LEVELS = {
@@ -128,6 +167,7 @@ LEVELS = {
         ("pipe_.*", ".*video.*", 1, 0.02),
     ],
     "ultralight": [],
+    "metrics": [],
     "musetalk": [("decode", ".*", 1, 0.001), ("e2e", ".*", 3, 0.02), ("blend", "(?!.*_mask).*", 3, 0.02)],
 }
 # What a network's blocks give: the greatest difference over the greatest value. For each value over itself it would be
@@ -136,7 +176,7 @@ RELATIVE = {"generator": (r"out\.(enc|dec|audio).*", 1e-4)}
 
 
 def greatest(difference: Tensor) -> float:
-    return difference.abs().max().item()
+    return difference.abs().max().item() if difference.numel() else 0.0
 
 
 def average(difference: Tensor) -> float:
@@ -157,6 +197,13 @@ MUST_DIFFER = {
         ("step_a_WRONG_.*", greatest, 0.3),
     ],
     "ultralight": [],
+    "metrics": [
+        (".*_WRONG_biased_cov", greatest, 0.005),
+        ("clip_stock_WRONG_rgb", greatest, 1e-4),  # a random network hardly knows colours
+        ("out.(set|per_video)_WRONG_.*", greatest, 0.01),
+        ("out.seven.WRONG_rounded", greatest, 1e-4),
+        (".*WRONG_.*", greatest, 0.1),
+    ],
     "musetalk": [("unet_tiny_WRONG_.*", greatest, 0.1), ("parsing_WRONG_.*", greatest, 0.0)],
 }
 

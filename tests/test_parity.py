@@ -30,7 +30,8 @@ def known() -> list:
     """What is carried, and what the full set has beside it."""
     carried = parity.cases(CARRIED)
     told = [facts(case) for case in carried]
-    more = [case for case in full_set("", "wav2lip", "musetalk", "latentsync", "ultralight") if facts(case) not in told]
+    sets = ("", "wav2lip", "musetalk", "latentsync", "ultralight", "metrics")
+    more = [case for case in full_set(*sets) if facts(case) not in told]
     return [
         *(pytest.param(case, id=f"carried-{case.name}") for case in carried),
         *(pytest.param(case, id=f"shared-{case.method}-{case.name}", marks=pytest.mark.slow) for case in more),

@@ -21,8 +21,15 @@ LOCALES = ROOT / "locales"
 FILE = "nodeDefs.json"
 ENGLISH, CHINESE = "en", "zh"
 
-FILES = {"checkpoint", "audio_encoder", "face_models", "vae", "model"}  # inputs whose choices are names of files
-AMONG_FILES = {"demo", "none"}  # words that are choices there, too
+FILES = {
+    "checkpoint",
+    "audio_encoder",
+    "face_models",
+    "vae",
+    "model",
+    "judge",
+}  # inputs whose choices are names of files
+AMONG_FILES = {"demo", "none", "lip reader"}  # words that are choices there, too
 SYNTAX = re.compile("[{}@|]")  # vue-i18n reads more into them, in some versions of the page and not in others
 HAN = re.compile("[\u4e00-\u9fff]")
 NAMES = {  # the same in Chinese

@@ -1,6 +1,6 @@
 // The pack's own pictures, speech and film are copied into `input` when a workflow that names them is opened, so that
 // they are seen before Run is pressed. Whoever runs it without the page gets them as well: see nodes/examples.py.
-// A template that is opened for the first time shows the video's node, whatever the page's size.
+// A template that is opened for the first time shows the video's or the table's node, whatever the page's size.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -63,4 +63,4 @@ function showVideo() {
   app.canvas.setDirty(true, true)
 }
 
-const isSaving = ({ comfyClass }) => comfyClass === "SaveTalkingVideo"
+const isSaving = ({ comfyClass }) => ["SaveTalkingVideo", "EvaluationReport"].includes(comfyClass)

@@ -23,6 +23,7 @@ const NEEDY = {
   TrackFace: MissingTracker,
   RedubLips: MissingSpeaker,
   CutFaces: MissingSpeaker,
+  ScoreLipSync: MissingSpeaker,
 }
 const RESUMING = ["JoyHalloSampler", "RedubLips"]
 const panels = new WeakMap() // by node

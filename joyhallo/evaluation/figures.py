@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import Curve
+from ..measures.curves import Curve
 
 Film = NDArray[np.uint8]  # (frames, height, width, 3)
 Where = NDArray[np.bool_]  # (height, width)

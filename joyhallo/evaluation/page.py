@@ -14,7 +14,7 @@ from .report import controls_of, remark, shown, troubles
 from .summary import Row
 
 WORST = 5  # clips that are shown at length
-WIDTH, HEIGHT = 260, 22  # pixels of a row of dots
+WIDTH, HEIGHT = 220, 22  # pixels of a row of dots
 PLOT = (360, 120)
 STYLE = Path(__file__).with_name("page.css")
 
@@ -60,7 +60,8 @@ def _of_set(rows: Sequence[Row], records: Sequence[Record], why: Mapping[str, st
         kind = " class=silent" if row.says_nothing or row.value is None else ""
         yield (
             f"<tr{kind}><td>{escape(row.measure.title)}{_arrow(row.measure)}{note}"
-            f"<td class=number>{shown(row.measure, row.value)}<td class=faint>{spread}<td>{row.count}"
+            f"<td class=number>{shown(row.measure, row.value)}<td class='faint count'>{spread}"
+            f"<td class=count>{row.count}"
             f"<td>{_dots(row, records)}<td>{escape(controls_of(row))}</tr>"
         )
     yield "</table>"

@@ -28,12 +28,12 @@ from ..faces.find import FaceMesh, outline_box
 from ..faces.picture import as_picture
 from ..faces.regions import INNER_LOWER, INNER_UPPER, LOWER_LIDS, UPPER_LIDS
 from ..film.write import as_floats
+from ..measures.curves import Curve, correlation
 from ..methods.puppet.face import Features
 from ..methods.puppet.hearing import Articulation, Ear, listen, open_ear
 from ..methods.puppet.perform import Direction, perform, placed, poses
 from ..methods.puppet.render import Puppet
 from ..sound.audio import Recording, levels
-from .curves import Curve, correlation
 from .drawn.acceptance import Mark
 
 MIDDLE_UP, MIDDLE_DOWN = INNER_UPPER[5], INNER_LOWER[5]

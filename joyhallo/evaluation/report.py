@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..measures.table import Measure
+from ..measures.table import MEASURES, Measure
 from .records import Record
 from .summary import Row
 
@@ -69,9 +69,13 @@ def troubles(records: Iterable[Record]) -> list[str]:
             lines.append(f"{record.name}: {record.failed}")
         lines += [f"{record.name}: {note}" for note in record.notes]
         for reason in dict.fromkeys(record.missing.values()):
-            names = [name for name, told in record.missing.items() if told == reason]
-            lines.append(f"{record.name}: no {', '.join(names)}: {reason}")
+            titles = [_title(name) for name, told in record.missing.items() if told == reason]
+            lines.append(f"{record.name}: no {', '.join(titles)}: {reason}")
     return lines
+
+
+def _title(name: str) -> str:
+    return MEASURES[name].title if name in MEASURES else name
 
 
 # ---- files

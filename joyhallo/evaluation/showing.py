@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from ..config import FPS, SAMPLE_RATE
-from ..faces.boxes import Box, Picture
+from ..faces.boxes import Box, Picture, whole
 from ..faces.find import FaceError, FaceMesh, InsightFace
 from ..faces.finders import Detector, Finder, Landmarker
 from ..faces.picture import as_picture
@@ -29,7 +29,7 @@ from ..film.read import Film
 from ..sound.audio import Recording, load, prepare
 from .clips import SOUNDS, Clip
 
-STEP = SAMPLE_RATE // FPS
+SAMPLES = SAMPLE_RATE // FPS  # of a frame
 RATE = Fraction(FPS)
 
 
@@ -72,31 +72,38 @@ def finder_of(finding: Finding) -> Finder:
 class Showing:
     """A film with a sound. Frames for faces and lips are those at 25 a second."""
 
-    def __init__(self, path: Path, heard: Path, finding: Finding, kept: Path):
+    def __init__(self, clip: Clip, finding: Finding, kept: Path):
         """kept: the folder of what is kept of films, by their contents"""
-        self.path, self.heard, self.finding, self._kept = path, heard, finding, kept
-        self.film = Film(path, threads=1)
-
-    @classmethod
-    def of(cls, clip: Clip, finding: Finding, kept: Path) -> Showing:
-        return cls(clip.film, clip.heard, finding, kept)
+        self.clip, self.finding, self.kept = clip, finding, kept
+        self.film = Film(clip.film, threads=1)
 
     @cached_property
     def digest(self) -> str:
-        return sha256(self.path)
+        return sha256(self.clip.film)
 
     def pictures(self) -> Iterator[Picture]:
         return self.film.pictures(RATE)
 
     @cached_property
     def recording(self) -> Recording:
-        return recording_of(self.heard)
+        return recording_of(self.clip.heard)
+
+    @cached_property
+    def other(self) -> Recording | None:
+        """Whose sound the shuffled control takes; None where there is no other clip, or it cannot be heard."""
+        other = self.clip.other
+        if other is None or other == self.clip.heard:
+            return None
+        try:
+            return recording_of(other)
+        except (ValueError, OSError):  # which costs the other clip, not this one
+            return None
 
     @cached_property
     def track(self) -> Track:
         """Every frame is looked at; nothing is guessed but short gaps."""
         names = ("boxes", "points", "scores")
-        path = self._kept / f"{key_of(film=self.digest, finding=self.finding)[:32]}.npz"
+        path = self.kept / f"{key_of(film=self.digest, finding=self.finding)[:32]}.npz"
         if self.finding.box:
             return self._boxed(Box(*self.finding.box))
         if path.exists():
@@ -107,7 +114,7 @@ class Showing:
                              cuts=tuple(kept["cuts"].tolist()))  # fmt: skip
         found = track(self.pictures(), finder_of(self.finding), RATE, Wishes(every=1)).track
         arrays = {name: getattr(found, name) for name in names}
-        _saved(
+        saved(
             path,
             arrays | {"size": np.array(found.size), "scheme": np.array(found.scheme), "cuts": np.array(found.cuts)},
         )
@@ -121,6 +128,32 @@ class Showing:
         return Track(boxes, np.empty((count, 0, 2), np.float32), np.ones(count, np.float32), "none", size, RATE)
 
     @property
+    def frames(self) -> int:
+        """As near as the file's own length tells."""
+        return self.film.facts.count
+
+    @property
+    def strip(self) -> Path:
+        """Where some frames of it are kept, side by side."""
+        return self.kept / f"{self.digest[:32]}.jpg"
+
+    def beside(self, what: Literal["truth", "source"]) -> Showing:
+        """The film that belongs to it, with its own face."""
+        film = getattr(self.clip, what)
+        return Showing(replace(self.clip, film=film), self.finding, self.kept)
+
+    def faces_of(self, picture: Picture) -> list[Box]:
+        """In another picture, from the largest on."""
+        if self.finding.box:
+            return [whole((picture.shape[1], picture.shape[0]))]
+        finder = finder_of(self.finding)
+        with finder.at_work():
+            found = sorted((one.box for one in finder.seen(picture, thorough=True)), key=lambda box: -box.area)
+        if not found:
+            raise FaceError("no face is found in the portrait; choose another one")
+        return found
+
+    @property
     def meshes(self) -> NDArray[np.float32]:
         """(frames, points, 2)"""
         if self.track.scheme != "mesh":
@@ -128,11 +161,11 @@ class Showing:
         return self.track.points
 
 
-def _saved(path: Path, arrays: dict[str, NDArray]) -> None:
+def saved(path: Path, arrays: Mapping[str, NDArray]) -> None:
     """Whole or not at all, whoever else writes the same."""
     with scratch(path.parent) as place:
         part = place / "part.npz"
-        np.savez(part, **arrays)
+        np.savez(part, allow_pickle=False, **arrays)
         os.replace(part, path)
 
 
@@ -158,8 +191,3 @@ def shuffled(own: Tensor, other: Tensor | None) -> Tensor:
     if other is None:
         return own.roll(len(own) // 2)
     return other.repeat(-(-len(own) // len(other)))[: len(own)]
-
-
-def shifted(own: Tensor, frames: int) -> Tensor:
-    """Later by so many frames, at the same length."""
-    return torch.cat([own.new_zeros(frames * STEP), own])[: len(own)]

@@ -51,15 +51,16 @@ def plot(
     shaded: Sequence[Span] = (),
     title: str = "",
     limits: Span | None = None,
+    start: float = 0.0,
 ) -> Picture:
     """Draw a plot, (height, width, 3) in 0..255. The i-th of n values lies in the middle of the i-th n-th of the time.
 
     `shaded`: stretches of time, in seconds, with a darker ground. `limits`: values at the lower and the upper border,
-    by default from the curves.
+    by default from the curves. `start`: the time at the left border.
     """
     if not 0 < seconds < math.inf:
         raise ValueError(f"The plot's length is {seconds} s; give the length of the clip, more than 0.")
-    chart = _Chart(size, seconds, limits or _limits(curves))
+    chart = _Chart(size, seconds, limits or _limits(curves), start)
     colored = [(curve, curve.color or COLORS[i % len(COLORS)]) for i, curve in enumerate(curves)]
     chart.heading(title, [(curve.name, color) for curve, color in colored if curve.name])
     for span in shaded:
@@ -113,23 +114,24 @@ def clock(time: float, longest: float) -> str:
 class _Chart:
     """Draws into the supersampled picture; all coordinates are its pixels."""
 
-    def __init__(self, size: Size, seconds: float, limits: Span):
+    def __init__(self, size: Size, seconds: float, limits: Span, start: float = 0.0):
         self.image = Image.new("RGB", (size[0] * FINE, size[1] * FINE), PAPER)
         self.draw, self.font = ImageDraw.Draw(self.image), ImageFont.load_default(TEXT)
-        self.seconds, (self.low, self.high) = seconds, limits
+        self.seconds, (self.low, self.high), self.start = seconds, limits, start
         self.marks = [(mark, f"{mark:.6g}") for mark in _marks(*limits, _step(self.high - self.low))]
         self.left = 2 * GAP + max((self._width(label) for _, label in self.marks), default=0)
         self.right, self.top = self.image.width - 2 * GAP, 2 * GAP + TEXT
         self.bottom = self.image.height - 2 * GAP - TEXT
 
     def x(self, time: float) -> float:
-        return self.left + time / self.seconds * (self.right - self.left)
+        return self.left + (time - self.start) / self.seconds * (self.right - self.left)
 
     def y(self, value: float) -> float:
         return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
 
     def shade(self, span: Span) -> None:
-        start, end = (self.x(min(max(time, 0), self.seconds)) for time in span)
+        first, last = self.start, self.start + self.seconds
+        start, end = (self.x(min(max(time, first), last)) for time in span)
         if end > start:
             self.draw.rectangle((start, self.top, end, self.bottom), SHADE)
 
@@ -141,7 +143,7 @@ class _Chart:
         room = self._width(clock(self.seconds, self.seconds)) + 2 * GAP
         most = max(1.0, (self.right - self.left) / room)
         step = next((time for time in TIMES if self.seconds / time <= most), self.seconds)
-        for time in _marks(0, self.seconds, step):
+        for time in _marks(self.start, self.start + self.seconds, step):
             self.draw.line((self.x(time), self.bottom, self.x(time), self.bottom + GAP / 2), INK, FINE)
             text = clock(time, self.seconds)
             across = min(self.x(time), self.image.width - GAP / 2 - self._width(text) / 2)
@@ -169,7 +171,7 @@ class _Chart:
         for i, value in enumerate([*values, math.nan]):
             if math.isfinite(value):
                 height = self.y(min(max(value, self.low), self.high))
-                points.append((self.x((i + 0.5) / len(values) * self.seconds), height))
+                points.append((self.x(self.start + (i + 0.5) / len(values) * self.seconds), height))
             elif points:
                 yield points
                 points = []

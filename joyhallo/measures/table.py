@@ -39,14 +39,14 @@ LIP_READER = (
     Measure("lip_sync", "Lip sync (ours)", "how well lips and sound fit, by our small lip reader; not Sync-C",
             "higher", needs=("sound", "face"), controls=(STILL, SHUFFLED), margin=0.03, ours=True),
     Measure("lip_offset", "Offset (ours)", "by how many frames the sound comes early, by the same lip reader",
-            "zero", "frames", "+.0f", needs=("sound", "face"), controls=(SHIFTED,), ours=True),
+            "zero", "frames", "+.1f", needs=("sound", "face"), controls=(SHIFTED,), ours=True),
 )  # fmt: skip
 SYNCNET = (
     Measure("sync_c", "Sync-C", "SyncNet's confidence that lips and sound fit; it grows with a clip's length",
             "higher", judge="syncnet", needs=("sound", "face"), controls=(STILL, SHUFFLED), margin=0.3),
     Measure("sync_d", "Sync-D", "SyncNet's distance of lips and sound", "lower", judge="syncnet",
             needs=("sound", "face"), controls=(STILL, SHUFFLED), margin=0.3),
-    Measure("sync_offset", "Offset", "by how many frames the sound comes early, by SyncNet", "zero", "frames", "+.0f",
+    Measure("sync_offset", "Offset", "by how many frames the sound comes early, by SyncNet", "zero", "frames", "+.1f",
             judge="syncnet", needs=("sound", "face"), controls=(SHIFTED,)),
     Measure("sync_c_overlap", "Sync-C of overlaps", "the same confidence without the zeros past a clip's ends, which "
             "make it depend on length", "higher", judge="syncnet", needs=("sound", "face"),

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from ..files.weights import KINDS, Kind, WeightsError, contents
 from ..files.weights import looks_like as _looks_like
+from ..measures.stable_syncnet import STABLE_SYNCNET
+from ..measures.syncnet import SYNCNET
 
 Task = Literal["portrait", "redub"]
 
@@ -138,10 +140,7 @@ METHODS = (
 # Files that people have beside these, and choose by mistake.
 NEIGHBOURS = (
     Kind("LatentSync 1.0, another network than that of 1.5 and 1.6", (r"down_blocks\.", OTHER_LATENTSYNC)),
-    Kind(
-        "LatentSync's StableSyncNet, which measures lip sync",
-        (r"audio_encoder\.down_blocks\.", r"visual_encoder\.down_blocks\."),
-    ),
+    STABLE_SYNCNET,
     Kind("a part of a JoyHallo or Hallo training run", (r"(reference_unet|denoising_unet|audioproj|imageproj)\.",)),
     Kind(
         "a stage-1 training file (denoising_unet), or Stable Diffusion's UNet",
@@ -154,7 +153,7 @@ NEIGHBOURS = (
     Kind("another network made after Wav2Lip, of 192, 288 or 384 pixels", (LIP_DECODER, OTHER_LIPS)),
     Kind("Wav2Lip's sync expert", (r"(module\.)?face_encoder\.0\.", r"(module\.)?audio_encoder\.0\.")),
     Kind("Wav2Lip's discriminator", (r"(module\.)?binary_pred\.",)),
-    Kind("a SyncNet, which measures lip sync", (r"netcnnlip\.",)),
+    SYNCNET,
     PARSER,
     Kind("an S3FD face detector", (r"conv3_3_norm\.",)),
 )

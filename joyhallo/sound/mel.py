@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,15 +29,19 @@ LOWEST, HIGHEST = 55.0, 7600.0  # Hz
 AT_ONCE = 1 << 13  # columns, so that the spectrum of an hour is never held whole
 
 Rate = Fraction | float
+Ends = Literal["mirrored", "silent"]  # as in Wav2Lip's day, and as has become the custom
+BEYOND: dict[Ends, str] = {"mirrored": "reflect", "silent": "constant"}
 
 
-def mel(samples: Tensor) -> Tensor:
-    """samples (n) at 16 kHz in -1..1 -> (80, 1 + n // 200); column k is centred on sample 200 k."""
+def mel(samples: Tensor, ends: Ends = "mirrored") -> Tensor:
+    """samples (n) at 16 kHz in -1..1 -> (80, 1 + n // 200); column k is centred on sample 200 k.
+
+    ends: what is heard beyond them. It changes the first and the last two columns.
+    """
     check_numbers(samples)
     sound = F.pad(samples.float(), (0, max(0, WINDOW // 2 + 1 - len(samples))))  # reflection needs that many
     sound = torch.cat([sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1]])
-    # The original mirrors the ends; zeros, today's custom, would change the first and last two columns.
-    padded = F.pad(sound[None], (WINDOW // 2, WINDOW // 2), mode="reflect")[0]
+    padded = F.pad(sound[None], (WINDOW // 2, WINDOW // 2), mode=BEYOND[ends])[0]
     starts = range(0, 1 + len(sound) // HOP, AT_ONCE)
     last = HOP * (len(sound) // HOP)
     blocks = [padded[HOP * start : min(HOP * (start + AT_ONCE - 1), last) + WINDOW] for start in starts]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only, views
 
-from joyhallo.evaluation.curves import correlation
 from joyhallo.evaluation.drawn.mouths import Album, Gauge
 from joyhallo.evaluation.drawn.talks import FAINTEST
 from joyhallo.film.read import Film
+from joyhallo.measures.curves import correlation
 from joyhallo.sound.audio import levels, prepare, read
 from tools.demo_model.bundle import FOLDER
 from tools.pictures.portrait import COUPLE, sitter

@@ -19,6 +19,12 @@ OTHERS = [
     "RedubLips",
     "CutFaces",
     "PasteFaces",
+    "ScoreLipSync",
+    "ScoreVideo",
+    "CompareVideos",
+    "ScoreLikeness",
+    "EvaluationReport",
+    "AlignSound",
 ]
 NODES = sorted([*FILM, *OTHERS])  # all of the pack
 

@@ -6,6 +6,7 @@ are made small.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -23,7 +24,8 @@ from stock import stock
 
 from joyhallo.film.read import Film
 from joyhallo.film.write import write
-from tools.comfyui.server import ROOT, Client
+from joyhallo.sound.audio import prepare
+from tools.comfyui.server import ROOT, Client, Run
 from tools.comfyui.workflow import NEVER, NOTES, as_prompt, widgets
 from tools.demo import speech_of
 from tools.demo_model.bundle import FOLDER
@@ -33,8 +35,9 @@ BLUEPRINTS = {path.stem: path for path in sorted((ROOT / "subgraphs").glob("*.js
 EXPECTED = {
     *("quick_start", "long_video", "edit_masks", "paste_back", "two_speakers", "upscale_and_background"),
     *("hallo", "demo", "puppet", "animatic", "redub", "redub_another_model", "sharper_lips"),
-    *("redub_latentsync", "redub_musetalk", "restore_faces"),
+    *("redub_latentsync", "redub_musetalk", "restore_faces", "which_is_better", "align_sound"),
 }
+SCORING = ("which_is_better", "align_sound")  # whose nodes take films as they are
 CONTROLS = {  # of each blueprint, with values other than those it is saved with
     "Talking portrait": {
         "which_face": "0",
@@ -213,8 +216,9 @@ def test_an_app_shows_two_inputs_and_the_video():
 def test_a_linter_that_knows_the_nodes_finds_nothing(workflow, nodes):
     prompt, known = as_prompt(workflow, nodes), normalize(nodes)
     assert [one for one in lint_workflow(prompt, known) if not takes_several(prompt, nodes, one)] == []
-    saving = next(node for node in prompt.values() if node["class_type"] == "SaveTalkingVideo")
-    saving["inputs"]["quality"] = "perfect"
+    choices = {"SaveTalkingVideo": "quality", "ScoreVideo": "measures"}
+    chosen = next(node for node in prompt.values() if node["class_type"] in choices)
+    chosen["inputs"][choices[chosen["class_type"]]] = "perfect"
     assert lint_workflow(prompt, known)
 
 
@@ -261,8 +265,46 @@ def check_run(server, prompt: dict[str, Any]) -> None:
     assert np.abs(heard).max() > 0.1
 
 
-def test_it_runs_to_the_end(workflow, nodes, server):
-    check_run(server, as_prompt(workflow, nodes))
+@pytest.mark.parametrize("name", [name for name in WORKFLOWS if name not in SCORING])
+def test_it_runs_to_the_end(name, nodes, server):
+    check_run(server, as_prompt(read(WORKFLOWS[name]), nodes))
+
+
+def run_as_it_is(server, nodes, name: str, kind: str) -> tuple[Run, str]:
+    """The run, and the number of the node that saves."""
+    prompt = as_prompt(read(WORKFLOWS[name]), nodes)
+    run = Client(server.url).run(prompt)
+    assert run.status == "success", run.message
+    (saving,) = (number for number, node in prompt.items() if node["class_type"] == kind)
+    return run, saving
+
+
+def test_of_two_films_the_one_whose_lips_fit_is_better(nodes, server):
+    run, saving = run_as_it_is(server, nodes, "which_is_better", "EvaluationReport")
+    (table,) = run.files(saving)
+    assert Image.open(io.BytesIO(Client(server.url).view(table))).width >= 768
+    told = json.loads(newest(server.base / "output" / "video", "json").read_text(encoding="utf-8"))
+    first, second = told["videos"]
+    assert [first["name"], second["name"]] == ["joyhallo_late", "joyhallo_clip"]
+    assert told["measures"]["lip_sync"]["best"] == ["joyhallo_late"]
+    assert first["values"]["lip_offset"] == 0
+    assert "lip_sync" not in first["says_nothing"]
+    assert second["values"]["flicker"] > 0.9
+    assert newest(server.base / "output" / "video", "csv").read_text(encoding="utf-8").count("\n") == 3
+
+
+def newest(folder: Path, ending: str) -> Path:
+    return max(folder.glob(f"*.{ending}"), key=lambda file: file.stat().st_mtime)
+
+
+def test_a_late_sound_is_saved_where_it_belongs(nodes, server):
+    run, saving = run_as_it_is(server, nodes, "align_sound", "SaveTalkingVideo")
+    (saved,) = run.files(saving)
+    film, given = (Film(server.base / "output" / saved["subfolder"] / saved["filename"]), Film(FOLDER / "late.mp4"))
+    heard, before = (prepare(*one.sound()).samples.numpy() for one in (film, given))
+    moved = np.correlate(before[2560:60_000], heard[: 60_000 - 5120])  # 0: it begins 4 frames earlier
+    assert moved.argmax() == pytest.approx(0, abs=30)
+    assert len(list(film.pictures())) == 100
 
 
 def test_only_the_mouth_is_made_anew(nodes, server):

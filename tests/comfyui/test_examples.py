@@ -74,6 +74,6 @@ def test_the_page_gets_them_all(server):
     asked = urllib.request.Request(f"{server.url}/joyhallo/examples", b"", method="POST")
     with urllib.request.urlopen(asked, timeout=60) as reply:
         names = json.load(reply)
-    ours = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4")
+    ours = ("portrait.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4", "late.mp4")
     assert names == [f"joyhallo_{name}" for name in ours]
     assert all((server.base / "input" / name).exists() for name in names)

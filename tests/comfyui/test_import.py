@@ -33,6 +33,12 @@ NODES = [
     "RedubLips",
     "CutFaces",
     "PasteFaces",
+    "ScoreLipSync",
+    "ScoreVideo",
+    "CompareVideos",
+    "ScoreLikeness",
+    "EvaluationReport",
+    "AlignSound",
 ]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}

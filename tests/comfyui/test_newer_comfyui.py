@@ -130,6 +130,7 @@ def test_inputs_that_few_change_are_folded_away(schemas):
         },
         "CutFaces": {"first_frame", "frames", "fps"},
         "PasteFaces": {"fps"},
+        "ScoreLipSync": {"fps"},
     }
 
 

@@ -21,6 +21,7 @@ PINNED: dict[str, Any] = json.loads(Path(__file__).with_name("stable.json").read
 FROM_FILES = {  # choices that differ
     "LoadJoyHalloModels": ("checkpoint", "audio_encoder", "face_models", "vae"),
     "LoadRedubModel": ("model",),
+    "ScoreLipSync": ("judge",),
 }
 OF_THE_PAGE = "after each run"  # the widget that the page puts below a seed
 

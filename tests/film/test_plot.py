@@ -42,6 +42,15 @@ def test_time_is_to_scale():
     assert len(shaded) / (columns[-1] - columns[0]) == pytest.approx(1 / 8, abs=0.01)
 
 
+def test_time_may_begin_before_zero():
+    """The same picture, moved: but for the words below."""
+    values = np.sin(np.linspace(0, 7, 100))
+    usual, moved = (plot([Curve("", values)], seconds=4, size=SIZE, shaded=[(start + 1, start + 2)], start=start)
+                    for start in (0, -2))  # fmt: skip
+    assert (usual[:200] == moved[:200]).all()
+    assert (usual[210:] != moved[210:]).any()
+
+
 def test_what_is_no_number_leaves_a_gap():
     values = np.ones(400)
     values[100:200] = np.nan

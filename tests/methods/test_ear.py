@@ -11,6 +11,7 @@ from joyhallo.drawn.voice import ENGLISH, MANDARIN
 from joyhallo.files.weights import WeightsError
 from joyhallo.methods.puppet import hearing
 from joyhallo.methods.puppet.hearing import HEARD, Articulation, listen, open_ear
+from joyhallo.sound import bands
 from joyhallo.sound.audio import Recording, levels, video_frames
 from joyhallo.training.small import ear_figures, takes
 from joyhallo.training.small.hearing import room_tone
@@ -149,7 +150,7 @@ def test_an_hour_is_heard_in_pieces(ear):
     listen(ear, Recording(chirps(6).repeat(20)), piece=200)
     handle.remove()
     assert len(sizes) == 15
-    assert max(sizes) == (200 + 2 * ear.reach) * hearing.ROWS
+    assert max(sizes) == (200 + 2 * ear.reach) * bands.ROWS
 
 
 # ---- spectra
@@ -158,17 +159,17 @@ def test_an_hour_is_heard_in_pieces(ear):
 def test_bands_are_those_of_transformers():
     utilities = pytest.importorskip("transformers.audio_utils")
     theirs = utilities.mel_filter_bank(
-        257, hearing.BANDS, hearing.LOWEST_BAND, hearing.HIGHEST_BAND, SAMPLE_RATE, None, "htk"
+        257, bands.BANDS, bands.LOWEST_BAND, bands.HIGHEST_BAND, SAMPLE_RATE, None, "htk"
     )
-    assert np.allclose(hearing.bands().numpy(), theirs, atol=1e-5)
+    assert np.allclose(bands.bands().numpy(), theirs, atol=1e-5)
 
 
 def test_spectra_lie_evenly_around_the_middle_of_each_frame():
     """A click is loudest in the two spectra beside the middle of its frame, and alike in both."""
     sound = torch.zeros(10 * 640)
     sound[4 * 640 + 320] = 1.0
-    rows = hearing.powers(hearing.excerpt(sound, 0, 10)).sum(1)
-    assert len(rows) == 10 * hearing.ROWS
+    rows = bands.powers(bands.excerpt(sound, 0, 10)).sum(1)
+    assert len(rows) == 10 * bands.ROWS
     assert set(rows.topk(2).indices.tolist()) == {17, 18}
     assert torch.allclose(rows[17], rows[18], rtol=0.05)
 
@@ -176,8 +177,8 @@ def test_spectra_lie_evenly_around_the_middle_of_each_frame():
 def test_the_power_of_noise_is_told_as_it_is():
     """White noise has the same power in each bin of the transform."""
     noise = 0.1 * torch.randn(SAMPLE_RATE * 20, generator=torch.Generator().manual_seed(1))
-    found = hearing.powers(hearing.excerpt(noise, 0, 500)).mean(0)
-    assert torch.allclose(found, 0.01 / hearing.BINS * hearing.bands().sum(0), rtol=0.1)
+    found = bands.powers(bands.excerpt(noise, 0, 500)).mean(0)
+    assert torch.allclose(found, 0.01 / bands.BINS * bands.bands().sum(0), rtol=0.1)
 
 
 # ---- files

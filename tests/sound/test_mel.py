@@ -20,7 +20,7 @@ def noise(count: int) -> torch.Tensor:
     return torch.randn(count).mul(0.1).clamp(-1, 1)
 
 
-def theirs(samples: torch.Tensor) -> torch.Tensor:
+def theirs(samples: torch.Tensor, ends: str = "reflect") -> torch.Tensor:
     from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
     x = samples.double().numpy()
@@ -31,7 +31,7 @@ def theirs(samples: torch.Tensor) -> torch.Tensor:
             frame_length=800,
             hop_length=200,
             power=1.0,
-            pad_mode="reflect",
+            pad_mode=ends,
             mel_filters=mel_filter_bank(401, 80, 55, 7600, 16000, norm="slaney", mel_scale="slaney"),
             mel_floor=1e-5,
             log_mel="log10",
@@ -45,6 +45,14 @@ def test_the_same_as_transformers_says(count):
     found, expected = mel(samples), theirs(samples)
     assert found.shape == expected.shape == (80, 1 + count // 200)
     torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-4)
+
+
+def test_silence_beyond_the_ends():
+    samples = noise(4321)
+    found = mel(samples, "silent")
+    torch.testing.assert_close(found, theirs(samples, "constant").float(), rtol=0, atol=1e-4)
+    assert torch.equal(found[:, 2:-2], mel(samples)[:, 2:-2])
+    assert not torch.isclose(found[:, :2], mel(samples)[:, :2], atol=0.1).all()
 
 
 def test_the_filters_are_the_same_too():

@@ -9,8 +9,9 @@ import torch
 
 from joyhallo.drawn.mouths import GESTURES, PRESSED, articulation, motion
 from joyhallo.drawn.voice import Phoneme
-from joyhallo.methods.puppet.hearing import BANDS, HEARD, listen, open_ear
+from joyhallo.methods.puppet.hearing import HEARD, listen, open_ear
 from joyhallo.sound.audio import Recording
+from joyhallo.sound.bands import BANDS
 from joyhallo.training.small import ear, ear_figures, rooms
 from joyhallo.training.small.ear import EarTraining, Heard
 from joyhallo.training.small.takes import Take

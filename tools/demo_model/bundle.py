@@ -20,7 +20,10 @@ from ..comfyui.server import ROOT
 from ..pictures import clip, portrait
 
 FOLDER = ROOT / "demo_model"
-ASSETS = ("portrait.png", "face_mask.png", "lip_mask.png", "couple.png", "couple_masks.png", "speech.wav", "clip.mp4")
+ASSETS = (
+    *("portrait.png", "face_mask.png", "lip_mask.png", "couple.png", "couple_masks.png"),
+    *("speech.wav", "clip.mp4", "late.mp4"),
+)
 ENCODER_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 NOTE = "A small model of drawn people: it shows a drawn face that speaks, and knows nothing of photographs."
 SENTENCE = "ni3 hao3, huan1 ying2 guan1 kan4."  # hello, and welcome

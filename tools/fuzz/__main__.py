@@ -33,7 +33,7 @@ LONGEST = 60  # seconds that a prompt may take before it is interrupted
 PATIENCE = 20  # seconds within which it must end then
 HUNDRED = 100  # prompts between two looks at the server's health
 SHORT = 0.6  # seconds of speech
-FEW = 6  # frames of a film with a face
+FEW, ENOUGH = 6, 40  # frames of a film with a face, and of one whose lips can be judged
 
 
 @dataclass
@@ -73,8 +73,9 @@ def serving(base: Path) -> Server:
     prepare(base)
     shutil.copy(hands_out.__file__, base / "custom_nodes" / "hands_out.py")
     write(base / "input" / "film.mp4", [torch.rand(5, 64, 64, 3)], 25)
-    clip = next(Film(FOLDER / "clip.mp4").frames(at_once=FEW))[:, ::2, ::2]
-    write(base / "input" / "face.mp4", [clip], 25)
+    clip = next(Film(FOLDER / "clip.mp4").frames(at_once=ENOUGH))[:, ::2, ::2]
+    write(base / "input" / "face.mp4", [clip[:FEW]], 25)
+    write(base / "input" / "talk.mp4", [clip], 25)
     with Image.open(FOLDER / "face_mask.png") as mask:
         mask.resize(clip.shape[2:0:-1]).save(base / "input" / "face_mask.png")
     write_lips(base / "models" / "joyhallo" / LIPS)

@@ -231,6 +231,37 @@ def redub() -> Graph:
     return graph
 
 
+def scores() -> Graph:
+    graph = Graph()
+    video, sound = graph.add("LoadVideo", file="talk.mp4"), graph.add("LoadAudio", audio="speech.wav")
+    tracked = graph.add(
+        "TrackFace",
+        video=video[0],
+        which_face="largest",
+        detector="painted mask",
+        detection_size=0,
+        gaps="interpolate",
+        cuts=True,
+        fps=25.0,
+        mask=graph.add("LoadImageMask", image="face_mask.png", channel="red")[0],
+    )
+    lips = graph.add(
+        "ScoreLipSync", video=video[0], judge="lip reader", fps=25.0, audio=sound[0], face_track=tracked[0]
+    )
+    steady = graph.add("ScoreVideo", video=video[0], measures="only what needs no files")
+    near = graph.add("CompareVideos", video=video[0], truth=video[0])
+    graph.add("PreviewAudio", audio=graph.add("AlignSound", audio=sound[0], offset=lips[2])[0])
+    graph.add(
+        "EvaluationReport",
+        scores_1=steady[1],
+        scores_2=near[4],
+        scores_3=lips[5],
+        names="",
+        filename_prefix="video/fuzz",
+    )
+    return graph
+
+
 def frames() -> Graph:
     graph = Graph()
     picture, sound = graph.add("LoadImage", image="portrait.png"), graph.add("LoadAudio", audio="short.wav")
@@ -256,8 +287,20 @@ def _saved(graph: Graph, **given: Any) -> None:
     )
 
 
-BASES: Mapping[str, Callable[[], Graph]] = {one.__name__: one for one in (film, puppet, frames, video_file, redub)}
-DRAWN = ("film", "film", "puppet", "frames", "video_file", "redub", "redub")  # one of these by chance
+BASES: Mapping[str, Callable[[], Graph]] = {
+    one.__name__: one for one in (film, puppet, frames, video_file, redub, scores)
+}
+DRAWN = (
+    "film",
+    "film",
+    "puppet",
+    "frames",
+    "video_file",
+    "redub",
+    "redub",
+    "scores",
+    "scores",
+)  # one of these by chance
 
 # ---- changes: each says what it did
 

@@ -30,6 +30,7 @@ DOCS = ROOT / "web" / "docs"
 README = ROOT / "docs"  # what the READMEs show
 SCREEN = (1600, 1500)
 SCALE = 1.25
+LOWEST = 220  # pixels of a picture; nodes with few inputs are shown larger
 GRAPH = (1400, 900)
 SETTLED = 2000  # milliseconds, until notices of the page are gone
 PLAIN = {"Comfy.NodeBadge.NodeSourceBadgeMode": "None"}
@@ -106,6 +107,10 @@ def _picture(page: Page, node: str) -> Image.Image:
     else:
         number = page.tab.evaluate(ALONE, [node, SHOWN.get(node, {})])
     page.look_at(number, SCALE)
+    picture = _shot(page, number)
+    if picture.height >= LOWEST:
+        return picture
+    page.look_at(number, SCALE * LOWEST / picture.height)
     return _shot(page, number)
 
 

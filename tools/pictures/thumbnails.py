@@ -325,6 +325,36 @@ def restore_faces() -> Sheet:
     return sheet
 
 
+def which_is_better() -> Sheet:
+    """Two videos, and how they do in four measures."""
+    sheet, (before, after) = Sheet(), filmed()
+    for left, picture, color, shares in (
+        (28, after[WIDEST], LEAF, (0.95, 0.8, 0.7, 0.9)),
+        (342, before[MOMENTS[1]], ROSE, (0.25, 0.7, 0.85, 0.5)),
+    ):
+        sheet.paste(picture, left, 28, 270)
+        sheet.box((left, 28, left + 270, 298), color, 5, corner=14)
+        for row, share in enumerate(shares):
+            top = 326 + 34 * row
+            sheet.box((left, top, left + 270, top + 20), (58, 63, 74), corner=8)
+            sheet.box((left, top, left + 270 * share, top + 20), color, corner=8)
+    return sheet
+
+
+def align_sound() -> Sheet:
+    """A mouth that opens, a sound that comes late, and the same sound moved to where it belongs."""
+    sheet, (_, after) = Sheet(), filmed()
+    for column, number in enumerate(MOMENTS):
+        left = 24 + 120 * column
+        sheet.paste(after[number], left, 36, 112, corner=6)
+        sheet.line([(left + 56, 156), (left + 56, 436)], (70, 76, 88), 2)
+    sheet.sound((112, 196, 616, 268), ROSE, bars=42)
+    sheet.line([(100, 232), (44, 232)], PAPER, 5)
+    sheet.line([(62, 216), (44, 232), (62, 248)], PAPER, 5)
+    sheet.sound((24, 332, 528, 436), LEAF, bars=42)
+    return sheet
+
+
 MOUTH = (166, 322, 346, 402)  # of the portrait
 BELOW = (136, 276, 376, 436)  # of the portrait: the lower half of the face
 MOMENTS = (14, 20, 26, 33, 40)  # frames of the example film
@@ -374,6 +404,7 @@ DRAWN: dict[str, Callable[[], Sheet]] = {
     for draw in (
         *(puppet, animatic, quick_start, long_video, edit_masks, paste_back, two_speakers, upscale_and_background),
         *(hallo, demo, redub, redub_latentsync, redub_musetalk, redub_another_model, sharper_lips, restore_faces),
+        *(which_is_better, align_sound),
     )
 }
 

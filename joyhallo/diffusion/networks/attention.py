@@ -27,12 +27,13 @@ class KeysValues(NamedTuple):
 
 
 class Attention(nn.Module):
-    def __init__(self, width: int, heads: int, ops: Ops, context_width: int | None = None):
+    def __init__(self, width: int, heads: int, ops: Ops, context_width: int | None = None, bias: bool = False):
+        """bias: of queries, keys and values; what comes out always has one."""
         super().__init__()
         self.ops, self.heads = ops, heads
-        self.to_q = ops.Linear(width, width, bias=False)
-        self.to_k = ops.Linear(context_width or width, width, bias=False)
-        self.to_v = ops.Linear(context_width or width, width, bias=False)
+        self.to_q = ops.Linear(width, width, bias=bias)
+        self.to_k = ops.Linear(context_width or width, width, bias=bias)
+        self.to_v = ops.Linear(context_width or width, width, bias=bias)
         self.to_out = nn.ModuleList([ops.Linear(width, width)])
 
     def keys_values(self, context: Tensor) -> KeysValues:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ...faces.boxes import Picture
+from ...measures.curves import Curve, best_lag, correlation, lagged, partial
 from ...methods.hallo.config import CHUNK_FRAMES
 from ...methods.hallo.sampling import Codec
-from ..curves import Curve, best_lag, correlation, lagged, partial
 from ..figures import WHITE, Film, distances, interval, nearest, psnr, steps
 from .makers import Maker, as_film
 from .talks import Talk, loudness, portraits

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...drawn.drawing import INSIDE, STILL, Pose, Sitter
 from ...faces.boxes import around
 from ...faces.regions import LIPS, Mask, drawn, expanded
-from ..curves import Curve
+from ...measures.curves import Curve
 from ..figures import Film, Where
 
 NEAR = 40.0  # levels of 255: a colour this far from the inside of mouths counts 0.6, twice as far 0.14

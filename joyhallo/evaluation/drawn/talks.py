@@ -20,8 +20,8 @@ from ...drawn.speaking import PEAK, drifting, monologue
 from ...drawn.synthesize import Job, Production, poses
 from ...faces.boxes import Picture
 from ...faces.regions import LIPS, OUTLINE, Mask
+from ...measures.curves import Curve
 from ...sound.audio import levels
-from ..curves import Curve
 from ..figures import Film, Where
 from .mouths import Album, Gauge, region
 

@@ -6,37 +6,26 @@ lips are open, wide, rounded, pressed, or under the teeth. `python -m joyhallo.t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...config import FPS, SAMPLE_RATE, check_count
+from ...config import check_count
 from ...files.weights import WeightsError, looks_like, open_weights
-from ...sound.audio import Recording, levels, video_frames
+from ...sound.audio import Recording, levels
+from ...sound.bands import BANDS, PIECE, ROWS, excerpt, gain_of, spectra
 
 BUNDLED = Path(__file__).with_name("ear.safetensors")
 EXPECTED = "an ear of the puppet, such as the bundled ear.safetensors"
 HEARD = ("opening", "spread", "rounding", "press", "teeth")  # what the network tells, in order
 LOWEST = torch.tensor([0.0, -1.0, 0.0, 0.0, 0.0])
 
-HOP, WINDOW, BINS = 160, 400, 512  # samples: 10 ms, 25 ms, and the length of the transform
-ROWS = SAMPLE_RATE // FPS // HOP  # spectra for each video frame, evenly around its middle
-BEFORE = (BINS - HOP) // 2  # samples that the first spectrum of a frame begins earlier than the frame
-BANDS = 48
-LOWEST_BAND, HIGHEST_BAND = 80.0, 7600.0  # Hz
-FAINTEST = 1e-9  # power of a band below which nothing is heard; speech at its usual level reaches 1e-3
-SPEECH = 4e-3  # power of all bands of speech at its usual level
-SILENCE, BELOW_MEAN = 1e-9, 0.1  # powers that do not count when the level is measured, the second against the mean
-MOST_GAIN = 1e3  # of the power; more would lift noise, not speech
 NEARBY = 12  # frames
 MURMUR = (0.2, 0.3)  # the widest opening nearby that is none, and that is one
 MOST_BLOCKS = 100
-PIECE = 1000  # frames at a time; the result does not depend on it
 
 
 @dataclass(frozen=True)
@@ -140,50 +129,3 @@ def where_spoken(opening: Tensor) -> Tensor:
     low, high = MURMUR
     widest = F.max_pool1d(opening[None, None], 2 * NEARBY + 1, 1, NEARBY)[0, 0]
     return opening * ((widest - low) / (high - low)).clamp(0, 1)
-
-
-def gain_of(samples: Tensor) -> float:
-    """The factor of power that brings speech to its usual level, whatever pauses there are."""
-    frames = range(0, video_frames(len(samples)), PIECE)
-    power = torch.cat([powers(excerpt(samples, start, start + PIECE)).sum(1).double() for start in frames])
-    heard = power[power > SILENCE]
-    heard = heard[heard > heard.mean() * BELOW_MEAN]
-    return min(SPEECH / heard.mean().item(), MOST_GAIN) if len(heard) else MOST_GAIN
-
-
-def spectra(samples: Tensor, gain: float) -> Tensor:
-    """(rows, BANDS): what an ear takes"""
-    return (powers(samples) * gain + FAINTEST).log10()
-
-
-def excerpt(samples: Tensor, first: int, last: int) -> Tensor:
-    """Samples of these video frames with BEFORE more on either side; frames may lie beyond the ends, in silence."""
-    size = SAMPLE_RATE // FPS
-    start, stop = first * size - BEFORE, last * size + BEFORE
-    heard = samples[max(0, start) : max(0, stop)].float()
-    return F.pad(heard, (max(0, -start), stop - max(0, start) - len(heard)))
-
-
-def powers(samples: Tensor) -> Tensor:
-    """(rows, BANDS): the power in each band, of samples with BEFORE more on either side"""
-    window = torch.hann_window(WINDOW, device=samples.device)
-    window = window / window.square().sum().mul(BINS).sqrt()
-    found = torch.stft(samples, BINS, HOP, WINDOW, window, center=False, return_complex=True)
-    return (found.real.square() + found.imag.square()).T @ bands().to(samples)
-
-
-@lru_cache(maxsize=1)
-def bands() -> Tensor:
-    """(bins, BANDS): triangles, evenly spaced on the mel scale."""
-    edges = frequency(torch.linspace(mel(LOWEST_BAND), mel(HIGHEST_BAND), BANDS + 2).double())
-    bins = torch.arange(BINS // 2 + 1, dtype=torch.float64)[:, None] * (SAMPLE_RATE / BINS)
-    rising, falling = (bins - edges[:-2]) / edges.diff()[:-1], (edges[2:] - bins) / edges.diff()[1:]
-    return torch.minimum(rising, falling).clamp(min=0).float()
-
-
-def mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
-
-
-def frequency(mels: Tensor) -> Tensor:
-    return 700 * (10 ** (mels / 2595) - 1)

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from ...config import FPS
 from ...data.dataset import replacing, write_tensors, write_text
 from ...data.steps import digest
-from ...methods.puppet.hearing import BEFORE, FAINTEST, ROWS, Ear, gain_of, powers
+from ...methods.puppet.hearing import Ear
+from ...sound.bands import BEFORE, FAINTEST, ROWS, gain_of, powers
 from ..average import Average
 from ..recipe import Optimizer, rate
 from . import command

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ...config import FPS, SAMPLE_RATE
 from ...drawn.speaking import recorded_sound
 from ...drawn.voice import ENGLISH, MANDARIN
-from ...evaluation.curves import correlation
+from ...measures.curves import correlation
 from ...methods.puppet.hearing import HEARD, Ear, listen
 from ...sound.audio import Recording
 from .hearing import room_tone

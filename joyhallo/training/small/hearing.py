@@ -27,8 +27,8 @@ from ...data.steps import digest
 from ...drawn.mouths import VISEMES, Motion
 from ...drawn.speaking import monologue, recorded_sound
 from ...drawn.voice import ENGLISH, MANDARIN
-from ...evaluation.curves import correlation, partial
 from ...libraries import library
+from ...measures.curves import correlation, partial
 from ...sound.audio import levels
 from ...sound.wav2vec2 import Encoder, layers_of
 from ..average import Average

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...config import SAMPLE_RATE
-from ...methods.puppet.hearing import BANDS, HIGHEST_BAND, LOWEST_BAND, frequency, mel
+from ...sound.bands import BANDS, HIGHEST_BAND, LOWEST_BAND, frequency, mel
 
 LOUDNESS = 8.0  # dB, by which a recording may be louder or fainter than it should be
 DRIFT, DRIFT_ROWS = 4.0, 80  # deviation in dB, and rows between its turns

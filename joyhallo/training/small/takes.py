@@ -18,7 +18,7 @@ from ...data.dataset import Split, replacing
 from ...data.steps import digest
 from ...drawn import sentences
 from ...drawn.mouths import articulation, shapes_of
-from ...drawn.speaking import VOICES, told
+from ...drawn.speaking import VOICES, Said, told
 from ...drawn.voice import ENGLISH, MANDARIN, Manner, Phoneme
 
 VERSION = 1  # to be raised when the same seed gives other speech
@@ -73,15 +73,20 @@ class Speakers:
 
 
 def spoken(dice: np.random.Generator, split: Split, english: float) -> Take:
-    language, frames = ENGLISH if dice.random() < english else MANDARIN, round(SECONDS * FPS)
+    said = speech(dice, split, english)
+    mouth = torch.from_numpy(articulation(said.phonemes, round(SECONDS * FPS)))
+    return Take(said.samples.half(), mouth, closures(said.phonemes, SECONDS), said.manner.voice)
+
+
+def speech(dice: np.random.Generator, split: Split, english: float, seconds: float = SECONDS) -> Said:
+    """Of one of many voices, in words of any order or in sentences."""
+    language = ENGLISH if dice.random() < english else MANDARIN
     usual, loose = SENTENCES[language]
 
     def sentence() -> str:
         return (loose if dice.random() < ANY_ORDER[split] else usual)(dice, split)
 
-    said = told(dice, _manner(dice, language, split), sentence, frames, LONGEST_PAUSE)
-    mouth = torch.from_numpy(articulation(said.phonemes, frames))
-    return Take(said.samples.half(), mouth, closures(said.phonemes, SECONDS), said.manner.voice)
+    return told(dice, _manner(dice, language, split), sentence, round(seconds * FPS), LONGEST_PAUSE)
 
 
 def closures(phonemes: Iterable[Phoneme], seconds: float) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from joyhallo.evaluation import curves
+from joyhallo.measures import curves
 
 
 @pytest.fixture

@@ -1,0 +1,76 @@
+"""Films that come in pieces of any length, measured in parts of a fixed one: `Streamed`.
+
+A network's last digits depend on how many pictures it is given at once, so parts make a film's figures the same
+however it was cut into pieces.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Ready = Callable[[Any], Any]  # called with the network before each use, to load it where it computes
+
+
+def as_it_is(network: Any) -> Any:
+    return network
+
+
+class MeasureError(ValueError):
+    """A film that cannot be measured, in words for whoever chose it."""
+
+
+class Streamed(ABC):
+    name: str  # completes "has no ..."
+    least: int  # frames
+
+    def __init__(self, part: int, shared: int = 0):
+        """part: frames that are measured together; shared: the last ones of a part, which the next begins with."""
+        self._part, self._step = part, part - shared
+        self._rest: Tensor | None = None
+        self._done = list[Tensor]()
+        self.seen = 0  # frames
+
+    @torch.no_grad()
+    def see(self, frames: Tensor) -> None:
+        """frames uint8 (n, height, width, 3), R, G, B: the next ones of the film, as many as there are."""
+        self._check(frames)
+        self.seen += len(frames)
+        waiting = frames if self._rest is None else torch.cat([self._rest.to(frames.device), frames])
+        while len(waiting) >= self._part:
+            self._done.append(self._of(waiting[: self._part]))
+            waiting = waiting[self._step :]
+        self._rest = waiting.clone()
+
+    @property
+    @torch.no_grad()
+    def found(self) -> Tensor:
+        """Of all frames so far, what `_of` finds in each part of them."""
+        if self._rest is None or self.seen < self.least:
+            raise MeasureError(
+                f"A film of {self.seen} {'frame' if self.seen == 1 else 'frames'} has no {self.name}. Choose one of "
+                f"at least {self.least}."
+            )
+        return torch.cat([*self._done, self._of(self._rest)])
+
+    @abstractmethod
+    def _of(self, frames: Tensor) -> Tensor:
+        """frames: of one part, or fewer at the film's end, perhaps none that the part before did not have."""
+
+    def _check(self, frames: Tensor) -> None:
+        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape[1:3]:
+            raise ValueError(
+                f"Expected frames as bytes (n, height, width, 3), R, G, B; these are {tuple(frames.shape)} numbers of "
+                f"the type {str(frames.dtype).removeprefix('torch.')}."
+            )
+        if self._rest is not None and frames.shape[1:] != self._rest.shape[1:]:
+            now, before = (f"{size[2]}x{size[1]}" for size in (frames.shape, self._rest.shape))
+            raise MeasureError(f"Frames of {now} pixels follow frames of {before}. Measure each size as its own film.")
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype
