@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import mesh as true_mesh
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from joyhallo.config import FPS, SAMPLE_RATE
+from joyhallo.evaluation import __main__ as evaluation
 from joyhallo.evaluation import puppets
 from joyhallo.evaluation.puppets import MARKS, clips, figures, measured, report
 from joyhallo.faces.find import FaceMesh
+from joyhallo.film.write import write
 from joyhallo.libraries import LibraryError
 from joyhallo.methods.puppet.hearing import open_ear
 
@@ -83,3 +87,23 @@ def test_silence_is_quiet_and_settled(speech):
     told = puppets._in_silence(seen, replace(clip, truth=quiet))
     assert len(told) == len(quiet) - puppets.SETTLING
     assert told[-1] > 0.9
+
+
+def test_the_evaluation_finds_a_puppet_in_sync(speech, finder, tmp_path):
+    """What stands guard over the puppet: scored as any film would be, by the mesh and the bundled lip reader."""
+    model = puppets.Model.of("astronaut", puppets.astronaut(), finder)
+    films = tmp_path / "films"
+    films.mkdir()
+    for number, clip in enumerate(speech):
+        frames = torch.stack(list(model.film(clip.heard, number)))
+        write(films / f"{number}.mp4", iter(frames.split(8)), FPS, (clip.said.samples[None], SAMPLE_RATE))
+    task = tmp_path / "face_landmarker.task"
+    task.write_bytes(true_mesh.task())
+    names = "lip_sync,lip_offset,opening_follows,face_seen"
+    given = ["--landmarker", str(task), "--metrics", names, "-o", str(tmp_path / "out"), "--workers", "0"]
+    assert evaluation.main([str(films), *given]) == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [clip["values"]["lip_offset"] for clip in found["clips"]] == [0] * len(speech)
+    assert all(clip["values"]["lip_sync"] > 0.3 for clip in found["clips"])
+    assert not found["measures"]["lip_sync"]["says_nothing"]
+    assert found["measures"]["face_seen"]["value"] == 1
