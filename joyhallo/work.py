@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -48,7 +49,8 @@ def _until_one_dies(
 ) -> Iterator[Any]:  # yields results, and returns the jobs that gave none
     unfinished = set()
     with _pool(workers) as pool:
-        futures = {pool.submit(task, job): place for place, job in enumerate(jobs)}
+        with _undisturbed():
+            futures = {pool.submit(_done, task, job): place for place, job in enumerate(jobs)}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -59,23 +61,78 @@ def _until_one_dies(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+# ---- Ctrl-C, which the terminal sends to every process: it ends the job at hand, and no other is begun
+
+
+class _Interruption:
+    working = stopped = False
+
+    def __call__(self, *_: object) -> None:
+        self.stopped = True
+        if self.working:
+            raise KeyboardInterrupt
+
+
+_interruption = _Interruption()  # of this process
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes that start meanwhile are not interrupted before `_begin`, in the middle of an import."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, _interruption)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _done(task: Callable[[Job], Result], job: Job) -> Result:
+    if _interruption.stopped:
+        raise KeyboardInterrupt
+    _interruption.working = True
+    try:
+        return task(job)
+    finally:
+        _interruption.working = False
+
+
+# ---- on a cluster
+
+
 def each_on_ray(
-    task: Callable[[Job], Result], jobs: Sequence[Job], address: str, lost: Callable[[Job, str], Result]
+    task: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    address: str,
+    lost: Callable[[Job, str], Result],
+    gpus: float = 0.0,
 ) -> Iterator[Result]:
-    """Like `each`, on a Ray cluster whose machines see videos, models and dataset at the same paths."""
+    """Like `each`, on a Ray cluster whose machines see videos, models and dataset at the same paths.
+
+    gpus: that each job takes; its process lives on, so that the next one finds what it has loaded.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = library("ray", "Working on a Ray cluster", "or leave out --ray.")
     here = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}} if address == LOCAL else {}
     ray.init(address=address, runtime_env=here, log_to_driver=False, include_dashboard=False if here else None)
     try:
-        remote = ray.remote(num_cpus=1)(task)
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0)(task)
         waiting = {remote.remote(job): job for job in jobs}
         while waiting:
             (ready,), _ = ray.wait(list(waiting))

@@ -13,7 +13,7 @@ from typing import Any
 import folder_paths
 from comfy.cli_args import args
 
-from ..joyhallo import __version__
+from ..joyhallo import SOFTWARE, __version__
 from ..joyhallo.film.credentials import MIME, Certificate
 from ..joyhallo.film.label import CHINESE, ENGLISH, SECONDS, Label
 from ..joyhallo.film.marks import Labels, Marks, record
@@ -21,7 +21,6 @@ from ..joyhallo.libraries import brief
 
 log = logging.getLogger(__name__)
 
-SOFTWARE = "ComfyUI-JoyHallo"
 NAMED = f"{SOFTWARE} {__version__}"
 SETTINGS = "JoyHallo.Labels."  # web/labels.js registers Write, Producer, Certificate and Key
 

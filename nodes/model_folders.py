@@ -28,13 +28,8 @@ from ..joyhallo.files.weights import Kind as FileKind
 from ..joyhallo.measures.judges import ENDINGS as JUDGE_ENDINGS
 from ..joyhallo.measures.judges import JUDGES, judge_of
 from ..joyhallo.methods import METHODS, Method, kind_of
-from ..joyhallo.methods.hallo.published import PUBLISHED as OF_HALLO
-from ..joyhallo.methods.latentsync.published import MODELS as LATENTSYNCS
-from ..joyhallo.methods.latentsync.published import PUBLISHED as OF_LATENTSYNC
-from ..joyhallo.methods.musetalk.published import MODELS as MUSETALKS
-from ..joyhallo.methods.musetalk.published import PUBLISHED as OF_MUSETALK
+from ..joyhallo.methods.published import OF_REDUB, PUBLISHED
 from ..joyhallo.methods.ultralight.published import PUBLISHED as OF_ULTRALIGHT
-from ..joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from ..joyhallo.sound.vocals import FILE
 from ..joyhallo.sound.wav2vec2 import WEIGHTS
 
@@ -56,13 +51,6 @@ LANDMARKER = f"{FACE_MODEL}/models/{LANDMARKERS[0]}"
 SEPARATOR = f"audio_separator/{FILE}"
 AUTOENCODER = "sd-vae-ft-mse/diffusion_pytorch_model.safetensors"
 
-PUBLISHED = {**OF_ULTRALIGHT, **OF_LATENTSYNC, **OF_MUSETALK, **OF_WAV2LIP, **OF_HALLO}
-# The names of methods, by those of their published files
-OF_REDUB = {
-    **dict.fromkeys(OF_WAV2LIP, "Wav2Lip"),
-    **dict.fromkeys(LATENTSYNCS, "LatentSync"),
-    **dict.fromkeys(MUSETALKS, "MuseTalk"),
-}
 REDUB_FOLDERS = ("wav2lip", "latentsync", "musetalk", "ultralight")  # where such files are kept, by other packs too
 LOADABLE = (".safetensors", ".pth", ".pt")
 

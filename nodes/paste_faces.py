@@ -16,12 +16,13 @@ from ..joyhallo.faces.track import Track
 from ..joyhallo.film.write import as_floats, check_frames, pieces
 from ..joyhallo.methods.chunks import Progress
 from ..joyhallo.methods.handed import handed_back
+from ..joyhallo.methods.plan import BLENDS, blended
 from ..joyhallo.methods.redub import Redubbed, placed
 from ..joyhallo.methods.script import Script, presence
 from ..joyhallo.sound.audio import Sound
 from . import report
 from .inputs import InputError, checked
-from .placing import BLENDS, at_once, blended, checked_track, fitting, mask_video, shown
+from .placing import at_once, checked_track, fitting, mask_video, shown
 from .preview import Preview
 from .run import Job, Memory, make
 from .sockets import FaceCrops, chosen, rate_of_images, schema

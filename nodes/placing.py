@@ -7,7 +7,7 @@ from itertools import repeat
 
 from torch import Tensor
 
-from ..joyhallo.faces.blend import Blend, around_mouths, both, feathered, painted
+from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.faces.find import FaceError
 from ..joyhallo.faces.track import Track
@@ -22,9 +22,6 @@ from .video import MadeWhenNeeded, Pictures
 
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
 WAITING = 16 << 20  # pixels of whole pictures that are read ahead
-FEATHER = 0.1  # of the width and height of a box
-
-BLENDS = {"whole box": "whole", "feather": "feather", "mouth": "mouth"}
 
 
 def at_once(film: Pictures, face: int = 0) -> int:
@@ -69,17 +66,6 @@ def fitting(mask: Tensor, size: Size) -> Tensor:
             "this video."
         )
     return each
-
-
-def blended(how: str, track: Track, mask: Tensor | None) -> Blend:
-    """how: one of BLENDS' meanings."""
-    own = None if mask is None else painted(mask)
-    if how == "mouth":
-        return Blend(own or around_mouths(track), matched=True)
-    if how == "feather":
-        soft = feathered(FEATHER)
-        return Blend(soft if own is None else both(soft, own), matched=True)
-    return Blend() if own is None else Blend(own)
 
 
 def mask_video(film: Pictures, crops: Crops, side: int, script: Script, blend: Blend) -> MadeWhenNeeded:

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ..joyhallo.faces.track import Track
 from ..joyhallo.film.write import as_floats
+from ..joyhallo.methods.plan import BLENDS, LONG, SHORT, SILENCES, Look
 from ..joyhallo.methods.redub import Wishes
 from ..joyhallo.sound.audio import as_channels, checked_rate, prepare
 from . import report
 from .comfy_adapter import AUTO, RedubModel
 from .inputs import checked
-from .placing import BLENDS
 from .preview import Preview, listed, stop
-from .redubbing import AREAS, JOINTS, LONG, SHORT, SILENCES, SMOOTHINGS, SOLVERS, Look, Redubbing
+from .redubbing import AREAS, JOINTS, SMOOTHINGS, SOLVERS, Redubbing
 from .run import make
 from .sockets import FaceTrack, Redub, chosen, rate_of_images, schema
 from .video import Pictures, sound_of

@@ -11,36 +11,20 @@ import torch
 from torch import Tensor
 
 from ..joyhallo.diffusion.solvers import SOLVERS as METHODS_OF_SAMPLING
-from ..joyhallo.faces.blend import Blend
-from ..joyhallo.faces.find import FaceError
 from ..joyhallo.faces.track import Track, gaps
 from ..joyhallo.files.journal import Journal, key_of
-from ..joyhallo.film.lengths import Long, Short, places
-from ..joyhallo.methods.redub import (
-    Crops,
-    Redubbed,
-    Redubber,
-    Windows,
-    Wishes,
-    chunk_count,
-    placed,
-    redub,
-)
-from ..joyhallo.methods.script import Script, at_frames, script, speaking, without_noise
+from ..joyhallo.methods.plan import Look, Plan, plan
+from ..joyhallo.methods.redub import Redubbed, Wishes, chunk_count, redub
 from ..joyhallo.sound.audio import Recording, Sound
-from ..joyhallo.sound.loudness import levelled
 from . import report
 from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
-from .placing import at_once, blended, checked_track, fitting, mask_video, shown
+from .placing import at_once, checked_track, fitting, mask_video, shown
 from .preview import Preview
 from .run import Job, Memory
 from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 
-SHORT: dict[str, Short] = {"loop": "loop", "bounce": "bounce", "hold": "hold", "stretch": "stretch", "stop": "stop"}
-LONG: dict[str, Long] = {"cut": "cut", "keep": "keep"}
-SILENCES = {"model": "model", "hold": "hold", "source": "source"}
 SMOOTHINGS = {"original": "original", "centred": "centred", "none": "none"}
 AREAS = {AUTO: ""} | {area: area for area in ("mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck", "box")}
 SOLVERS = {solver: solver for solver in METHODS_OF_SAMPLING}
@@ -48,26 +32,10 @@ JOINTS = {"blocks": "blocks", "overlapped": "overlapped"}
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is wished of the film, whatever the method."""
-
-    short: Short
-    long: Long
-    blend: str
-    silence: str
-    level: bool  # the loudness of what the method hears
-
-
-@dataclass(frozen=True)
 class Redubbing:
     model: RedubModel
-    method: Redubber
+    plan: Plan
     pictures: Pictures
-    track: Track
-    crops: Crops
-    windows: Windows
-    script: Script
-    blend: Blend
     sound: Sound
     wishes: Wishes
     look: Look
@@ -90,27 +58,17 @@ class Redubbing:
         method = model.redubber(at_once(pictures), wishes)
         painted_over = None if mask is None else fitting(mask, pictures.size)
         track = checked_track(track, pictures) if track is not None else tracked(pictures, painted_over).track
-        spoken = speaking(recording)
-        heard = without_noise(recording, spoken) if look.silence == "hold" else recording
-        windows = method.listen(levelled(heard) if look.level else heard, pictures.rate)
-        where = places(len(track), len(windows), look.short, look.long)
-        track = track.until(int(where.max()) + 1)
-        crops = method.crops(track)
-        wished = at_frames(spoken, len(where), float(pictures.rate)) if look.silence == "source" else None
-        written = script(where, crops.usable, track.cuts, len(windows), wished)
-        if not written.spoken.any():
-            raise FaceError(_nothing(crops, track))
-        blend = blended(look.blend, track, painted_over)
-        return cls(model, method, pictures, track, crops, windows, written, blend, sound, wishes, look, resume)
+        planned = plan(method, track, recording, pictures.rate, look, painted_over)
+        return cls(model, planned, pictures, sound, wishes, look, resume)
 
     # ---- the work
 
     def job(self) -> Job:
         return Job(
             chunks=self._chunks,
-            placed=lambda chunk: iter([placed(chunk, self.crops, self.script, self.blend)]),
-            count=chunk_count(self.method, self.script),
-            length=len(self.script),
+            placed=self.plan.placed,
+            count=chunk_count(self.plan.method, self.plan.script),
+            length=len(self.plan.script),
             rate=self.pictures.rate,
             sound=self.sound,
             size=self.pictures.size,
@@ -124,11 +82,11 @@ class Redubbing:
     def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
         self.model.ready(self.model.network, self._memory)
         return redub(
-            self.method,
-            shown(self.pictures, self.script.places),
-            self.crops,
-            self.windows,
-            self.script,
+            self.plan.method,
+            shown(self.pictures, self.plan.script.places),
+            self.plan.crops,
+            self.plan.windows,
+            self.plan.script,
             device=self.model.device,
             on_progress=preview.after_step,
             kept=self.journal,
@@ -138,19 +96,19 @@ class Redubbing:
     def _memory(self) -> int:
         """On the device that computes, beside the weights."""
         width, height = self.pictures.size
-        return self.method.at_once * 3 * width * height + self.method.memory
+        return self.plan.method.at_once * 3 * width * height + self.plan.method.memory
 
     @cached_property
     def journal(self) -> Journal | None:
         if not self.resume:
             return None
-        size = self.method.size
-        shape = self.method.at_once, 3, size, size
-        return Journal(journal_folder(), self._key(), shape, self.method.stored)
+        size = self.plan.method.size
+        shape = self.plan.method.at_once, 3, size, size
+        return Journal(journal_folder(), self._key(), shape, self.plan.method.stored)
 
     def _key(self) -> str:
         """Of all that the crops depend on, which is not how they are blended: that can be tried out quickly."""
-        track = self.track
+        track = self.plan.track
         return key_of(
             model=(self.model.fingerprint, self.model.method.name, self.model.precision, self.model.device.type),
             parts=[(word, part.fingerprint) for word, part in sorted(self.model.parts.items())],
@@ -159,18 +117,18 @@ class Redubbing:
             track=[torch.from_numpy(part) for part in (track.boxes, track.points)],
             scheme=(track.scheme, track.cuts),
             sound=(self.sound[0], self.sound[1]),
-            script=[torch.from_numpy(part) for part in (self.script.places, self.script.spoken)],
-            wishes=[(name, getattr(self.wishes, name)) for name in sorted(self.method.known)],
+            script=[torch.from_numpy(part) for part in (self.plan.script.places, self.plan.script.spoken)],
+            wishes=[(name, getattr(self.wishes, name)) for name in sorted(self.plan.method.known)],
             heard=(self.look.silence == "hold", self.look.level),
             torch=(torch.__version__, arithmetic()),
         )
 
     def shown_track(self) -> Track:
         """Where the face is in what is made."""
-        return self.track.along(self.script.places)
+        return self.plan.track.along(self.plan.script.places)
 
     def mask_video(self) -> MadeWhenNeeded:
-        return mask_video(self.pictures, self.crops, self.method.size, self.script, self.blend)
+        return mask_video(self.pictures, self.plan.crops, self.plan.method.size, self.plan.script, self.plan.blend)
 
     # ---- what there is to say
 
@@ -178,7 +136,7 @@ class Redubbing:
         lines = {
             "Versions": report.versions(),
             "Device": report.device(self.model.device),
-            "Redub model": f"{self.model.name}, {self.model.title} of {self.method.size} pixels, weights "
+            "Redub model": f"{self.model.name}, {self.model.title} of {self.plan.method.size} pixels, weights "
             f"{self.model.fingerprint[: report.SHORT]}, in {self.model.precision}",
             "With it": ", ".join(
                 f"{word} {part.fingerprint[: report.SHORT]}" for word, part in sorted(self.model.parts.items())
@@ -186,7 +144,7 @@ class Redubbing:
             or "nothing else",
             "Licence": self.model.method.licence,
             "Video": f"{report.sized(self.pictures.size)}, {float(self.pictures.rate):.6g} frames a second, "
-            f"{len(self.track)} frames used",
+            f"{len(self.plan.track)} frames used",
             "Face": self._face(),
             "Wishes": self._wishes(),
             "Not used": self._ignored(),
@@ -195,9 +153,9 @@ class Redubbing:
         return report.listed(lines)
 
     def _face(self) -> str:
-        boxes = self.track.boxes[self.track.found]
+        boxes = self.plan.track.boxes[self.plan.track.found]
         width, height = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
-        return f"{width:.0f}x{height:.0f} pixels, points: {self.track.scheme}"
+        return f"{width:.0f}x{height:.0f} pixels, points: {self.plan.track.scheme}"
 
     def _wishes(self) -> str:
         wishes, look = self.wishes, self.look
@@ -207,18 +165,9 @@ class Redubbing:
         return f"{look.short} or {look.long}, {offset}, blend {look.blend}, silence {look.silence}, {tail}{level}"
 
     def _ignored(self) -> str:
-        names = self.wishes.ignored(self.method.known)
+        names = self.wishes.ignored(self.plan.method.known)
         return f"{', '.join(names)}, which {self.model.method.name} does not know" if names else "nothing"
 
     def found(self) -> list[str]:
         """Frames that come through as they were."""
-        return report.faceless(gaps(self.crops.usable), self.pictures.rate)
-
-
-def _nothing(crops: Crops, track: Track) -> str:
-    if not crops.usable.any():
-        return (
-            f"None of the {len(track)} pictures shows a face that can be redubbed; look at the contact sheet of Track "
-            "Face, or paint a mask over the face."
-        )
-    return "Nobody speaks in the recording, and silence is set to source, so that nothing would change; choose model."
+        return report.faceless(gaps(self.plan.crops.usable), self.pictures.rate)

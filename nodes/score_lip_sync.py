@@ -119,7 +119,7 @@ class ScoreLipSync(io.ComfyNode):
         own, shuffled, shifted = (
             watched.score(sound) for sound in (samples, rotated(samples), delayed(samples, SHIFT))
         )
-        compared = {STILL: watched.still(samples), SHUFFLED: shuffled, SHIFTED: shifted}
+        compared: dict[Control, Told] = {STILL: watched.still(samples), SHUFFLED: shuffled, SHIFTED: shifted}
         controls = {control: _of(other, control) for control, other in compared.items()}
         scores = Scores(film.key(), name_of(video), own.values, controls, notes=_notes(own, network))
         lines = {

@@ -60,11 +60,13 @@ class AutoencoderCodec:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        pictures = [
-            self.autoencoder.decode(self._here(some / self.scale)).sample.float()
-            for some in latents.split(FRAMES_AT_ONCE)
-        ]
-        return (torch.cat(pictures) / 2 + 0.5).clamp(0, 1)
+        return (self.pictures(latents) / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def pictures(self, latents: Tensor) -> Tensor:
+        """About -1..1, and not clamped."""
+        parts = latents.split(FRAMES_AT_ONCE)
+        return torch.cat([self.autoencoder.decode(self._here(some / self.scale)).sample.float() for some in parts])
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.autoencoder.device, self.autoencoder.dtype)

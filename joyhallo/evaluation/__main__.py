@@ -20,7 +20,7 @@ from ..measures.judges import JUDGES, judges_in
 from ..measures.table import CHOICES, MEASURES
 from .clips import Beside, ClipsError, found
 from .outcome import write_outcome
-from .panel import PROTOCOLS, Asked
+from .panel import OPTIONS, PROTOCOLS, Asked
 from .records import Record
 from .running import Shares, evaluate
 from .showing import Finding
@@ -41,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = _names(chosen.metrics)
         clips = found(chosen.clips, Beside(chosen.sound, chosen.truth, chosen.portrait, chosen.source))
-        weights = judges_in(chosen.weights)
+        wanted = {MEASURES[name].judge for name in names}
+        weights = {judge: path for judge, path in judges_in(chosen.weights).items() if judge in wanted}
         finding = Finding(_landmarker(chosen), str(chosen.face_models or ""), _box(chosen.box))
-        asked = Asked(names, weights, finding, chosen.protocol, chosen.device)
+        asked = Asked(names, weights, finding, _given(chosen), chosen.protocol, chosen.device)
         sys.stdout.write(f"{_plan(len(clips), asked)}\n")
         records = evaluate(clips, asked, chosen.out, Shares(chosen.workers, chosen.ray), _show)
     except (LibraryError, OSError, ValueError) as error:
@@ -111,6 +112,10 @@ def _names(text: str) -> tuple[str, ...]:
         known = ", ".join((*CHOICES, *MEASURES))
         raise ClipsError(f"--metrics has {unknown[0]!r}, which is no measure; choose of: {known}.")
     return tuple(name for name in MEASURES if name in names)
+
+
+def _given(chosen: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(name for name in OPTIONS if getattr(chosen, name) is not None)
 
 
 def _landmarker(chosen: argparse.Namespace) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.fingerprint import sha256
-from ..libraries import brief
+from ..libraries import LibraryError, brief
 from ..measures.table import MEASURES
 from . import faces, lips, pixels, sets, shapes
 from .clips import Clip
@@ -46,6 +46,8 @@ def examine(clip: Clip, asked: Asked, kept: Path, key: str) -> Record:
             start = time.monotonic()
             _note(record, names, _found(panel, showing, asked, names))
             record.seconds[panel.name] = round(time.monotonic() - start, 3)
+    if showing.film.skipped:
+        record.notes.append(f"{showing.film.skipped} packets of the film cannot be decoded")
     if clip.truth is not None:
         _note_truth(record, clip, asked, kept)
     return record
@@ -81,12 +83,12 @@ def _found(panel: Panel, showing: Showing, asked: Asked, names: frozenset[str]) 
         return panel.find(showing, asked, names)
     except Exception as error:
         log.debug("%s failed.", panel.name, exc_info=True)
-        return Findings(missing=dict.fromkeys(names, _reason(error)))
+        return Findings(missing=dict.fromkeys(sorted(names), _reason(error)))
 
 
 def _reason(error: Exception) -> str:
     """The sentence of an error that is meant for people; of others, what happened."""
-    return str(error) if isinstance(error, ValueError | RuntimeError) and str(error) else brief(error)
+    return str(error) if isinstance(error, ValueError | OSError | LibraryError) and str(error) else brief(error)
 
 
 def _failed(record: Record, error: Exception) -> Record:
@@ -103,7 +105,7 @@ def _note(record: Record, names: frozenset[str], found: Findings) -> None:
             if name in names and control in MEASURES[name].controls:
                 record.note(name, value, control)
     record.missing |= {name: reason for name, reason in found.missing.items() if name in names}
-    record.curves |= {title: _drawn(curve) for title, curve in found.curves.items()}
+    record.curves.update({title: _drawn(curve) for title, curve in found.curves.items()})
     record.notes += found.notes
 
 

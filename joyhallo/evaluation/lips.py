@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from ..measures.lip_judges import Told, Watched, by_lip_reader, by_syncnet
 from ..measures.lip_reader import LipReader, open_lip_reader
 from ..measures.lipsync import COMPARABLE
@@ -20,12 +22,12 @@ WHOLE = "wav2lip"  # the protocol that shows whole frames
 
 @lru_cache(maxsize=1)
 def _syncnet(path: Path, device: str) -> SyncNet:
-    return open_syncnet(path).build().to(device)
+    return open_syncnet(path).build(dtype=torch.float32).to(device)
 
 
 @lru_cache(maxsize=1)
 def _reader(device: str) -> LipReader:
-    return open_lip_reader().build().to(device)
+    return open_lip_reader().build(dtype=torch.float32).to(device)
 
 
 def _by_syncnet(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:

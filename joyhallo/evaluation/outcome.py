@@ -31,7 +31,7 @@ def write_outcome(
     strips = {name: path for name, path in strips.items() if path.exists()}
     why = asked.why()
     judged = {judge: {"file": Path(path).name, "sha256": asked.hashes[judge]} for judge, path in asked.weights.items()}
-    about = {
+    about: dict[str, Any] = {
         "command": command,
         "faces": asked.finding.backend,
         "protocol": asked.protocol,

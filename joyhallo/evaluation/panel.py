@@ -14,6 +14,7 @@ from ..measures.table import MEASURES, Measure
 from .showing import Finding, Showing
 
 PROTOCOLS = ("stock", "wav2lip")  # of SyncNet: crops of faces, or whole frames
+OPTIONS = {"truth": "--truth", "portrait": "--portrait", "source": "--source"}
 QALIGN = "Q-Align is not run by this command: it takes 16 GB of weights and an older transformers"
 
 
@@ -24,6 +25,7 @@ class Asked:
     names: tuple[str, ...]
     weights: Mapping[str, Path] = field(default_factory=dict)  # by judge
     finding: Finding = field(default_factory=Finding)
+    given: tuple[str, ...] = ()  # of what OPTIONS name
     protocol: str = "stock"
     device: str = "cpu"
 
@@ -48,7 +50,12 @@ class Asked:
         """Why measures that were asked for are there of no clip, by their names."""
         reasons = {name: f"not there: {judge.absent}" for name, judge in JUDGES.items()} | {"qalign": QALIGN}
         wanted = [measure for measure in MEASURES.values() if self.wants(measure)]
-        return {one.name: reasons[one.judge] for one in wanted if one.judge and one.judge not in self.weights}
+        lacking = {one.name: reasons[one.judge] for one in wanted if one.judge and one.judge not in self.weights}
+        return lacking | {
+            one.name: f"give {', '.join(absent)}"
+            for one in wanted
+            if (absent := [option for need, option in OPTIONS.items() if need in one.needs and need not in self.given])
+        }
 
     @property
     def digest(self) -> str:

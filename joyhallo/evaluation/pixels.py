@@ -42,7 +42,7 @@ def network_of(name: str, path: Path, device: str) -> Any:
         "hyperiqa": hyperiqa.open_checkpoint,
         "inception": inception.open_checkpoint,
     }
-    return openers[name](path).build().to(device).eval()
+    return openers[name](path).build(dtype=torch.float32).to(device).eval()
 
 
 class Some:

@@ -22,7 +22,7 @@ class Record:
     values: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)  # by control, then by measure
     missing: dict[str, str] = field(default_factory=dict)  # the reason, by measure
-    curves: dict[str, list[float]] = field(default_factory=dict)
+    curves: dict[str, list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failed: str = ""  # why there are no figures at all
     seconds: dict[str, float] = field(default_factory=dict)  # that each part took

@@ -25,7 +25,7 @@ from ..measures.table import MEASURES, MESHES, SHIFT, SHIFTED, SHUFFLED
 from ..sound.audio import levels
 from ..sound.pauses import pauses
 from .panel import Asked, Findings, Panel
-from .showing import Showing, shuffled
+from .showing import SAMPLES, Showing, shuffled
 
 TO_TRUTH = tuple(MEASURES[name] for name in ("lmd", "akd", "opening_true"))
 TO_SOURCE = (MEASURES["leak"],)
@@ -34,7 +34,8 @@ UNFOLLOWED = "it takes three seconds that mostly show the face"
 
 
 def _with_sound(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
-    meshes, own, found = showing.meshes.astype(float), showing.recording.samples, Findings()
+    meshes, found = showing.meshes.astype(float), Findings()
+    own = showing.recording.samples[: len(meshes) * SAMPLES]
     mouth, size = opening(meshes), showing.track.size
     other = None if showing.other is None else showing.other.samples
     silent = np.asarray(pauses(levels(own, len(meshes))).numpy() > 0)
@@ -79,7 +80,7 @@ def _to_truth(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings
 def _to_source(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
     """How much of the source's mouth is in the redub's that its own sound, however late, does not explain."""
     mouth, old = _openings(showing.meshes.astype(float), showing.beside("source").meshes.astype(float))
-    loudness = levels(showing.recording.samples, len(mouth)).numpy()
+    loudness = levels(showing.recording.samples[: len(mouth) * SAMPLES], len(mouth)).numpy()
     around = np.stack([np.roll(loudness, lag) for lag in range(-2, 5)], axis=1)
     return Findings({"leak": partial(mouth, old, around)})
 

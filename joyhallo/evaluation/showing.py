@@ -86,13 +86,18 @@ class Showing:
 
     @cached_property
     def recording(self) -> Recording:
-        return recording_of(self.clip.heard)
+        return _heard_in(self.film) if self.clip.heard == self.clip.film else recording_of(self.clip.heard)
 
     @cached_property
     def other(self) -> Recording | None:
-        """Whose sound the shuffled control takes; None where there is no other clip."""
+        """Whose sound the shuffled control takes; None where there is no other clip, or it cannot be heard."""
         other = self.clip.other
-        return None if other in (None, self.clip.heard) else recording_of(other)
+        if other is None or other == self.clip.heard:
+            return None
+        try:
+            return recording_of(other)
+        except (ValueError, OSError):  # which costs the other clip, not this one
+            return None
 
     @cached_property
     def track(self) -> Track:
@@ -167,7 +172,11 @@ def saved(path: Path, arrays: Mapping[str, NDArray]) -> None:
 def recording_of(path: Path) -> Recording:
     if path.suffix.lower() in SOUNDS:
         return load(path)
-    sound = Film(path, threads=1).sound()
+    return _heard_in(Film(path, threads=1))
+
+
+def _heard_in(film: Film) -> Recording:
+    sound = film.sound()
     if sound is None:
         raise FaceError("the film has no sound; give it with --sound")
     return prepare(*sound)

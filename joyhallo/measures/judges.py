@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.weights import Kind, WeightsError, contents
+from . import hyperiqa, inception
+from .amt import AMT_FILE
+from .stable_syncnet import STABLE_SYNCNET
+from .syncnet import SYNCNET
+from .vit import CLIP_SPELLING, DINO_SPELLING
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".model", ".bin", ".ckpt", ".pkl")
 
@@ -35,7 +40,7 @@ class Judge:
 JUDGES = {
     "syncnet": Judge(
         "SyncNet",
-        Kind("a SyncNet, which measures lip sync", (r"(module\.)?netcnnlip\.",)),
+        SYNCNET,
         "syncnet_v2.model",
         "54 MB",
         "github.com/joonson/syncnet_python",
@@ -43,7 +48,7 @@ JUDGES = {
     ),
     "stable_syncnet": Judge(
         "StableSyncNet",
-        Kind("a StableSyncNet, LatentSync's judge", (r"visual_encoder\.", r"audio_encoder\.")),
+        STABLE_SYNCNET,
         "stable_syncnet.pt",
         "1.6 GB",
         "huggingface.co/ByteDance/LatentSync-1.6",
@@ -51,11 +56,7 @@ JUDGES = {
     ),
     "dino": Judge(
         "DINO ViT-B/16",
-        Kind(
-            "a DINO ViT",
-            (r"(blocks\.0\.attn\.qkv|(vit\.)?encoder\.layer\.0\.|(vit\.)?layers\.0\.)",),
-            (r"visual|vision_model|text",),
-        ),
+        DINO_SPELLING.kind,
         "dino_vitbase16_pretrain.pth",
         "343 MB",
         "github.com/facebookresearch/dino",
@@ -63,7 +64,7 @@ JUDGES = {
     ),
     "clip": Judge(
         "CLIP ViT-B/32",
-        Kind("a CLIP ViT", (r"(visual\.conv1|vision_model\.embeddings)",)),
+        CLIP_SPELLING.kind,
         "ViT-B-32.pt, or model.safetensors of clip-vit-base-patch32",
         "338 to 605 MB",
         "github.com/openai/CLIP",
@@ -71,7 +72,7 @@ JUDGES = {
     ),
     "amt": Judge(
         "AMT-S",
-        Kind("an AMT-S, which guesses frames", (r"(module\.)?feat_encoder\.", r"(module\.)?comb_block\.")),
+        AMT_FILE,
         "amt-s.pth",
         "12 MB",
         "github.com/MCG-NKU/AMT",
@@ -79,7 +80,7 @@ JUDGES = {
     ),
     "inception": Judge(
         "Inception for FID",
-        Kind("the Inception of FID", (r"Mixed_7c\.",)),
+        inception.KIND,
         "pt_inception-2015-12-05-6726825d.pth",
         "91 MB",
         "github.com/mseitzer/pytorch-fid",
@@ -87,7 +88,7 @@ JUDGES = {
     ),
     "hyperiqa": Judge(
         "HyperIQA",
-        Kind("a HyperIQA", (r"res\.", r"fc5w_fc\.|fc1w_conv\.")),
+        hyperiqa.KIND,
         "koniq_pretrained.pkl",
         "110 MB",
         "github.com/SSL92/hyperIQA",

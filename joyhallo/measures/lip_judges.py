@@ -18,8 +18,9 @@ from . import lip_reader, sync
 from .lip_reader import LipReader
 from .lipsync import SAMPLES
 from .speaking_crops import Stretch, longest, stretches
+from .streamed import Ready, as_it_is
 from .sync import Boxes, OnStep, Shown, unwatched
-from .syncnet import Ready, SyncNet, as_it_is
+from .syncnet import SyncNet
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..files.weights import Kind, WeightsError, looks_like, open_weights
 from ..libraries import brief
 from ..ops import Ops, TorchOps
 from ..sound.mel import COLUMNS_PER_SECOND, mel
-from .syncnet import Ready, as_it_is
+from .streamed import Ready, as_it_is
 
 FRAMES = 16  # of a window
 SIDE = 256  # pixels of an aligned face, whose lower half is shown

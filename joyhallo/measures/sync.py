@@ -16,7 +16,8 @@ from ..sound.audio import Recording
 from ..sound.mfcc import in_16_bits
 from .lipsync import SAMPLES, LipSync, SyncError, scored, windows_of
 from .speaking_crops import SpeakingCrops, Stretch, longest, stretches, whole_frames
-from .syncnet import Ready, SyncNet, Watching, as_it_is, heard
+from .streamed import Ready, as_it_is
+from .syncnet import SyncNet, Watching, heard
 
 Boxes = NDArray[np.floating]  # as `stretches` takes them
 OnStep = Callable[[int], None]  # called with the number of frames seen so far; raising stops the work

@@ -7,7 +7,6 @@ before them. Pictures enter as B, G, R in 0..255, and the sound as cepstra of 16
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ..files.weights import Kind, WeightsError, looks_like, open_weights
 from ..ops import Ops, TorchOps
 from ..sound.mfcc import mfcc
 from .lipsync import FRAMES
+from .streamed import Ready, as_it_is
 
 SIDE = 224  # pixels of a picture
 COLUMNS, STEP = 20, 4  # of cepstra: of a window, and from one window to the next
@@ -29,13 +29,6 @@ WANTED = "SyncNet, syncnet_v2.model."
 SYNCNET = Kind("a SyncNet, which measures lip sync", (r"(module\.)?netcnnlip\.",))
 AT_ONCE = 32  # windows of pictures: more take more memory and no less time
 AT_ONCE_HEARD = 512  # windows of sound
-
-Ready = Callable[[Any], Any]  # called with the network before each use, to load it where it computes
-
-
-def as_it_is(network: Any) -> Any:
-    return network
-
 
 # ---- the network
 

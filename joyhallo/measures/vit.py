@@ -142,7 +142,7 @@ DINO_SPELLING = Spelling(
     Kind("a ViT such as DINO's", (r"(module\.)?(vit\.)?(cls_token|embeddings\.cls_token)$",)),
     DINO,
     "DINO's ViT-B/16: dino_vitbase16_pretrain.pth, or the file of facebook/dino-vitb16 or of timm.",
-    r"(head|pooler|classifier)\.",
+    r"(vit\.)?(head|pooler|classifier)\.",
     (
         (r"^vit\.", ""),
         (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
@@ -186,7 +186,7 @@ SPELLINGS = (CLIP_SPELLING, DINO_SPELLING)
 
 def open_dino(path: str | Path) -> Checkpoint[ViT]:
     """Open DINO's ViT-B/16, or raise a WeightsError that says what the file is instead."""
-    return _opened(Path(path), DINO_SPELLING)
+    return opened(Path(path), DINO_SPELLING)
 
 
 def open_clip(path: str | Path) -> Checkpoint[ViT]:
@@ -194,10 +194,10 @@ def open_clip(path: str | Path) -> Checkpoint[ViT]:
 
     Others' ViT-B/32 have the same names and sizes, such as LAION's, but another activation: no file tells.
     """
-    return _opened(Path(path), CLIP_SPELLING)
+    return opened(Path(path), CLIP_SPELLING)
 
 
-def _opened(path: Path, spelling: Spelling) -> Checkpoint[ViT]:
+def opened(path: Path, spelling: Spelling) -> Checkpoint[ViT]:
     state, _ = open_weights(path, spelling.wanted)
     if not spelling.kind.fits(state):
         found = looks_like(state, (*(other.kind for other in SPELLINGS), *KINDS))

@@ -73,7 +73,8 @@ def test_the_nodes_start_no_program(packed):
 
 SERVED = ("__init__.py", "LICENSE", "README.md", "README.zh-CN.md", "pyproject.toml", "requirements.txt")
 FOLDERS = ("demo_model", "example_workflows", "joyhallo", "locales", "nodes", "subgraphs", "web")
-BESIDE = tuple(f"joyhallo/{name}" for name in ("data/", "drawn/", "evaluation/", "training/", "work.py"))
+LEFT_OUT = ("__main__.py", "commands/", "data/", "drawn/", "evaluation/", "training/", "work.py")
+BESIDE = tuple(f"joyhallo/{name}" for name in LEFT_OUT)
 ALONE = "joyhallo_packed"
 
 

@@ -6,12 +6,14 @@ import math
 import re
 import zlib
 
+import seeded
 import torch
 from cases import answers
 from seeded import normals
 from torch import Tensor
 
-from joyhallo.measures import qalign
+from joyhallo.files.checkpoint import Checkpoint
+from joyhallo.measures import hyperiqa, qalign
 from joyhallo.measures.frechet import Moments, distance
 from joyhallo.measures.similarity import WINDOWS, Similarity
 
@@ -93,3 +95,25 @@ def blank_separated(text: str) -> list[int]:
     """The stand-in of a tokenizer."""
     words = text.replace("\n", " \n ").split(" ")
     return [1, *(2 + zlib.crc32(word.encode()) % 60 for word in words if word)]
+
+
+@answers("hyperiqa", "metrics")
+def scored_by_rules(case):
+    net = Checkpoint(hyperiqa.HyperIQA, weights_of_hyperiqa(case.salt), hyperiqa.without_norms).build()
+    shown = hyperiqa.seen(frames_of(case))
+    maps, local = net.res(shown)
+    rules, scores = net.rules(maps), net(shown)
+    yield "out.scores", scores
+    yield "out.video", scores.mean()
+    yield "out.target_in_vec", local
+    yield "out.fc4b", rules[3][1]
+    yield "out.fc5w", rules[4][0][:, 0]
+
+
+def weights_of_hyperiqa(salt: str) -> dict[str, Tensor]:
+    shapes = hyperiqa.published()
+    state = seeded.weights(shapes, "hyperiqa.", salt)
+    for key, shape in shapes.items():
+        if key.endswith(".running_var"):
+            state[key] = (1 + 0.1 * normals(f"hyperiqa.{key}", shape, salt)).abs()
+    return state

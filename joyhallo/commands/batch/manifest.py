@@ -1,0 +1,100 @@
+"""manifest.jsonl: a line for each attempt, of which the last one of a film counts. A line torn by a kill is none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..jobs import Job, digest_of, stamp
+from .table import Task
+
+NAME = "manifest.jsonl"
+DONE, FAILED = "done", "failed"
+
+Entry = dict[str, Any]
+
+
+@dataclass
+class Manifest:
+    path: Path
+    last: dict[str, Entry] = field(default_factory=dict)  # by the name of the film
+    _digests: dict[tuple[str, int, int], str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path) -> Manifest:
+        found = cls(folder / NAME)
+        for entry in _entries(found.path):
+            found._note(entry)
+        return found
+
+    def _note(self, entry: Entry) -> None:
+        self.last[entry["file"]] = entry
+        for path, size, changed, digest in entry.get("read", {}).values():
+            self._digests[path, size, changed] = digest
+
+    def add(self, entry: Entry) -> None:
+        """On the disk when this returns, and on a line of its own whatever was torn before."""
+        self._note(entry)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+            else:
+                torn = False
+            line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode()
+            file.write((b"\n" if torn else b"") + line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def is_done(self, task: Task, folder: Path) -> bool:
+        """Whether a film is there that was made of the same, and has not been changed since."""
+        entry = self.last.get(file_name(task, folder))
+        if entry is None or entry["state"] != DONE:
+            return False
+        try:
+            if task.job.output.stat().st_size != entry["bytes"]:
+                return False
+            return self.key(task.job) == entry["key"]
+        except OSError:
+            return False
+
+    def key(self, job: Job) -> str:
+        return job.key(self._digest)
+
+    def _digest(self, path: Path) -> str:
+        if path.is_dir():
+            return digest_of(path)
+        known = (str(path), *stamp(path))
+        if known not in self._digests:
+            self._digests[known] = digest_of(path)
+        return self._digests[known]
+
+
+def file_name(task: Task, folder: Path) -> str:
+    return task.job.output.relative_to(folder).as_posix()
+
+
+def read_of(job: Job) -> Mapping[str, tuple[str, int, int, str]]:
+    """What was read for a job, so that it need not be read again to be known: by what it is for."""
+    files = ((name, path) for name, path in job.files().items() if not path.is_dir())
+    return {name: (str(path), *stamp(path), digest_of(path)) for name, path in files}
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # torn, or empty
+            continue
+        if isinstance(entry, dict) and {"file", "state", "key"} <= entry.keys():
+            yield entry

@@ -1,0 +1,379 @@
+"""What may be wished of a command, in one list: the command's options, and the columns of a table, are made of it.
+
+Nothing here takes long to import: a table of many rows is checked, and help is given, before torch is there.
+"""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError, _ArgumentGroup
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+AUTO = "auto"
+FORMATS = ("mp4", "webm", "mov", "mkv")
+YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+
+Form = Literal["whole", "number", "choice", "switch", "file", "box"]
+
+
+class OptionError(ValueError):
+    """A value that an option does not take; the message is for the user."""
+
+
+@dataclass(frozen=True)
+class Option:
+    name: str
+    form: Form
+    default: Any
+    says: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    folder: bool = False  # whether a file may be a folder
+    group: str = "look"
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    def read(self, text: Any) -> Any:
+        """A value from a table or a command line, or an OptionError."""
+        return READERS[self.form](self, text)
+
+
+def _whole(option: Option, value: Any) -> int:
+    try:
+        found = int(str(value).strip())
+    except ValueError:
+        raise _unfit(value, f"a whole number{_bounds(option)}") from None
+    if not option.low <= found <= option.high:
+        raise _unfit(value, f"a whole number{_bounds(option)}")
+    return found
+
+
+def _number(option: Option, value: Any) -> float:
+    try:
+        found = float(str(value).strip())
+    except ValueError:
+        raise _unfit(value, f"a number{_bounds(option)}") from None
+    if not option.low <= found <= option.high:  # which NaN fulfils never
+        raise _unfit(value, f"a number{_bounds(option)}")
+    return found
+
+
+def _choice(option: Option, value: Any) -> str:
+    found = str(value).strip()
+    if found not in option.choices:
+        raise _unfit(value, f"one of {', '.join(option.choices)}")
+    return found
+
+
+def _switch(option: Option, value: Any) -> bool:
+    found = str(value).strip().lower()
+    if found not in (*YES, *NO):
+        raise _unfit(value, "yes or no")
+    return found in YES
+
+
+def _file(option: Option, value: Any) -> Path | None:
+    """Empty where there is none."""
+    text = str(value)
+    if "\0" in text:
+        raise _unfit(value, "a path; take out the character of code 0")
+    return Path(text).expanduser() if text.strip() else None
+
+
+def _box(option: Option, value: Any) -> tuple[float, ...] | None:
+    if value in ("", None):
+        return None
+    parts = value if isinstance(value, list | tuple) else str(value).replace(",", " ").split()
+    try:
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        found = ()
+    if len(found) != 4 or not all(map(math.isfinite, found)) or found[0] >= found[2] or found[1] >= found[3]:
+        raise _unfit(value, "left,top,right,bottom in pixels, as in 120,80,260,250")
+    return found
+
+
+READERS: dict[Form, Callable[[Option, Any], Any]] = {
+    "whole": _whole,
+    "number": _number,
+    "choice": _choice,
+    "switch": _switch,
+    "file": _file,
+    "box": _box,
+}
+
+
+def _unfit(value: Any, expected: str) -> OptionError:
+    return OptionError(f"found {str(value)!r:.60}, expected {expected}")
+
+
+def _bounds(option: Option) -> str:
+    return f" from {option.low:g} to {option.high:g}" if math.isfinite(option.high) else ""
+
+
+# ---- the options of each kind of job
+
+
+def _seed() -> Option:
+    return Option("seed", "whole", 42, "another number gives another film, the same number the same film", 0, 2**64 - 1)
+
+
+def _film() -> tuple[Option, ...]:
+    return (
+        Option(
+            "quality",
+            "choice",
+            "high",
+            "how much detail is kept; for mkv all of it, at 16, 12, 10 or 8 bits",
+            choices=("best", "high", "medium", "small"),
+            group="film",
+        ),
+        Option(
+            "label",
+            "choice",
+            "off",
+            "words in the corner that say that it is made by AI, for 2 s or all the time; the file says so in any case",
+            choices=("off", "zh", "zh-whole", "en", "en-whole"),
+            group="film",
+        ),
+    )
+
+
+def _finders() -> tuple[Option, ...]:
+    return (
+        Option("landmarker", "file", None, "MediaPipe's face_landmarker.task, instead of the one found", group="files"),
+    )
+
+
+TALK = (
+    Option("strength", "number", 1.0, "how far the mouth moves: 0 not at all, 1 as in clear speech", 0, 2),
+    Option("expressiveness", "number", 1.0, "how much brows and nods go with stressed words", 0, 2),
+    Option("blinks", "number", 1.0, "how often the eyes blink: 0 never, 1 as people do", 0, 3),
+    Option("sway", "number", 1.0, "how much the head sways and breathes: 0 not at all, 1 as a calm speaker", 0, 3),
+    _seed(),
+    Option(
+        "lip_mask",
+        "file",
+        None,
+        "a picture, white where the closed lips are: for drawings, animals, statues; with --face-mask",
+        group="face",
+    ),
+    Option(
+        "face_mask",
+        "file",
+        None,
+        "a picture, white where the face is; alone it says which of several faces speaks",
+        group="face",
+    ),
+    *_finders(),
+    *_film(),
+)
+
+TRACKING = (
+    Option(
+        "which_face",
+        "choice",
+        "largest",
+        "who is followed, decided in the first frame with faces; numbers count from the left",
+        choices=("largest", "most central", *map(str, range(10))),
+        group="face",
+    ),
+    Option("reference", "file", None, "a picture of the person who is meant, instead of --which-face", group="face"),
+    Option(
+        "detector",
+        "choice",
+        AUTO,
+        "who searches; auto: MediaPipe. InsightFace tells people apart best, for non-commercial research only",
+        choices=(AUTO, "MediaPipe", "InsightFace"),
+        group="face",
+    ),
+    Option(
+        "detection_size",
+        "whole",
+        0,
+        "frames are searched at so many pixels along their longest side; 0: the detector's own number",
+        0,
+        4096,
+        group="face",
+    ),
+    Option(
+        "gaps",
+        "choice",
+        "interpolate",
+        "where the face is not seen: bridge up to 0.6 s, keep the last box, or leave the picture alone",
+        choices=("interpolate", "hold", "leave"),
+        group="face",
+    ),
+    Option("cuts", "switch", True, "whether the video has cuts", group="face"),
+    Option("face_models", "file", None, "InsightFace's folder, for --detector InsightFace", folder=True, group="files"),
+    *_finders(),
+)
+
+REDUB = (
+    _seed(),
+    Option("steps", "whole", 0, "denoising steps of LatentSync; 0: its own number", 0, 200),
+    Option("guidance", "number", 0.0, "how closely LatentSync follows the speech; 0: its own number", 0, 20),
+    Option(
+        "when_video_is_short",
+        "choice",
+        "loop",
+        "what is shown if the speech lasts longer",
+        choices=("loop", "bounce", "hold", "stretch", "stop"),
+    ),
+    Option(
+        "when_video_is_long",
+        "choice",
+        "cut",
+        "what is shown if the speech ends sooner: nothing, or the rest in silence",
+        choices=("cut", "keep"),
+    ),
+    Option(
+        "sync_offset",
+        "number",
+        0.0,
+        "milliseconds by which the lips come later; 40 is as Wav2Lip was trained",
+        -1000,
+        1000,
+    ),
+    Option(
+        "blend",
+        "choice",
+        "whole box",
+        "what is replaced: all of the face's box as in the originals, the same with soft borders, or the mouth",
+        choices=("whole box", "feather", "mouth"),
+    ),
+    Option(
+        "silence",
+        "choice",
+        "model",
+        "pauses: as the network hears them, as silence without breath, or the video's own mouth",
+        choices=("model", "hold", "source"),
+    ),
+    Option("strength", "number", 1.0, "how strongly the mouth follows the speech: 1 as trained", 0, 2),
+    Option("cover_tail", "switch", True, "whether the picture lasts as long as the speech; no: as in the originals"),
+    Option("level_loudness", "switch", False, "whether the network hears a faint recording louder"),
+    Option(
+        "smoothing",
+        "choice",
+        "original",
+        "how the face's box is steadied over time",
+        choices=("original", "centred", "none"),
+        group="face",
+    ),
+    *(
+        Option(
+            f"pad_{side}", "whole", pixels, f"pixels added to the face's box at its {side}", -1000, 1000, group="face"
+        )
+        for side, pixels in (("top", 0), ("bottom", 10), ("left", 0), ("right", 0))
+    ),
+    Option(
+        "area",
+        "choice",
+        AUTO,
+        "what of the face is made anew; LatentSync: mask to mask4, MuseTalk: jaw, raw, neck, box",
+        choices=(AUTO, "mask", "mask2", "mask3", "mask4", "jaw", "raw", "neck", "box"),
+        group="method",
+    ),
+    Option("shift", "whole", 0, "pixels by which the box starts lower", -200, 200, group="method"),
+    Option(
+        "reuse",
+        "whole",
+        1,
+        "steps that share what LatentSync's deep layers found; 3 as its authors do",
+        1,
+        10,
+        group="method",
+    ),
+    Option(
+        "solver", "choice", "ddim", "how LatentSync denoises", choices=("ddim", "dpmpp_2m", "unipc"), group="method"
+    ),
+    Option(
+        "long_sound",
+        "choice",
+        "blocks",
+        "how long recordings are heard: 20 or 30 s at a time, or in parts that know their surroundings",
+        choices=("blocks", "overlapped"),
+        group="method",
+    ),
+    Option(
+        "version",
+        "choice",
+        AUTO,
+        "of LatentSync and MuseTalk, whose files do not say it; auto: by the name of the file",
+        choices=(AUTO, "1.0", "1.5", "1.6"),
+        group="method",
+    ),
+    Option(
+        "box", "box", None, "where the face is in all frames, instead of searching: left,top,right,bottom", group="face"
+    ),
+    Option(
+        "mask",
+        "file",
+        None,
+        "a picture, white where something may change; alone it also says where the face is",
+        group="face",
+    ),
+    *TRACKING,
+    Option("vae", "file", None, "for LatentSync and MuseTalk: sd-vae-ft-mse", folder=True, group="files"),
+    Option("whisper", "file", None, "for LatentSync and MuseTalk: the speech encoder", group="files"),
+    Option("hubert", "file", None, "for Ultralight: the speech encoder", group="files"),
+    Option("parser", "file", None, "for MuseTalk, if you like: the face parser", group="files"),
+    *_film(),
+)
+
+GROUPS = {
+    "look": "what is made",
+    "method": "for some methods",
+    "face": "the face",
+    "files": "files",
+    "film": "the film",
+}
+
+
+def add_to(groups: Callable[[str], _ArgumentGroup], options: Iterable[Option]) -> None:
+    """groups: a title -> the parser's group of that title"""
+    for option in options:
+        choices = f" ({', '.join(option.choices[:12])})" if option.choices else ""
+        usual = "" if option.default is None else f" (default: {_shown(option.default)})"
+        groups(GROUPS[option.group]).add_argument(
+            option.flag,
+            dest=option.name,
+            type=_typed(option),
+            default=option.default,
+            metavar=_METAVARS[option.form],
+            help=f"{option.says}{choices}{usual}".replace("%", "%%"),
+        )
+
+
+_METAVARS: dict[Form, str] = {
+    "whole": "N",
+    "number": "X",
+    "choice": "CHOICE",
+    "switch": "yes|no",
+    "file": "FILE",
+    "box": "BOX",
+}
+
+
+def _typed(option: Option) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return option.read(text)
+        except OptionError as error:
+            raise ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def _shown(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def by_name(options: Iterable[Option]) -> Mapping[str, Option]:
+    return {option.name: option for option in options}
