@@ -16,6 +16,7 @@ from ..joyhallo.measures.syncnet import open_syncnet
 from . import model_folders
 from .comfy_adapter import Part
 from .model_folders import LIP_READER
+from .preview import stop
 from .redub_parts import opened_by
 from .report import SHORT
 from .scoring import Speaking
@@ -50,6 +51,7 @@ class LipJudge:
         )
 
     def _ready(self, network: Any) -> Any:
+        stop()
         comfy.model_management.load_models_gpu([self.part.patcher], memory_required=MEMORY[self.by])
         return network
 

@@ -21,6 +21,7 @@ from . import model_folders, report
 from .comfy_adapter import Part
 from .inputs import checked
 from .model_folders import METRICS_PLACE
+from .preview import stop
 from .redub_parts import opened_by
 from .scoring import about, name_of, pieces, progress, told
 from .sockets import Scored, chosen, schema
@@ -153,6 +154,7 @@ class Watching:
 
 def _ready(part: Part) -> Callable[[Any], Any]:
     def ready(network: Any) -> Any:
+        stop()
         comfy.model_management.load_models_gpu([part.patcher], memory_required=MEMORY)
         return network
 

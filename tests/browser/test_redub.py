@@ -21,7 +21,15 @@ HEAR = """file => {
   const [node] = app.graph.nodes.filter(({type}) => type === 'LoadAudio')
   node.widgets.find(({name}) => name === 'audio').value = file
 }"""
-TEMPLATES = ("redub", "redub_latentsync", "redub_another_model", "sharper_lips", "restore_faces")
+TEMPLATES = (
+    "redub",
+    "redub_latentsync",
+    "redub_another_model",
+    "sharper_lips",
+    "restore_faces",
+    "which_is_better",
+    "align_sound",
+)
 
 
 @pytest.fixture(scope="module")
