@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..config import FPS
-from ..measures.table import SHIFT, SHIFTED, Measure, gain
+from ..measures.scores import MOVED
+from ..measures.table import SHIFTED, Measure, follows, gain
 from .figures import interval
 from .records import Record
 
 TRUTH = "truth"  # real footage, measured the same way
 ENOUGH = 3  # clips of which an interval is told
-NEAR = 1  # frames by which a moved offset may be wrong
-FRAME_MS = 1000 / FPS
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,8 @@ def _silent(measure: Measure, records: Sequence[Record]) -> str:
         if not pairs:
             continue
         if control == SHIFTED:
-            frames = [(told - value) / (FRAME_MS if measure.unit == "ms" else 1) for value, told in pairs]
-            if float(np.median(np.abs(np.array(frames) + SHIFT))) > NEAR:
-                return f"sound that comes {SHIFT} frames later does not move it by as much"
+            if not follows(measure, float(np.median([told - value for value, told in pairs]))):
+                return MOVED
             continue
         gains = [gain(measure, value, told) for value, told in pairs]
         if float(np.mean(gains)) <= measure.margin or (len(gains) >= ENOUGH and interval(gains)[0] <= 0):

@@ -6,11 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config import FPS
-from .table import MEASURES, SHIFT, SHIFTED, Measure, gain
-
-NEAR = 1  # frames by which a moved offset may be wrong
-FRAME_MS = 1000 / FPS
+from .table import MEASURES, SHIFT, SHIFTED, Measure, follows, gain
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,7 @@ MOVED = f"sound that comes {SHIFT} frames later does not move it by as much"
 
 def _outdoes(measure: Measure, value: float, told: float, control: str) -> bool:
     if control == SHIFTED:
-        frames = (told - value) / (FRAME_MS if measure.unit == "ms" else 1)
-        return abs(frames + SHIFT) <= NEAR
+        return follows(measure, told - value)
     return gain(measure, value, told) > measure.margin
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..config import FPS
+
 Better = Literal["higher", "lower", "zero", "truth"]  # zero: nearer to it; truth: nearer to that of real footage
 Over = Literal["clips", "frames", "set"]  # what a set's mean is taken over; set: one figure of all its frames
 Control = Literal["still", "shuffled", "shifted"]
@@ -17,6 +19,7 @@ STILL: Control = "still"  # the first frame all the time
 SHUFFLED: Control = "shuffled"  # the sound of another clip, or, of one alone, its own from the middle on
 SHIFTED: Control = "shifted"  # its own sound, later by SHIFT
 SHIFT = 5  # frames
+NEAR = 1  # frames by which a moved offset may be wrong
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,12 @@ CHOICES = {
     "wav2lip": ("sync_c", "sync_d", "fid"),
     "latentsync": ("fid", "ssim", "sync_c", "stable_sync", "image_quality"),
 }
+
+
+def follows(measure: Measure, moves: float) -> bool:
+    """Whether an offset moved as much as the SHIFTED sound did, which came later; moves: in the measure's unit."""
+    frames = moves * FPS / 1000 if measure.unit == "ms" else moves
+    return abs(frames + SHIFT) <= NEAR
 
 
 def gain(measure: Measure, value: float, control: float) -> float:
