@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..measures.lip_judges import Told, Watched, by_lip_reader, by_syncnet
 from ..measures.lip_reader import LipReader, open_lip_reader
-from ..measures.lipsync import COMPARABLE
+from ..measures.lipsync import COMPARABLE, SAMPLES, SyncError
+from ..measures.speaking_crops import Stretch, longest, stretches
+from ..measures.stable_syncnet import SIDE, Judging, StableSyncNet, open_stable_syncnet
 from ..measures.sync import delayed
 from ..measures.syncnet import SyncNet, open_syncnet
-from ..measures.table import LIP_READER, SHIFT, SHIFTED, SHUFFLED, STILL, SYNCNET
+from ..measures.table import LIP_READER, SHIFT, SHIFTED, SHUFFLED, STABLE_SYNCNET, STILL, SYNCNET
+from ..methods.latentsync.alignment import matrices
+from ..methods.latentsync.crops import Faces
+from ..sound.audio import Recording
 from .panel import Asked, Findings, Panel
 from .showing import Showing, shuffled
 from .watching import pieces
@@ -56,10 +64,57 @@ def _told(showing: Showing, watched: Watched, title: str) -> tuple[Findings, Tol
     told = watched.score(own)
     found = Findings(dict(told.values))
     found.control(STILL, watched.still(own).values)
-    found.control(SHUFFLED, watched.score(shuffled(own, None if other is None else other.samples)).values)
+    found.control(SHUFFLED, watched.score(shuffled(own, _samples(other))).values)
     found.control(SHIFTED, watched.score(delayed(own, SHIFT)).values)
     found.curves[f"{title}: distance, if the sound is early by -15 to 15 frames"] = told.curve.tolist()
     return found, told
 
 
-PANELS = (Panel("lip reader", LIP_READER, _by_lip_reader), Panel("SyncNet", SYNCNET, _by_syncnet))
+# ---- LatentSync's judge
+
+
+@lru_cache(maxsize=1)
+def _stable_syncnet(path: Path, device: str) -> StableSyncNet:
+    return open_stable_syncnet(path).build(dtype=torch.float32).to(device)
+
+
+def _by_stable_syncnet(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
+    """Of faces aligned as for LatentSync's training; each sound is compared in the same reading of the film."""
+    network, track = _stable_syncnet(asked.weights["stable_syncnet"], asked.device), showing.track
+    aligned = Faces(matrices(track, SIDE, "original"), SIDE, track.size)
+    stretch = longest(stretches(np.where(aligned.usable[:, None], track.boxes, np.nan), track.cuts))
+    sounds = {"": showing.recording.samples, SHUFFLED: shuffled(showing.recording.samples, _samples(showing.other))}
+    parts = {name: sound[SAMPLES * stretch.start : SAMPLES * stretch.stop] for name, sound in sounds.items()}
+    judging = {name: Judging(network, part, asked.device) for name, part in parts.items()}
+    judging[STILL], first = Judging(network, parts[""], asked.device), None
+    for faces in _aligned(showing, aligned, stretch):
+        first = faces[:1] if first is None else first
+        for name, judge in judging.items():
+            judge.see(first.expand_as(faces) if name == STILL else faces)
+    told = {name: judge.cosines for name, judge in judging.items()}
+    if not len(told[""]):
+        raise SyncError("StableSyncNet takes 16 frames in a row that show the face, and their sound")
+    found = Findings({"stable_sync": float(told.pop("").mean())})
+    for name, cosines in told.items():
+        found.control(name, {"stable_sync": float(cosines.mean())})
+    return found
+
+
+def _samples(recording: Recording | None) -> Tensor | None:
+    return None if recording is None else recording.samples
+
+
+def _aligned(showing: Showing, aligned: Faces, stretch: Stretch) -> Iterator[Tensor]:
+    seen = 0
+    for frames in pieces(showing.pictures()):
+        start, stop = max(seen, stretch.start), min(seen + len(frames), stretch.stop)
+        if start < stop:
+            yield aligned.cut(frames[start - seen : stop - seen], range(start, stop)).permute(0, 2, 3, 1)
+        seen += len(frames)
+
+
+PANELS = (
+    Panel("StableSyncNet", STABLE_SYNCNET, _by_stable_syncnet),
+    Panel("lip reader", LIP_READER, _by_lip_reader),
+    Panel("SyncNet", SYNCNET, _by_syncnet),
+)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
+from joyhallo.evaluation.examine import PANELS
 from joyhallo.evaluation.records import Record, Records
 from joyhallo.evaluation.report import as_results, clips_csv, terminal
 from joyhallo.evaluation.summary import summarised
@@ -79,3 +81,9 @@ def test_a_journal_goes_on_after_a_line_that_was_torn_off(tmp_path):
 def test_every_choice_names_measures_that_there_are():
     assert {name for names in CHOICES.values() for name in names} == set(MEASURES)
     assert all(name.islower() for name in MEASURES)
+
+
+def test_every_measure_is_taken_by_one_panel():
+    taken = Counter(measure.name for panel in PANELS for measure in panel.measures)
+    assert set(taken.values()) == {1}
+    assert set(MEASURES) - set(taken) == {"iqa", "vqa"}  # whose row says why
