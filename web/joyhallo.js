@@ -24,6 +24,7 @@ const NEEDY = {
   RedubLips: MissingSpeaker,
   CutFaces: MissingSpeaker,
   ScoreLipSync: MissingSpeaker,
+  CompareVideos: MissingSpeaker,
 }
 const RESUMING = ["JoyHalloSampler", "RedubLips"]
 const panels = new WeakMap() // by node

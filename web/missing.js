@@ -1,6 +1,6 @@
 // On nodes that need files: those that are missing, and a button that fetches them. On LoadJoyHalloModels also the
-// small model instead; on LoadRedubModel the chosen file; on PuppetPortrait, TrackFace, RedubLips, CutFaces and
-// ScoreLipSync the face landmarker, where nothing else tells where the face is.
+// small model instead; on LoadRedubModel the chosen file; on PuppetPortrait, TrackFace, RedubLips, CutFaces,
+// ScoreLipSync and CompareVideos the face landmarker, where nothing else tells where the face is.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
