@@ -31,6 +31,14 @@ CONNECT = """([id, name, kind]) => {
   app.graph.add(source)
   source.connect(0, node, name)
 }"""
+SEARCHING = """([kind, source]) => {
+  const node = LiteGraph.createNode(kind), video = LiteGraph.createNode(source)
+  app.graph.add(node)
+  app.graph.add(video)
+  video.connect(0, node, 'video')
+  return [node.id, video.id]
+}"""
+REMOVE = "(ids) => ids.forEach((id) => app.graph.remove(app.graph.getNodeById(id)))"
 DISCONNECT = "([id, name]) => app.graph.getNodeById(id).disconnectInput(name)"
 
 
@@ -140,6 +148,18 @@ def test_a_picture_that_only_bears_our_name_brings_the_panel_with_its_error(temp
     template.tab.keyboard.press("Escape")
     panel.wait_for()
     file.write_bytes(before)
+
+
+@pytest.mark.parametrize("kind", ["TrackFace", "RedubLips", "CutFaces", "ScoreLipSync", "CompareVideos"])
+def test_a_node_that_searches_in_a_video_asks_for_the_same_file(template, panel, kind):
+    of_videos = panel.filter(has_text="To find the video's faces, a file is missing")
+    settled(template)
+    assert of_videos.count() == 0
+    nodes = template.tab.evaluate(SEARCHING, [kind, "LoadVideo"])
+    template.look_at(nodes[0])
+    of_videos.wait_for()
+    template.tab.evaluate(REMOVE, nodes)
+    of_videos.wait_for(state="detached")
 
 
 def test_it_is_fetched_and_the_panel_goes(template, panel, hub, own_base):
