@@ -54,7 +54,7 @@ def examine(clip: Clip, asked: Asked, kept: Path, key: str) -> Record:
 
 
 def lost(clip: Clip, key: str, reason: str) -> Record:
-    return Record(clip.name, key, failed=reason)
+    return Record(clip.name, key, failed=reason, lost=True)
 
 
 def facts_of(showing: Showing) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Asked:
             if (absent := [option for need, option in OPTIONS.items() if need in one.needs and need not in self.given])
         }
 
-    @property
+    @cached_property
     def digest(self) -> str:
         files = [sha256(Path(path)) for path in (self.finding.landmarker,) if path]
         return key_of(names=sorted(self.names), weights=self.hashes, finding=self.finding.box, files=files,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from .. import work
@@ -42,10 +43,11 @@ def evaluate(
 ) -> list[Record]:
     """The records of all clips, in their order; those that the folder's journal holds are not made again."""
     records = Records(folder)
-    known = records.read()
+    known = {key: record for key, record in records.read().items() if not record.lost}
     kept = folder / KEPT
     kept.mkdir(exist_ok=True)
-    jobs = [Job(clip, asked, kept.absolute(), _key(clip, asked)) for clip in clips]
+    read = cache(sha256)  # a file may belong to several clips
+    jobs = [Job(clip, asked, kept.absolute(), _key(clip, asked, read)) for clip in clips]
     waiting = list({job.key: job for job in jobs if job.key not in known}.values())
     # The longest first, so that no worker is left with one of them at the end.
     waiting.sort(key=lambda job: job.clip.film.stat().st_size, reverse=True)
@@ -58,10 +60,10 @@ def evaluate(
     return [replace(known[job.key], name=job.clip.name) for job in jobs]
 
 
-def _key(clip: Clip, asked: Asked) -> str:
+def _key(clip: Clip, asked: Asked, read: Callable[[Path], str]) -> str:
     """Of all that a clip's figures depend on: contents, not names."""
     files = (clip.film, clip.sound, clip.truth, clip.portrait, clip.source, clip.other)
-    return key_of(files=[path and sha256(path) for path in files], asked=asked.digest)
+    return key_of(files=[path and read(path) for path in files], asked=asked.digest)
 
 
 def _worked_off(jobs: Sequence[Job], shares: Shares) -> Iterator[Record]:

@@ -19,9 +19,12 @@ from joyhallo.drawn.drawing import Sitter, look_of
 from joyhallo.drawn.speaking import monologue
 from joyhallo.drawn.synthesize import poses
 from joyhallo.evaluation import __main__ as command
+from joyhallo.evaluation.clips import Clip
+from joyhallo.evaluation.examine import lost
 from joyhallo.evaluation.records import Records
 from joyhallo.film.write import write
 from joyhallo.libraries import LibraryError
+from joyhallo.work import DIED
 
 SAMPLES = SAMPLE_RATE // FPS
 PLANTED = {"a.mp4": 0, "b.mp4": 3, "c.mp4": -4}  # frames by which the sound is early
@@ -111,6 +114,15 @@ def test_a_run_that_is_stopped_goes_on_and_ends_alike(films, outcome, tmp_path, 
     assert evaluated(films, tmp_path, *given) == 0
     assert sorted(made) == sorted(PLANTED)  # each once
     assert len(Records(tmp_path).read()) == len(PLANTED)
+    assert results(tmp_path) == results(outcome)
+
+
+def test_a_clip_whose_process_died_is_measured_the_next_time(films, outcome, tmp_path):
+    given = ("--truth", str(films.folder))
+    assert evaluated(films, tmp_path, *given) == 0
+    journal, (first, *_) = Records(tmp_path), Records(tmp_path).read().values()
+    journal.add(lost(Clip(first.name, films.folder / first.name), first.key, DIED))
+    assert evaluated(films, tmp_path, *given) == 0
     assert results(tmp_path) == results(outcome)
 
 
