@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from looks import CHINESE, PINNED, views
@@ -28,6 +29,7 @@ def test_labels_are_set_where_comfyui_has_its_settings(page, view, base):
     expected = {"JoyHallo.Labels.Write": False, "JoyHallo.Labels.Producer": "Somebody"}
     for _ in range(50):
         page.tab.wait_for_timeout(100)
-        if expected.items() <= json.loads(file.read_text(encoding="utf-8")).items():
-            return
+        with suppress(json.JSONDecodeError):  # it is being written
+            if expected.items() <= json.loads(file.read_text(encoding="utf-8")).items():
+                return
     pytest.fail(file.read_text(encoding="utf-8"))
