@@ -6,15 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from ..files.digests import digest_of
 from .options import REDUB, TALK, Option
 
 VERSION = 1  # of what jobs make: to be raised when the same inputs no longer give the same film
-PIECE = 4 << 20  # bytes
 MAKING = "Making"  # the step in which frames are made
 
 Kind = Literal["talk", "redub"]
@@ -50,7 +49,7 @@ class Job:
         others = {name: value for name, value in self.options.items() if isinstance(value, Path)}
         return {**self.inputs, **others}
 
-    def key(self, digest: Callable[[Path], str] = lambda path: digest_of(path)) -> str:
+    def key(self, digest: Callable[[Path], str] = digest_of) -> str:
         """The same for the same film, wherever its files lie: of what they hold, and of all that is wished."""
         told = {
             "version": VERSION,
@@ -78,32 +77,3 @@ class Made:
 def make(job: Job, progress: Progress = silent) -> Made:
     """The film, under its name once it is whole."""
     return import_module(f".{job.kind}", __package__).make(job, progress)
-
-
-# ---- digests of files
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, or of all in a folder; read once as long as nothing changes."""
-    if not path.is_dir():
-        return _digest(path, *stamp(path))
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            digest.update(f"{file.relative_to(path).as_posix()} {_digest(file, *stamp(file))}\n".encode())
-    return digest.hexdigest()
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    """By which a change is noticed: the size, and when it was written."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-@lru_cache(maxsize=4096)
-def _digest(path: Path, size: int, changed: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import json
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..faces.tracking import Tracked
-from ..files.scratch import scratch
+from ..files.scratch import write_whole
 from .faces import tracked
 from .media import Source
 from .options import TRACKING
@@ -32,11 +31,11 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
     found = tracked(source, options, None, terminal.progress)
     facts = {"video": str(chosen.video), **boxes_of(found)}
     if chosen.boxes is not None:
-        whole(chosen.boxes, json.dumps(facts, ensure_ascii=False).encode())
+        write_whole(chosen.boxes, json.dumps(facts, ensure_ascii=False).encode())
     if chosen.sheet is not None:
         sheet = io.BytesIO()
         Image.fromarray(found.sheet).save(sheet, "PNG")
-        whole(chosen.sheet, sheet.getvalue())
+        write_whole(chosen.sheet, sheet.getvalue())
     terminal.result("\n".join(found.report), facts)
     return 0
 
@@ -55,10 +54,3 @@ def boxes_of(found: Tracked) -> dict[str, Any]:
         "report": list(found.report),
         "boxes": rows,
     }
-
-
-def whole(path: Path, content: bytes) -> None:
-    """A file that is complete under its name, or not there."""
-    with scratch(path.parent) as folder:
-        (folder / "part").write_bytes(content)
-        (folder / "part").replace(path)

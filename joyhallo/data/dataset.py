@@ -33,7 +33,7 @@ from ..config import FPS, SAMPLE_RATE
 from ..diffusion.codec import LATENT_SCALE
 from ..faces.boxes import Picture
 from ..faces.regions import Mask
-from ..files.fingerprint import sha256
+from ..files.digests import sha256
 from ..film.write import YUV444, File, Format, Grade, VideoError
 from ..libraries import brief, library
 from ..methods.hallo.masks import SoftMasks, locator, pixels, pyramid

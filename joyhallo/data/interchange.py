@@ -27,7 +27,7 @@ from torch import Tensor
 from .. import work
 from ..config import FPS
 from ..faces.regions import Mask, resized
-from ..files.fingerprint import sha256
+from ..files.digests import sha256
 from ..film.read import Film
 from ..libraries import brief
 from ..methods.hallo.config import NetConfig

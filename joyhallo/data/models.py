@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..diffusion.codec import CODEC, load_codec
 from ..faces.find import DETECTOR, RECOGNISER, FaceModels
-from ..files.fingerprint import of_tensors, sha256
+from ..files.digests import sha256
+from ..files.fingerprint import of_tensors
 from ..files.weights import open_weights
 from ..libraries import LibraryError, brief
 from ..methods.hallo.published import PUBLISHED

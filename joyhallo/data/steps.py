@@ -22,7 +22,7 @@ from ..faces.crops import Crop, crop_face, cut, in_crop
 from ..faces.find import OVERLAP, FaceError, Limits, check_face, face_of, turn
 from ..faces.regions import Mask, drawn, face_rectangle, lip_rectangle, resized
 from ..faces.stretch import Stretch, follow
-from ..files.fingerprint import sha256
+from ..files.digests import sha256
 from ..files.space import MARGIN, RoomError, amount, free
 from ..film.read import Film, UnreadableError
 from ..libraries import brief

@@ -6,11 +6,9 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..files.fingerprint import sha256
 from ..libraries import LibraryError, brief
 from ..measures.table import MEASURES
 from . import faces, lips, pixels, sets, shapes
@@ -41,7 +39,7 @@ def examine(clip: Clip, asked: Asked, kept: Path, key: str) -> Record:
     except Exception as error:
         return _failed(record, error)
     for panel in PANELS:
-        names = frozenset(name for name in panel.wanted(asked) if _is_possible(record, name, asked, clip))
+        names = frozenset(name for name in panel.wanted(asked) if _is_possible(name, asked, clip))
         if names:
             start = time.monotonic()
             _note(record, names, _found(panel, showing, asked, names))
@@ -49,7 +47,7 @@ def examine(clip: Clip, asked: Asked, kept: Path, key: str) -> Record:
     if showing.film.skipped:
         record.notes.append(f"{showing.film.skipped} packets of the film cannot be decoded")
     if clip.truth is not None:
-        _note_truth(record, clip, asked, kept)
+        _note_truth(record, showing.truth, asked)
     return record
 
 
@@ -58,10 +56,10 @@ def lost(clip: Clip, key: str, reason: str) -> Record:
 
 
 def facts_of(showing: Showing) -> dict[str, Any]:
-    known, truth = showing.film.facts, showing.clip.truth
+    known = showing.film.facts
     return {
         "film": showing.digest,
-        "truth": sha256(truth) if truth else "",
+        "truth": showing.truth.digest if showing.clip.truth else "",
         "width": known.width,
         "height": known.height,
         "rate": float(known.rate),
@@ -70,8 +68,8 @@ def facts_of(showing: Showing) -> dict[str, Any]:
     }
 
 
-def _is_possible(record: Record, name: str, asked: Asked, clip: Clip) -> bool:
-    """Whether the clip and the judges have what a measure takes; the reason is noted, where it is the clip's."""
+def _is_possible(name: str, asked: Asked, clip: Clip) -> bool:
+    """Whether the files are there that a measure takes."""
     measure = MEASURES[name]
     if measure.judge and measure.judge not in asked.weights:
         return False
@@ -105,6 +103,7 @@ def _note(record: Record, names: frozenset[str], found: Findings) -> None:
             if name in names and control in MEASURES[name].controls:
                 record.note(name, value, control)
     record.missing |= {name: reason for name, reason in found.missing.items() if name in names}
+    record.counts |= {name: count for name, count in found.counts.items() if name in names}
     record.curves.update({title: _drawn(curve) for title, curve in found.curves.items()})
     record.notes += found.notes
 
@@ -115,10 +114,8 @@ def _drawn(curve: Sequence[float]) -> list[float | None]:
     return [round(value, DIGITS) if math.isfinite(value) else None for value in curve[::step]]
 
 
-def _note_truth(record: Record, clip: Clip, asked: Asked, kept: Path) -> None:
+def _note_truth(record: Record, truth: Showing, asked: Asked) -> None:
     """The truth, measured as the clip is: what a perfect clip would have."""
-    assert clip.truth is not None
-    truth = Showing(replace(clip, film=clip.truth, sound=clip.heard), asked.finding, kept)
     for panel in PANELS:
         names = frozenset(name for name in panel.wanted(asked) if name in record.values and not _compares(name))
         if names:

@@ -20,9 +20,8 @@ from ..measures.syncnet import SyncNet, open_syncnet
 from ..measures.table import LIP_READER, SHIFT, SHIFTED, SHUFFLED, STABLE_SYNCNET, STILL, SYNCNET
 from ..methods.latentsync.alignment import matrices
 from ..methods.latentsync.crops import Faces
-from ..sound.audio import Recording
 from .panel import Asked, Findings, Panel
-from .showing import Showing, shuffled
+from .showing import Showing
 from .watching import pieces
 
 WHOLE = "wav2lip"  # the protocol that shows whole frames
@@ -60,11 +59,11 @@ def _by_lip_reader(showing: Showing, asked: Asked, names: frozenset[str]) -> Fin
 
 
 def _told(showing: Showing, watched: Watched, title: str) -> tuple[Findings, Told]:
-    own, other = showing.recording.samples, showing.other
+    own = showing.recording.samples
     told = watched.score(own)
     found = Findings(dict(told.values))
     found.control(STILL, watched.still(own).values)
-    found.control(SHUFFLED, watched.score(shuffled(own, _samples(other))).values)
+    found.control(SHUFFLED, watched.score(showing.shuffled).values)
     found.control(SHIFTED, watched.score(delayed(own, SHIFT)).values)
     found.curves[f"{title}: distance, if the sound is early by -15 to 15 frames"] = told.curve.tolist()
     return found, told
@@ -83,7 +82,7 @@ def _by_stable_syncnet(showing: Showing, asked: Asked, names: frozenset[str]) ->
     network, track = _stable_syncnet(asked.weights["stable_syncnet"], asked.device), showing.track
     aligned = Faces(matrices(track, SIDE, "original"), SIDE, track.size)
     stretch = longest(stretches(np.where(aligned.usable[:, None], track.boxes, np.nan), track.cuts))
-    sounds = {"": showing.recording.samples, SHUFFLED: shuffled(showing.recording.samples, _samples(showing.other))}
+    sounds = {"": showing.recording.samples, SHUFFLED: showing.shuffled}
     parts = {name: sound[SAMPLES * stretch.start : SAMPLES * stretch.stop] for name, sound in sounds.items()}
     judging = {name: Judging(network, part, asked.device) for name, part in parts.items()}
     judging[STILL], first = Judging(network, parts[""], asked.device), None
@@ -98,10 +97,6 @@ def _by_stable_syncnet(showing: Showing, asked: Asked, names: frozenset[str]) ->
     for name, cosines in told.items():
         found.control(name, {"stable_sync": float(cosines.mean())})
     return found
-
-
-def _samples(recording: Recording | None) -> Tensor | None:
-    return None if recording is None else recording.samples
 
 
 def _aligned(showing: Showing, aligned: Faces, stretch: Stretch) -> Iterator[Tensor]:

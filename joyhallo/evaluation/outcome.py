@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files.scratch import scratch
+from ..files.scratch import write_whole
 from ..measures.table import MEASURES
 from .clips import Clip
 from .page import page
@@ -25,7 +24,8 @@ def write_outcome(
 ) -> str:
     """What is to be read on the terminal."""
     kept = folder / KEPT
-    of_all, notes = of_set(records, kept) if "fid" in asked.names else ({}, [])
+    of_all = of_set(records, kept, asked)
+    notes = [note for whole in of_all.values() for note in whole.notes]
     rows = summarised([measure for name, measure in MEASURES.items() if name in asked.names], records, of_all)
     strips = {record.name: kept / f"{record.facts.get('film', '')[:32]}.jpg" for record in records}
     strips = {name: path for name, path in strips.items() if path.exists()}
@@ -45,20 +45,9 @@ def write_outcome(
         **{f"note {number}": note for number, note in enumerate(notes, 1)},
         **{judge: f"{facts['file']}, sha256 {facts['sha256']}" for judge, facts in judged.items()},
     }
-    _written(folder / "results.json", as_results(rows, records, why, about))
-    _written(folder / "clips.csv", clips_csv(rows, records))
-    _written(folder / "set.csv", set_csv(rows))
-    _written(
-        folder / "report.html",
-        page(rows, records, why, head, strips),
-    )
+    write_whole(folder / "results.json", as_results(rows, records, why, about).encode())
+    write_whole(folder / "clips.csv", clips_csv(rows, records).encode())
+    write_whole(folder / "set.csv", set_csv(rows).encode())
+    write_whole(folder / "report.html", page(rows, records, why, head, strips).encode())
     told = "\n".join([terminal(rows, records, why), *notes])
     return f"{told}\n{folder / 'report.html'} shows it all."
-
-
-def _written(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    with scratch(path.parent) as place:
-        part = place / "part"
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..files.fingerprint import sha256
+from ..files.digests import digest_of
 from ..files.journal import key_of
 from ..measures.judges import JUDGES
 from ..measures.table import MEASURES, Measure
@@ -34,7 +34,7 @@ class Asked:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        return {judge: sha256(path) for judge, path in sorted(self.weights.items())}
+        return {judge: digest_of(path) for judge, path in sorted(self.weights.items())}
 
     @property
     def absent(self) -> list[str]:
@@ -59,15 +59,16 @@ class Asked:
 
     @cached_property
     def digest(self) -> str:
-        files = [sha256(Path(path)) for path in (self.finding.landmarker,) if path]
-        return key_of(names=sorted(self.names), weights=self.hashes, finding=self.finding.box, files=files,
-                      models=self.finding.face_models, protocol=self.protocol)  # fmt: skip
+        """Of all that figures depend on beside the clip."""
+        return key_of(names=sorted(self.names), weights=self.hashes, finding=self.finding.digest,
+                      protocol=self.protocol)  # fmt: skip
 
 
 @dataclass
 class Findings:
     values: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)  # by control, then by measure
+    counts: dict[str, int] = field(default_factory=dict)  # values that a measure is the mean of, by its name
     curves: dict[str, Sequence[float]] = field(default_factory=dict)  # by what a plot's title says
     missing: dict[str, str] = field(default_factory=dict)  # why a measure has no figure, by its name
     notes: list[str] = field(default_factory=list)
@@ -84,7 +85,3 @@ class Panel:
 
     def wanted(self, asked: Asked) -> frozenset[str]:
         return frozenset(measure.name for measure in self.measures if asked.wants(measure))
-
-
-def title(name: str) -> str:
-    return MEASURES[name].title if name in MEASURES else name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ from .watching import Watcher, pieces, watch
 
 LOOKED_AT = ("drift", "sharpness")
 IN_ONE_READING = tuple(measure for measure in PIXELS if measure.name not in LOOKED_AT)
+CONSISTENCIES = ("subject", "background")
 STILL_FRAMES = 3  # of the control, whose frames are all alike
 
 
 # ---- one reading
 
 
-@lru_cache(maxsize=4)
+@cache  # every clip takes all of them
 def network_of(name: str, path: Path, device: str) -> Any:
     openers: dict[str, Callable[[Path], Any]] = {
         "dino": open_dino,
@@ -76,31 +77,26 @@ def _score(name: str, watcher: Any, asked: Asked) -> float:
         network = network_of("hyperiqa", asked.weights["hyperiqa"], asked.device)
         with torch.no_grad():
             return float(network(hyperiqa.seen(torch.stack(watcher.frames)).to(asked.device)).mean())
-    return consistency(watcher.series) if name in ("subject", "background") else steadiness(watcher.series)
+    return consistency(watcher.series) if name in CONSISTENCIES else steadiness(watcher.series)
 
 
 def _read_once(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
     found, count = Findings(), showing.frames
-    watchers, strip = _watchers(asked, names, count), Strip(count)
-    first = Some((0,))
+    watchers, strip, first = _watchers(asked, names, count), Strip(count), Some((0,))
     every: dict[str, Watcher] = {**watchers, "strip": strip, "first": first}
     found.missing = watch(showing.film.pictures(), every)
     strip.save(showing.strip)
+    for name in [name for name in watchers if name not in found.missing]:
+        try:
+            found.values[name] = _score(name, watchers[name], asked)
+        except ValueError as error:
+            found.missing[name] = str(error)
+    found.counts = {name: len(watchers[name].series) for name in CONSISTENCIES if name in found.values}
     still = first.frames[0].expand(STILL_FRAMES, *first.frames[0].shape)
-    for name, watcher in watchers.items():
-        if name not in found.missing:
-            _noted(found, name, lambda name=name, watcher=watcher: _score(name, watcher, asked))
     for name, watcher in _watchers(asked, names & found.values.keys() - {"image_quality"}, count).items():
         watcher.see(still)
         found.control(STILL, {name: _score(name, watcher, asked)})
     return found
-
-
-def _noted(found: Findings, name: str, score: Callable[[], float]) -> None:
-    try:
-        found.values[name] = score()
-    except ValueError as error:
-        found.missing[name] = str(error)
 
 
 # ---- the face's look
@@ -114,8 +110,7 @@ def _looks(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
         found.values["drift"] = drift(looks.look, FPS).colour
     if "sharpness" in names and showing.clip.portrait is not None:
         picture = portrait(showing.clip.portrait)
-        (box, *_) = showing.faces_of(picture)
-        start = look(torch.from_numpy(np.ascontiguousarray(picture))[None], [box])
+        start = look(torch.from_numpy(np.ascontiguousarray(picture))[None], [showing.face_in(picture)])
         found.values["sharpness"] = changed(looks.look, start).sharpness
     return found
 
@@ -132,26 +127,26 @@ def _with_boxes(showing: Showing) -> Iterator[tuple[Tensor, list[Box | None]]]:
 
 
 def _to_truth(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
-    truth, rate = showing.beside("truth"), showing.film.facts.rate
-    similarity, same = Similarity(), True
-    for a, b in together(pieces(showing.film.pictures(rate)), pieces(truth.film.pictures(rate))):
+    rate, similarity = showing.film.facts.rate, Similarity(("gaussian",) if "ssim" in names else ())
+    for a, b in together(pieces(showing.film.pictures(rate)), pieces(showing.truth.film.pictures(rate))):
         similarity.see(a, b)
-        same &= bool((a == b).all())
-    if not len(similarity.errors()):
+    errors = similarity.errors()
+    if not len(errors):
         raise ValueError("it has no frame in common with its truth")
-    psnr = float(decibels(similarity.errors().mean()))
-    found = Findings({"psnr": psnr, "ssim": float(similarity.ssim("gaussian").mean())})
-    if same:
+    found = Findings()
+    if "ssim" in names:
+        found.values["ssim"] = float(similarity.ssim("gaussian").mean())
+    if errors.any():
+        found.values["psnr"] = float(decibels(errors.mean()))
+    else:
         found.missing["psnr"] = "all pixels are equal to the truth's"
-        del found.values["psnr"]
     return found
 
 
 def _outside(showing: Showing, asked: Asked, names: frozenset[str]) -> Findings:
     """How far the picture around the face is from the source's."""
-    source, similarity, at = showing.beside("source"), Similarity(()), 0
-    track = showing.track
-    for a, b in together(pieces(showing.pictures()), pieces(source.pictures())):
+    track, similarity, at = showing.track, Similarity(()), 0
+    for a, b in together(pieces(showing.pictures()), pieces(showing.source.pictures())):
         inside = torch.zeros(a.shape[:3], dtype=torch.bool)
         for number in range(len(a)):
             if at + number < len(track) and track.found[at + number]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from ..files.lines import append, read
 
 JOURNAL = "journal.jsonl"
 
@@ -22,6 +22,7 @@ class Record:
     values: dict[str, float] = field(default_factory=dict)
     controls: dict[str, dict[str, float]] = field(default_factory=dict)  # by control, then by measure
     missing: dict[str, str] = field(default_factory=dict)  # the reason, by measure
+    counts: dict[str, int] = field(default_factory=dict)  # values that a measure is the mean of
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failed: str = ""  # why there are no figures at all
@@ -38,8 +39,11 @@ class Record:
             self.values[name] = float(value)
 
 
+NAMES = {one.name for one in fields(Record)}
+
+
 class Records:
-    """A folder's journal: a line for each finished clip, of which one torn off at the end counts for nothing."""
+    """A folder's journal: a line for each finished clip."""
 
     def __init__(self, folder: Path):
         self._path = folder / JOURNAL
@@ -47,30 +51,7 @@ class Records:
 
     def read(self) -> dict[str, Record]:
         """By key; the last one of several holds."""
-        try:
-            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return {}
-        found = [record for record in map(_parsed, lines) if record is not None]
-        return {record.key: record for record in found}
+        return {entry["key"]: Record(**entry) for entry in read(self._path) if entry.keys() == NAMES}
 
     def add(self, record: Record) -> None:
-        line = json.dumps(asdict(record), ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        with self._path.open("ab") as file:
-            if file.tell() and not self._ends_a_line():
-                line = b"\n" + line
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _ends_a_line(self) -> bool:
-        with self._path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-
-
-def _parsed(line: str) -> Record | None:
-    try:
-        return Record(**json.loads(line))
-    except (ValueError, TypeError):
-        return None
+        append(self._path, asdict(record))

@@ -27,9 +27,7 @@ def shown(measure: Measure, value: float | None) -> str:
 
 
 def controls_of(row: Row) -> str:
-    return ", ".join(
-        f"{name} {row.measure.form and format(value, row.measure.form)}" for name, value in row.controls.items()
-    )
+    return ", ".join(f"{name} {value:{row.measure.form}}" for name, value in row.controls.items())
 
 
 def remark(row: Row, why: dict[str, str]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from .. import work
-from ..files.fingerprint import sha256
+from ..files.digests import digest_of
 from ..files.journal import key_of
 from .clips import Clip
-from .examine import Asked, examine, lost
+from .examine import examine, lost
+from .panel import Asked
 from .records import Record, Records
 
 Progress = Callable[[int, int, Record], None]  # how many clips of how many are done, and the last one's record
@@ -46,10 +46,9 @@ def evaluate(
     known = {key: record for key, record in records.read().items() if not record.lost}
     kept = folder / KEPT
     kept.mkdir(exist_ok=True)
-    read = cache(sha256)  # a file may belong to several clips
-    jobs = [Job(clip, asked, kept.absolute(), _key(clip, asked, read)) for clip in clips]
+    jobs = [Job(clip, asked, kept.absolute(), _key(clip, asked)) for clip in clips]
     waiting = list({job.key: job for job in jobs if job.key not in known}.values())
-    # The longest first, so that no worker is left with one of them at the end.
+    # The largest first, so that no worker is left with one of them at the end.
     waiting.sort(key=lambda job: job.clip.film.stat().st_size, reverse=True)
     done = len(jobs) - len(waiting)
     for record in _worked_off(waiting, shares):
@@ -60,10 +59,10 @@ def evaluate(
     return [replace(known[job.key], name=job.clip.name) for job in jobs]
 
 
-def _key(clip: Clip, asked: Asked, read: Callable[[Path], str]) -> str:
+def _key(clip: Clip, asked: Asked) -> str:
     """Of all that a clip's figures depend on: contents, not names."""
     files = (clip.film, clip.sound, clip.truth, clip.portrait, clip.source, clip.other)
-    return key_of(files=[path and read(path) for path in files], asked=asked.digest)
+    return key_of(files=[path and digest_of(path) for path in files], asked=asked.digest)
 
 
 def _worked_off(jobs: Sequence[Job], shares: Shares) -> Iterator[Record]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,25 @@ from PIL import Image
 from torch import Tensor
 
 from ..config import FPS, SAMPLE_RATE
-from ..faces.boxes import Box, Picture, whole
+from ..faces.boxes import Box, Picture, Points
 from ..faces.find import FaceError, FaceMesh, InsightFace
 from ..faces.finders import Detector, Finder, Landmarker
 from ..faces.picture import as_picture
 from ..faces.track import Track
 from ..faces.tracking import Wishes, track
-from ..files.fingerprint import sha256
+from ..files.digests import digest_of
 from ..files.journal import key_of
-from ..files.scratch import scratch
+from ..files.scratch import write_whole
 from ..film.read import Film
+from ..measures.sync import rotated
 from ..sound.audio import Recording, load, prepare
 from .clips import SOUNDS, Clip
 
 SAMPLES = SAMPLE_RATE // FPS  # of a frame
 RATE = Fraction(FPS)
+OF_TRACK = ("boxes", "points", "scores")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,12 @@ class Finding:
         if self.box:
             return "the given box"
         return "MediaPipe's mesh" if self.landmarker else "InsightFace" if self.face_models else ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what the files hold, wherever they lie."""
+        files = [digest_of(Path(place)) for place in (self.landmarker, self.face_models) if place]
+        return key_of(box=self.box, files=files)
 
 
 @lru_cache(maxsize=1)
@@ -79,45 +89,47 @@ class Showing:
 
     @cached_property
     def digest(self) -> str:
-        return sha256(self.clip.film)
+        return digest_of(self.clip.film)
 
     def pictures(self) -> Iterator[Picture]:
         return self.film.pictures(RATE)
 
-    @cached_property
+    @property
     def recording(self) -> Recording:
-        return _heard_in(self.film) if self.clip.heard == self.clip.film else recording_of(self.clip.heard)
+        return told_of(self._recording)
 
     @cached_property
-    def other(self) -> Recording | None:
-        """Whose sound the shuffled control takes; None where there is no other clip, or it cannot be heard."""
-        other = self.clip.other
-        if other is None or other == self.clip.heard:
-            return None
-        try:
-            return recording_of(other)
-        except (ValueError, OSError):  # which costs the other clip, not this one
-            return None
+    def _recording(self) -> Recording | Exception:
+        own = self.clip.heard == self.clip.film
+        return tried(lambda: _heard_in(self.film) if own else recording_of(self.clip.heard))
 
     @cached_property
+    def shuffled(self) -> Tensor:
+        """The control's sound, as long as its own: another clip's, or, where none can be heard, its own rotated."""
+        own, other = self.recording.samples, self.clip.other
+        found = None if other is None or other == self.clip.heard else tried(lambda: recording_of(other))
+        if not isinstance(found, Recording):  # which costs the other clip, not this one
+            return rotated(own)
+        return found.samples.repeat(-(-len(own) // len(found.samples)))[: len(own)]
+
+    @property
     def track(self) -> Track:
         """Every frame is looked at; nothing is guessed but short gaps."""
-        names = ("boxes", "points", "scores")
-        path = self.kept / f"{key_of(film=self.digest, finding=self.finding)[:32]}.npz"
+        return told_of(self._track)
+
+    @cached_property
+    def _track(self) -> Track | Exception:
+        return tried(self._tracked)
+
+    def _tracked(self) -> Track:
         if self.finding.box:
             return self._boxed(Box(*self.finding.box))
+        path = self.kept / f"{key_of(film=self.digest, finding=self.finding.digest)[:32]}.npz"
         if path.exists():
-            with np.load(path, allow_pickle=False) as kept:
-                arrays = {name: kept[name] for name in names}
-                width, height = kept["size"].tolist()
-                return Track(**arrays, scheme=str(kept["scheme"]), size=(width, height), rate=RATE,  # type: ignore[arg-type]
-                             cuts=tuple(kept["cuts"].tolist()))  # fmt: skip
+            return _kept_track(path)
         found = track(self.pictures(), finder_of(self.finding), RATE, Wishes(every=1)).track
-        arrays = {name: getattr(found, name) for name in names}
-        saved(
-            path,
-            arrays | {"size": np.array(found.size), "scheme": np.array(found.scheme), "cuts": np.array(found.cuts)},
-        )
+        facts = {"size": np.array(found.size), "scheme": np.array(found.scheme), "cuts": np.array(found.cuts)}
+        saved(path, {name: getattr(found, name) for name in OF_TRACK} | facts)
         return found
 
     def _boxed(self, box: Box) -> Track:
@@ -137,36 +149,67 @@ class Showing:
         """Where some frames of it are kept, side by side."""
         return self.kept / f"{self.digest[:32]}.jpg"
 
-    def beside(self, what: Literal["truth", "source"]) -> Showing:
-        """The film that belongs to it, with its own face."""
-        film = getattr(self.clip, what)
-        return Showing(replace(self.clip, film=film), self.finding, self.kept)
+    @cached_property
+    def truth(self) -> Showing:
+        return self._with(self.clip.truth)
 
-    def faces_of(self, picture: Picture) -> list[Box]:
-        """In another picture, from the largest on."""
+    @cached_property
+    def source(self) -> Showing:
+        return self._with(self.clip.source)
+
+    def _with(self, film: Path | None) -> Showing:
+        """Another film, with its own face and the same sound."""
+        assert film is not None
+        return Showing(replace(self.clip, film=film, sound=self.clip.heard), self.finding, self.kept)
+
+    def face_in(self, picture: Picture) -> Box:
+        """The largest in another picture."""
         if self.finding.box:
-            return [whole((picture.shape[1], picture.shape[0]))]
+            raise FaceError("--box says nothing of the portrait: give --landmarker or --face-models")
         finder = finder_of(self.finding)
         with finder.at_work():
-            found = sorted((one.box for one in finder.seen(picture, thorough=True)), key=lambda box: -box.area)
+            found = [one.box for one in finder.seen(picture, thorough=True)]
         if not found:
             raise FaceError("no face is found in the portrait; choose another one")
-        return found
+        return max(found, key=lambda box: box.area)
 
     @property
-    def meshes(self) -> NDArray[np.float32]:
-        """(frames, points, 2)"""
+    def meshes(self) -> Points:
+        """(frames, points, 2): NaN where the face was not seen."""
         if self.track.scheme != "mesh":
             raise FaceError("it takes MediaPipe's landmarks: give --landmarker face_landmarker.task")
-        return self.track.points
+        return np.where((self.track.scores > 0)[:, None, None], self.track.points, np.nan).astype(float)
+
+
+# ---- what several measures ask for, and none gets
+
+
+def tried(make: Callable[[], T]) -> T | Exception:
+    """What is made, or why it cannot be, so that it is tried once."""
+    try:
+        return make()
+    except Exception as error:
+        return error
+
+
+def told_of(found: T | Exception) -> T:
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _kept_track(path: Path) -> Track:
+    with np.load(path, allow_pickle=False) as kept:
+        width, height = kept["size"].tolist()
+        arrays = {name: kept[name] for name in OF_TRACK}
+        return Track(**arrays, scheme=str(kept["scheme"]), size=(width, height), rate=RATE,  # pyright: ignore
+                     cuts=tuple(kept["cuts"].tolist()))  # fmt: skip
 
 
 def saved(path: Path, arrays: Mapping[str, NDArray]) -> None:
-    """Whole or not at all, whoever else writes the same."""
-    with scratch(path.parent) as place:
-        part = place / "part.npz"
-        np.savez(part, allow_pickle=False, **arrays)
-        os.replace(part, path)
+    content = BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write_whole(path, content.getvalue())
 
 
 def recording_of(path: Path) -> Recording:
@@ -185,13 +228,3 @@ def _heard_in(film: Film) -> Recording:
 def portrait(path: Path) -> Picture:
     with Image.open(path) as image:
         return as_picture(image)
-
-
-# ---- sounds of the controls
-
-
-def shuffled(own: Tensor, other: Tensor | None) -> Tensor:
-    """Another clip's sound at this one's length, or, where there is none, its own from the middle on."""
-    if other is None:
-        return own.roll(len(own) // 2)
-    return other.repeat(-(-len(own) // len(other)))[: len(own)]

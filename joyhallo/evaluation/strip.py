@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..files.scratch import scratch
+from ..files.scratch import write_whole
 
 FRAMES = 8
 HEIGHT = 110  # pixels
@@ -35,9 +35,9 @@ class Strip:
         for picture in pictures:
             joined.paste(picture, (left, 0))
             left += picture.width
-        with scratch(path.parent) as place:
-            joined.save(place / "strip.jpg", quality=80)
-            os.replace(place / "strip.jpg", path)
+        content = BytesIO()
+        joined.save(content, "JPEG", quality=80)
+        write_whole(path, content.getvalue())
 
 
 def _small(picture: Tensor) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..measures.scores import MOVED
 from ..measures.table import SHIFTED, Measure, follows, gain
 from .figures import interval
 from .records import Record
+from .sets import OfSet
 
 TRUTH = "truth"  # real footage, measured the same way
 ENOUGH = 3  # clips of which an interval is told
@@ -34,19 +35,20 @@ class Row:
         return f"{self.known} of {self.clips}"
 
 
-def summarised(measures: Sequence[Measure], records: Sequence[Record], of_set: dict[str, float]) -> list[Row]:
+def summarised(measures: Sequence[Measure], records: Sequence[Record], of_set: Mapping[str, OfSet]) -> list[Row]:
     return [_row(measure, records, of_set) for measure in measures]
 
 
-def _row(measure: Measure, records: Sequence[Record], of_set: dict[str, float]) -> Row:
+def _row(measure: Measure, records: Sequence[Record], of_set: Mapping[str, OfSet]) -> Row:
     name = measure.name
     if measure.over == "set":
-        return Row(measure, of_set.get(name), known=len(records) if name in of_set else 0, clips=len(records))
+        whole = of_set.get(name)
+        return Row(measure, whole and whole.value, known=whole.clips if whole else 0, clips=len(records))
     having = [record for record in records if name in record.values]
     values = [record.values[name] for record in having]
     if not values:
         return Row(measure, None, clips=len(records))
-    weights = [record.facts.get("frames", 1) for record in having] if measure.over == "frames" else [1] * len(having)
+    weights = [record.counts[name] if measure.over == "frames" else 1 for record in having]
     low, high = interval(values) if len(values) >= ENOUGH else (None, None)
     told = {control: _mean(name, control, having) for control in (*measure.controls, TRUTH)}
     controls = {control: mean for control, mean in told.items() if mean is not None}

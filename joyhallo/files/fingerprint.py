@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-PIECE = 4 << 20  # bytes of a file
+from .digests import sha256
+
 ENDS = 1024  # elements read at the beginning, and again at the end, of each tensor
 
 
@@ -53,11 +54,3 @@ def _begun(path: Path, changed: int, size: int) -> Future[str]:
 @cache
 def _worker() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="joyhallo-sha256")
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -46,6 +46,13 @@ def scratch(folder: Path) -> Iterator[Path]:
 _kept: dict[Path, Path] = {}
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """A file that is complete under its name, or not there, or as it was before; whoever else writes the same."""
+    with scratch(path.parent) as folder:
+        (folder / "part").write_bytes(content)
+        os.replace(folder / "part", path)
+
+
 def lasting_scratch(folder: Path) -> Path:
     """The same folder within `folder` each time, until this process ends."""
     own = _kept.get(folder)

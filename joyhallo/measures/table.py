@@ -90,6 +90,8 @@ MESHES = (
     Measure("lip_dynamics", "THEval lip dynamics", "how much lips change shape", "truth", needs=("mesh",)),
     Measure("brow_dynamics", "THEval brow dynamics", "how much brows move from frame to frame", "truth", form=".4f",
             needs=("mesh",)),
+    Measure("head_motion", "Head motion", "THEval's formula of it, on angles that are estimated of the face's points",
+            "truth", needs=("mesh",), ours=True),
     Measure("face_seen", "Face seen", "the share of frames that show the face", "higher", form=".3f", needs=("face",),
             ours=True),
 )  # fmt: skip
@@ -114,8 +116,8 @@ PAIRS = (
 REDUBS = (
     Measure("leak", "Leak", "how much of the old mouth is left: the correlation with the source's opening that the new "
             "sound does not explain", "zero", form=".2f", needs=("sound", "mesh", "source"), ours=True),
-    Measure("outside", "Changed outside", "the mean difference to the source outside the face", "lower", "levels",
-            ".3f", needs=("face", "source"), ours=True),
+    Measure("outside", "Changed outside", "how far pixels around the face are from the source's, root mean square",
+            "lower", "levels", ".3f", needs=("face", "source"), ours=True),
 )  # fmt: skip
 QUALITY = (
     Measure("iqa", "IQA", "Q-Align's quality of frames", "higher", form=".4f", judge="qalign"),

@@ -174,7 +174,7 @@ def test_weights_that_are_not_there_are_told_with_their_place(films, tmp_path, c
     assert command.main([str(films.folder / "a.mp4"), *given, "--strict"]) == 1
 
 
-def test_help_comes_without_loading_anything_heavy():
+def test_help_shows_how():
     told = subprocess.run(
         [sys.executable, "-m", "joyhallo.evaluation", "--help"], cwd=REPOSITORY, capture_output=True, text=True
     )

@@ -23,6 +23,7 @@ def records(values, control=None, name="sync_c", told="shuffled", frames=(100, 3
             {} if value is None else {name: value},
             {} if control is None or value is None else {told: {name: control[at]}},
             {name: "nobody is seen in it"} if value is None else {},
+            {name: count - 1},
         )
         for at, (value, count) in enumerate(zip(values, frames, strict=True))
     ]
@@ -38,8 +39,10 @@ def test_a_mean_is_over_those_that_have_the_figure_and_says_so():
     assert (found.value, found.count) == (4.5, "2 of 3")
 
 
-def test_consistency_is_weighted_by_frames_as_in_vbench():
-    assert row(records([0.9, 0.5, 0.9], name="subject"), "subject").value == pytest.approx((0.9 + 1.5 + 0.9) / 5)
+def test_consistency_is_a_mean_over_frames_but_the_first_as_in_vbench():
+    assert row(records([0.9, 0.5, 0.9], name="subject"), "subject").value == pytest.approx(
+        (0.9 * 99 + 0.5 * 299 + 0.9 * 99) / 497
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import SOFTWARE
+from ...files.scratch import write_whole
 from ..jobs import Compute, Job
 from ..terminal import Terminal
 from .manifest import DONE, NAME, Entry, Manifest, file_name, read_of
@@ -127,11 +128,10 @@ def _length(task: Task) -> int:
 
 
 def _write_page(tasks: Sequence[Task], folder: Path, manifest: Manifest, table: Path) -> None:
-    from ..track import whole
     from .page import page
 
     entries = [(task, manifest.last.get(file_name(task, folder))) for task in tasks]
-    whole(folder / PAGE, page(entries, folder, table.name).encode())
+    write_whole(folder / PAGE, page(entries, folder, table.name).encode())
 
 
 def _concluded(tasks: Sequence[Task], earlier: int, folder: Path, manifest: Manifest, terminal: Terminal) -> int:

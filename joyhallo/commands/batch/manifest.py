@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..jobs import Job, digest_of, stamp
+from ...files.digests import digest_of, stamp
+from ...files.lines import append, read
+from ..jobs import Job
 from .table import Task
 
 NAME = "manifest.jsonl"
@@ -27,8 +27,9 @@ class Manifest:
     @classmethod
     def of(cls, folder: Path) -> Manifest:
         found = cls(folder / NAME)
-        for entry in _entries(found.path):
-            found._note(entry)
+        for entry in read(found.path):
+            if {"file", "state", "key"} <= entry.keys():
+                found._note(entry)
         return found
 
     def _note(self, entry: Entry) -> None:
@@ -37,20 +38,8 @@ class Manifest:
             self._digests[path, size, changed] = digest
 
     def add(self, entry: Entry) -> None:
-        """On the disk when this returns, and on a line of its own whatever was torn before."""
         self._note(entry)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                torn = file.read(1) != b"\n"
-            else:
-                torn = False
-            line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode()
-            file.write((b"\n" if torn else b"") + line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, entry)
 
     def is_done(self, task: Task, folder: Path) -> bool:
         """Whether a film is there that was made of the same, and has not been changed since."""
@@ -84,17 +73,3 @@ def read_of(job: Job) -> Mapping[str, tuple[str, int, int, str]]:
     """What was read for a job, so that it need not be read again to be known: by what it is for."""
     files = ((name, path) for name, path in job.files().items() if not path.is_dir())
     return {name: (str(path), *stamp(path), digest_of(path)) for name, path in files}
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:  # torn, or empty
-            continue
-        if isinstance(entry, dict) and {"file", "state", "key"} <= entry.keys():
-            yield entry
