@@ -78,7 +78,7 @@ class CompareVideos(io.ComfyNode):
         film, real = _both(video, truth)
         pixels = Similarity([CONVENTION])
         show, done = progress(min(film.count, real.count)), 0
-        for some, others in together(pieces(film.read(0), film.size), pieces(real.read(0), real.size)):
+        for some, others in together(pieces(film.read(0)), pieces(real.read(0))):
             pixels.see(some, others)
             done += len(some)
             show(done)

@@ -69,7 +69,7 @@ class ScoreLikeness(io.ComfyNode):
             )
         film, likeness = Pictures.of(video, 25.0), Likeness(recogniser, as_picture(portrait))
         show, done = progress(film.count), 0
-        for frames in pieces(film.read(0), film.size):
+        for frames in pieces(film.read(0)):
             likeness.see(frames)
             done += len(frames)
             show(done)

@@ -130,7 +130,7 @@ class Watching:
     def watch(self, film: Pictures) -> int:
         """The number of frames."""
         show, done = progress(film.count), 0
-        for frames in pieces(film.read(0), film.size):
+        for frames in pieces(film.read(0)):
             for name, watcher in list(self.watchers.items()):
                 self._tried(name, watcher.see, frames)
             done += len(frames)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import comfy.utils
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,16 +17,13 @@ from ..joyhallo.config import FPS
 from ..joyhallo.faces.track import Track
 from ..joyhallo.film.lengths import Places, in_order
 from ..joyhallo.film.read import at_rate
-from ..joyhallo.film.write import VideoError
+from ..joyhallo.measures import streamed
 from ..joyhallo.measures.scores import Scores
 from ..joyhallo.measures.table import MEASURES
 from ..joyhallo.sound.audio import AudioError, Recording, Sound, prepare
 from . import report
 from .preview import stop
 from .video import Footage, LosslessVideo, Pictures, sound_of
-
-AT_ONCE = 16  # frames of a piece
-PIXELS = 16 << 20  # of all of them: large frames come fewer at a time
 
 
 def name_of(video: Any) -> str:
@@ -63,15 +58,11 @@ def heard(video: Any, audio: Any) -> Recording:
     return recording
 
 
-def pieces(pictures: Iterable[Tensor], size: tuple[int, int]) -> Iterator[Tensor]:
-    """Pictures (height, width, 3) some at a time: (n, height, width, 3), as bytes. size: width and height"""
-    coming = iter(pictures)
-    few = max(1, min(AT_ONCE, PIXELS // (size[0] * size[1])))
-    while some := list(islice(coming, few)):
+def pieces(pictures: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Some at a time, as bytes; cancelling takes effect with the next ones."""
+    for some in streamed.pieces(pictures):
         stop()
-        if any(picture.shape[1::-1] != size for picture in some):
-            raise VideoError("The frames change their size within the video; make it again at one size.")
-        yield torch.stack(some)
+        yield some
 
 
 def progress(frames: int) -> Callable[[int], None]:
@@ -105,7 +96,7 @@ class Speaking:
         return len(self.places)
 
     def pieces(self) -> Iterator[Tensor]:
-        return pieces(in_order(self.film.read, self.places), self.film.size)
+        return pieces(in_order(self.film.read, self.places))
 
 
 def about(film: Pictures, frames: int) -> str:

@@ -10,11 +10,10 @@ from typing import Any
 from ..methods import method_of
 from .jobs import Job, Progress
 from .places import checked_input
-from .shelf import FACES, LANDMARKER, Shelf
+from .shelf import FACES, LANDMARKER, PARTS, Shelf
 
 NAMES = {"landmarker": "face landmarker", "vae": "VAE", "whisper": "speech encoder", "hubert": "speech encoder",
          "parser": "face parser", "face_models": "face models"}  # fmt: skip
-PARTS = ("vae", "whisper", "hubert", "parser")
 
 
 def provided(job: Job, shelf: Shelf, fetch: bool, progress: Progress) -> Job:

@@ -22,10 +22,10 @@ from .faces import tracked
 from .jobs import Job, Made, Progress
 from .media import Source, as_tensor, film, mask_of, sound_of
 from .options import REDUB, by_name
+from .shelf import PARTS
 
 TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
 WAITING = 16 << 20  # pixels of whole pictures that are read ahead
-PARTS = ("vae", "whisper", "hubert", "parser")
 
 
 def make(job: Job, progress: Progress) -> Made:

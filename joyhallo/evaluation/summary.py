@@ -9,6 +9,7 @@ import numpy as np
 
 from ..measures.scores import MOVED
 from ..measures.table import SHIFTED, Measure, follows, gain
+from ..measures.vbench import mean_of_set
 from .figures import interval
 from .records import Record
 from .sets import OfSet
@@ -48,12 +49,12 @@ def _row(measure: Measure, records: Sequence[Record], of_set: Mapping[str, OfSet
     values = [record.values[name] for record in having]
     if not values:
         return Row(measure, None, clips=len(records))
-    weights = [record.counts[name] if measure.over == "frames" else 1 for record in having]
+    counts = [record.counts[name] if measure.over == "frames" else 1 for record in having]
     low, high = interval(values) if len(values) >= ENOUGH else (None, None)
     told = {control: _mean(name, control, having) for control in (*measure.controls, TRUTH)}
     controls = {control: mean for control, mean in told.items() if mean is not None}
-    mean = float(np.average(values, weights=weights))
-    return Row(measure, mean, low, high, len(values), len(records), controls, _silent(measure, having))
+    mean, silent = mean_of_set(values, counts), _silent(measure, having)
+    return Row(measure, mean, low, high, len(values), len(records), controls, silent)
 
 
 def _mean(name: str, control: str, records: Sequence[Record]) -> float | None:

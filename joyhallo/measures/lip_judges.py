@@ -6,7 +6,7 @@ the longest stretch counts, and the frames that begin another shot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -84,12 +84,17 @@ def by_lip_reader(
     """Its distance is 1 less the likeness of what it sees and hears."""
     stretch = longest(stretches(boxes, cuts))
 
-    def mouths() -> Iterator[Tensor]:
-        for crops in _mouths(pieces, stretch, device, on_step):
+    watching, seen_so_far = lip_reader.Watching(reader, [Box(*sides) for sides in stretch.boxes.tolist()]), 0
+    for frames in pieces:
+        start, stop = max(seen_so_far, stretch.start), min(seen_so_far + len(frames), stretch.stop)
+        if start < stop:
             ready(reader)
-            yield crops
-
-    lips = lip_reader.seen(reader, mouths())
+            watching.see(frames[start - seen_so_far : stop - seen_so_far].to(device))
+        seen_so_far += len(frames)
+        on_step(seen_so_far)
+        if seen_so_far >= stretch.stop:
+            break
+    lips = watching.lips
 
     def score(samples: Tensor, seen: Tensor = lips) -> Told:
         part = samples[SAMPLES * stretch.start : SAMPLES * stretch.stop]
@@ -104,19 +109,3 @@ def by_lip_reader(
 def _frozen(features: Tensor) -> Tensor:
     """(windows, width): the first one all the time"""
     return features[:1].expand_as(features)
-
-
-def _mouths(
-    pieces: Iterable[Tensor], stretch: Stretch, device: torch.device | str, on_step: OnStep
-) -> Iterator[Tensor]:
-    faces = lip_reader.steady([Box(*sides) for sides in stretch.boxes.tolist()])
-    seen = 0
-    for frames in pieces:
-        start, stop = max(seen, stretch.start), min(seen + len(frames), stretch.stop)
-        if start < stop:
-            shown = frames[start - seen : stop - seen].to(device)
-            yield lip_reader.crops(shown, faces[start - stretch.start : stop - stretch.start])
-        seen += len(frames)
-        on_step(seen)
-        if seen >= stretch.stop:
-            break

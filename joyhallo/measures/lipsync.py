@@ -60,11 +60,6 @@ class LipSync:
     framewise: Tensor  # (windows): the confidence along the film, smoothed; only to look at
     overlap: Overlap
 
-    @property
-    def is_comparable(self) -> bool:
-        """Whether the film is long enough for its confidence to mean something."""
-        return self.windows >= COMPARABLE
-
 
 def scored(seen: Tensor, heard: Tensor, span: int = SPAN) -> LipSync:
     """seen, heard (windows, features): of the same windows."""

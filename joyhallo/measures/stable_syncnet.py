@@ -29,7 +29,6 @@ from .streamed import Ready, as_it_is
 FRAMES = 16  # of a window
 SIDE = 256  # pixels of an aligned face, whose lower half is shown
 COLUMNS = 52  # of the mel spectrum
-IN_SYNC = 0.5  # cosines above count as in sync
 AT_ONCE = 4  # windows
 HEADS, GROUPS, EPSILON = 8, 32, 1e-6
 WANTED = "LatentSync's StableSyncNet: stable_syncnet.pt or latentsync_syncnet.pt."

@@ -7,7 +7,8 @@ however it was cut into pieces.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,6 +19,22 @@ Ready = Callable[[Any], Any]  # called with the network before each use, to load
 
 def as_it_is(network: Any) -> Any:
     return network
+
+
+AT_ONCE = 16  # frames of a piece
+PIXELS = 16 << 20  # of all of them: large frames come fewer at a time
+
+
+def pieces(pictures: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Pictures (height, width, 3) some at a time: (n, height, width, 3)"""
+    coming, size = iter(pictures), None
+    while (first := next(coming, None)) is not None:
+        few = max(1, min(AT_ONCE, PIXELS // (first.shape[0] * first.shape[1])))
+        some = [first, *islice(coming, few - 1)]
+        size = first.shape if size is None else size
+        if any(picture.shape != size for picture in some):
+            raise MeasureError("The frames change their size within the video; make it again at one size.")
+        yield torch.stack(some)
 
 
 class MeasureError(ValueError):

@@ -1,4 +1,4 @@
-"""SyncNet's lip sync of a whole film: `lip_sync`, or `watch` once and `score` for each of several sounds."""
+"""SyncNet's lip sync of a whole film: `watch` once, and `score` for each of several sounds."""
 
 from __future__ import annotations
 
@@ -98,22 +98,6 @@ def score(
     samples = samples[SAMPLES * shown.start : SAMPLES * (shown.start + shown.frames)]
     windows = windows_of(shown.frames, len(samples))
     return scored(shown.features[:windows], heard(network, samples, windows, device, ready))
-
-
-def lip_sync(
-    pieces: Iterable[Tensor],
-    boxes: Boxes | None,
-    sound: Recording | Tensor,
-    network: SyncNet,
-    cuts: Iterable[int] = (),
-    *,
-    on_step: OnStep = unwatched,
-    device: torch.device | str = "cpu",
-    ready: Ready = as_it_is,
-) -> LipSync:
-    """Of one film and one sound, see `watch` and `score`."""
-    shown = watch(pieces, boxes, network, cuts, on_step=on_step, device=device, ready=ready)
-    return score(shown, sound, network, device=device, ready=ready)
 
 
 # ---- sounds to compare with

@@ -7,14 +7,14 @@ Each is a class that sees a film piece by piece and then has a `series`, of whic
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .amt import AMT, check_size, padded_side
-from .streamed import MeasureError, Ready, Streamed, as_it_is, dtype_of
+from .streamed import Ready, Streamed, as_it_is, dtype_of
 from .vit import ViT
 
 SIDE = 224  # pixels of a picture's shorter side, as both networks know pictures
@@ -206,18 +206,7 @@ def steadiness(series: Tensor) -> float:
 # ---- of several films
 
 
-def mean_of_frames(films: Iterable[Tensor]) -> float:
-    """Of consistency, by their series: VBench lets long films count for more, on one processor."""
-    return torch.cat([series.double() for series in _some(films)]).mean().item()
-
-
-def mean_of_films(scores: Iterable[float]) -> float:
-    """Of smoothness and flickering."""
-    scores = _some(scores)
-    return sum(scores) / len(scores)
-
-
-def _some(films: Iterable) -> list:
-    if not (known := list(films)):
-        raise MeasureError("A set without films has no score. Choose at least one.")
-    return known
+def mean_of_set(scores: Sequence[float], counts: Sequence[int]) -> float:
+    """counts: the lengths of their series, for consistency, as VBench lets long films count for more on one processor;
+    1 for each in smoothness and flickering."""
+    return sum(score * count for score, count in zip(scores, counts, strict=True)) / sum(counts)

@@ -212,7 +212,9 @@ def test_many_problems_are_counted_and_some_are_told(run, table):
     assert "and 480 more" in err
 
 
-@pytest.mark.parametrize("given", [("--set", "seed"), ("--set", "nix=1"), ("--workers", "-1"), ("-o", "table.csv")])
+@pytest.mark.parametrize(
+    "given", [("--set", "seed"), ("--set", "nix=1"), ("--workers", "-1"), ("--gpus", "1"), ("-o", "table.csv")]
+)
 def test_other_mistakes_are_told_too(run, table, given):
     code, _, err = run("batch", table(THREE), *(() if "-o" in given else ("-o", "films")), *given)
     assert (code, "expected" in err) == (2, True)

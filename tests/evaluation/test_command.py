@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from joyhallo.evaluation.examine import lost
 from joyhallo.evaluation.records import Records
 from joyhallo.film.write import write
 from joyhallo.libraries import LibraryError
+from joyhallo.measures.syncnet import published
 from joyhallo.work import DIED
 
 SAMPLES = SAMPLE_RATE // FPS
@@ -118,12 +120,12 @@ def test_a_run_that_is_stopped_goes_on_and_ends_alike(films, outcome, tmp_path, 
 
 
 def test_a_clip_whose_process_died_is_measured_the_next_time(films, outcome, tmp_path):
-    given = ("--truth", str(films.folder))
-    assert evaluated(films, tmp_path, *given) == 0
-    journal, (first, *_) = Records(tmp_path), Records(tmp_path).read().values()
-    journal.add(lost(Clip(first.name, films.folder / first.name), first.key, DIED))
-    assert evaluated(films, tmp_path, *given) == 0
-    assert results(tmp_path) == results(outcome)
+    out = Path(shutil.copytree(outcome, tmp_path / "out"))
+    (first, *_) = Records(out).read().values()
+    Records(out).add(lost(Clip(first.name, films.folder / first.name), first.key, DIED))
+    assert evaluated(films, out, "--truth", str(films.folder)) == 0
+    assert results(out) == results(outcome)
+    assert not Records(out).read()[first.key].lost
 
 
 def test_processes_find_the_same(films, outcome, tmp_path):
@@ -172,6 +174,22 @@ def test_weights_that_are_not_there_are_told_with_their_place(films, tmp_path, c
     assert command.main([str(films.folder / "a.mp4"), *given]) == 0
     assert "not there: SyncNet: put syncnet_v2.model (54 MB" in capsys.readouterr().out
     assert command.main([str(films.folder / "a.mp4"), *given, "--strict"]) == 1
+
+
+def test_a_judge_of_others_is_known_by_its_contents_and_doubts_short_clips(films, tmp_path, capsys):
+    dice = torch.Generator().manual_seed(0)
+    state = {name: 0.02 * torch.randn(shape, generator=dice) for name, shape in published().items()}
+    state |= {name: torch.ones_like(tensor) for name, tensor in state.items() if name.endswith("running_var")}
+    torch.save(state, tmp_path / "somebody.pth")
+    sound = 0.1 * torch.randn(1, 42 * SAMPLES, generator=dice)
+    write(tmp_path / "short.mp4", iter([torch.rand(42, SIZE, SIZE, 3)]), FPS, (sound, SAMPLE_RATE))
+    given = ["--box", films.box, "--metrics", "sync_c,sync_offset", "--weights", str(tmp_path), "--workers", "0"]
+    assert command.main([str(tmp_path / "short.mp4"), *given, "-o", str(tmp_path / "out")]) == 0
+    (clip,) = results(tmp_path / "out")["clips"]
+    assert clip["controls"].keys() == {"still", "shuffled", "shifted"}
+    told = capsys.readouterr().out
+    assert "37 windows only, too few" in told
+    assert "its face is too small" in told
 
 
 def test_help_shows_how():

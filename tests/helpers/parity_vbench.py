@@ -24,7 +24,7 @@ from joyhallo.measures.vbench import (
     background_pictures,
     consistency,
     likeness,
-    mean_of_frames,
+    mean_of_set,
     steadiness,
     subject_pictures,
 )
@@ -154,7 +154,7 @@ def of_features(case):
     for name in "out.per_video", "out.per_video_WRONG_no_clamp":
         yield name, torch.tensor([consistency(film) for film in films])
     for name in "out.set", "out.set_WRONG_mean_of_videos":
-        yield name, torch.tensor(mean_of_frames(films))
+        yield name, torch.tensor(mean_of_set([consistency(film) for film in films], [len(film) for film in films]))
 
 
 @answers("(dino|clip)_consistency", "metrics")
@@ -169,7 +169,7 @@ def of_networks(case):
             yield f"out.{name}.{answer}", measure.features
         yield f"out.{name}.score", torch.tensor(consistency(films[-1]))
         yield f"out.{name}.pixels", prepared(film[:1])[0, :, ::6, ::6]
-    yield "out.set", torch.tensor(mean_of_frames(films))
+    yield "out.set", torch.tensor(mean_of_set([consistency(film) for film in films], [len(film) for film in films]))
 
 
 @answers("flicker", "metrics")

@@ -24,6 +24,10 @@ MODELS = ("model", "landmarker", "face_models", "vae", "whisper", "hubert", "par
 def run(chosen: Namespace, terminal: Terminal) -> int:
     if chosen.workers < 0:
         raise TableError(f"--workers {chosen.workers}: expected 0 for this process alone, or a number of processes.")
+    if chosen.gpus and not chosen.ray:
+        raise TableError(
+            f"--gpus {chosen.gpus:g} was given without --ray; expected both, or neither with --device cuda."
+        )
     folder = chosen.output.absolute()
     if folder.exists() and not folder.is_dir():
         raise TableError(f"The output {chosen.output} is a file; expected a folder for the films.")
