@@ -219,7 +219,7 @@ def test_the_lip_reader_watches_piece_by_piece_as_at_once(nodes, ours, reader, t
     samples = sound()["waveform"][0, 0]
     some = judge.watch(speaking, lambda done: None).score(samples)
     assert {one for models in loaded for one in models} == {judge.part.patcher}
-    monkeypatch.setattr(nodes.scoring, "AT_ONCE", 7)
+    monkeypatch.setattr(nodes.scoring.streamed, "AT_ONCE", 7)
     others = judge.watch(speaking, lambda done: None).score(samples)
     torch.testing.assert_close(some.curve, others.curve, rtol=1e-5, atol=1e-6)
     assert some.windows == COUNT - 4
