@@ -175,10 +175,9 @@ def puppet() -> Graph:
     return graph
 
 
-def redub() -> Graph:
-    graph = Graph()
-    video = graph.add("LoadVideo", file="face.mp4")
-    tracked = graph.add(
+def _tracked(graph: Graph, video: Any) -> Any:
+    """The face of a video, under a painted mask."""
+    return graph.add(
         "TrackFace",
         video=video[0],
         which_face="largest",
@@ -189,6 +188,12 @@ def redub() -> Graph:
         fps=25.0,
         mask=graph.add("LoadImageMask", image="face_mask.png", channel="red")[0],
     )
+
+
+def redub() -> Graph:
+    graph = Graph()
+    video = graph.add("LoadVideo", file="face.mp4")
+    tracked = _tracked(graph, video)
     redubbed = graph.add(
         "RedubLips",
         redub_model=graph.add("LoadRedubModel", model=LIPS, weight_dtype="auto", download=False)[0],
@@ -234,17 +239,7 @@ def redub() -> Graph:
 def scores() -> Graph:
     graph = Graph()
     video, sound = graph.add("LoadVideo", file="talk.mp4"), graph.add("LoadAudio", audio="speech.wav")
-    tracked = graph.add(
-        "TrackFace",
-        video=video[0],
-        which_face="largest",
-        detector="painted mask",
-        detection_size=0,
-        gaps="interpolate",
-        cuts=True,
-        fps=25.0,
-        mask=graph.add("LoadImageMask", image="face_mask.png", channel="red")[0],
-    )
+    tracked = _tracked(graph, video)
     lips = graph.add(
         "ScoreLipSync", video=video[0], judge="lip reader", fps=25.0, audio=sound[0], face_track=tracked[0]
     )
