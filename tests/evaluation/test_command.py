@@ -102,7 +102,7 @@ def test_the_page_needs_nothing_else(outcome):
     assert "<script" not in page
 
 
-def test_a_run_that_is_stopped_goes_on_and_ends_alike(films, outcome, tmp_path, monkeypatch):
+def test_processes_that_are_stopped_go_on_and_end_as_an_undisturbed_run(films, outcome, tmp_path, monkeypatch):
     made = []
 
     def stopping(done, total, record):
@@ -111,12 +111,12 @@ def test_a_run_that_is_stopped_goes_on_and_ends_alike(films, outcome, tmp_path, 
             raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "_show", stopping)
-    given = ("--truth", str(films.folder))
+    given = ("--truth", str(films.folder), "--workers", "2")
     assert evaluated(films, tmp_path, *given) == 130
     assert evaluated(films, tmp_path, *given) == 0
     assert sorted(made) == sorted(PLANTED)  # each once
     assert len(Records(tmp_path).read()) == len(PLANTED)
-    assert results(tmp_path) == results(outcome)
+    assert results(tmp_path) == results(outcome)  # made in one process
 
 
 def test_a_clip_whose_process_died_is_measured_the_next_time(films, outcome, tmp_path):
@@ -126,11 +126,6 @@ def test_a_clip_whose_process_died_is_measured_the_next_time(films, outcome, tmp
     assert evaluated(films, out, "--truth", str(films.folder)) == 0
     assert results(out) == results(outcome)
     assert not Records(out).read()[first.key].lost
-
-
-def test_processes_find_the_same(films, outcome, tmp_path):
-    assert evaluated(films, tmp_path, "--truth", str(films.folder), "--workers", "2") == 0
-    assert results(tmp_path) == results(outcome)
 
 
 def test_what_is_broken_or_without_sound_costs_the_others_nothing(films, tmp_path, capsys):
