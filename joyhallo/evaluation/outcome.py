@@ -42,7 +42,7 @@ def write_outcome(
         "command": " ".join(command),
         "when": time.strftime("%Y-%m-%d %H:%M"),
         "faces": asked.finding.backend or "nobody finds them",
-        **{f"note {number}": note for number, note in enumerate(notes, 1)},
+        **({"to be known": "; ".join(notes)} if notes else {}),
         **{judge: f"{facts['file']}, sha256 {facts['sha256']}" for judge, facts in judged.items()},
     }
     write_whole(folder / "results.json", as_results(rows, records, why, about).encode())
