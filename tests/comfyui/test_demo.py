@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import wave
 
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 from film import Film
 
+from joyhallo.drawn.drawing import Pose
+from joyhallo.evaluation import __main__ as evaluation
 from tools.comfyui.server import Server
 from tools.comfyui.workflow import Graph
 from tools.demo import film
 from tools.demo_model.bundle import FOLDER, note
+from tools.pictures import portrait
 
 NODES = ("LoadJoyHalloModels", "FaceMaskPrep", "ChineseWav2Vec2Encode", "JoyHalloSampler", "SaveTalkingVideo")
 
@@ -60,6 +64,19 @@ def test_the_example_plays(example):
     assert min(frame.std() for frame in frames) > 10
     assert np.ptp(np.stack(frames), axis=0).max() > 20  # something moves
     assert np.abs(heard).max() > 0.1
+
+
+def test_the_evaluation_finds_the_example_in_sync(example, tmp_path):
+    """What stands guard over the bundled model: scored as any film would be, by the bundled lip reader."""
+    face = portrait.sitter().face(Pose())
+    box = ",".join(f"{side:.0f}" for side in (face.left, face.top, face.right, face.bottom))
+    given = ["--box", box, "--metrics", "lip_sync,lip_offset", "-o", str(tmp_path), "--workers", "0"]
+    assert evaluation.main([str(example[1]), *given]) == 0
+    found = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert found["clips"][0]["values"]["lip_offset"] == 0
+    sync = found["measures"]["lip_sync"]
+    assert not sync["says_nothing"]
+    assert sync["controls"]["still"] < sync["controls"]["shuffled"] + 0.1 < 0.5 < sync["value"]
 
 
 def test_the_smallest_film_is_a_chunk(client):
