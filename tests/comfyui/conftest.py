@@ -13,6 +13,7 @@ from inside import load_pack
 from tools.comfyui.server import Client, Server, get_comfyui
 from tools.demo import prepare, speech_of
 from tools.demo_model.seeded import NET, write_autoencoder, write_encoder, write_net
+from tools.fuzz.__main__ import install_node
 
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 
@@ -40,6 +41,7 @@ def base(tmp_path_factory) -> Path:
     """ComfyUI's folders. `small` and `small-hallo` are names of models, `short.wav` is a recording of 0.6 s."""
     base = tmp_path_factory.mktemp("comfyui")
     prepare(base)
+    install_node(base)  # for the fuzz
     ours, vaes = base / "models" / "joyhallo", base / "models" / "vae"
     for folder in (ours, vaes):
         folder.mkdir(parents=True)

@@ -27,7 +27,7 @@ from ..demo_model.bundle import FOLDER
 from ..demo_model.seeded import write_lips
 from . import hands_out
 from .outcomes import RAW, STOPPED, Outcome, outcome
-from .prompts import BASES, LIPS, Asked, asked, film
+from .prompts import BASES, LIPS, SMALL_MASK, Asked, asked, film
 
 LONGEST = 60  # seconds that a prompt may take before it is interrupted
 PATIENCE = 20  # seconds within which it must end then
@@ -63,33 +63,42 @@ def main() -> None:
         if given.only is not None:
             show(server, given.seed, given.only, given.base or ())
             return
-        found = fuzz(server, given.seed, given.prompts, given.base or ())
+        found = fuzz(server, given.seed, range(given.prompts), given.base or ())
     print(json.dumps(vars(found), indent=2, ensure_ascii=False))
     sys.exit(0 if found.well else 1)
 
 
 def serving(base: Path) -> Server:
-    """A ComfyUI with the pack, its pictures, and a node that hands out any value."""
     prepare(base)
+    install_node(base)
+    install_files(base)
+    return Server(base)
+
+
+def install_node(base: Path) -> None:
+    """The one that hands out any value, before ComfyUI is started."""
     shutil.copy(hands_out.__file__, base / "custom_nodes" / "hands_out.py")
+
+
+def install_files(base: Path) -> None:
+    """What the workflows name, beside the pack's pictures."""
     write(base / "input" / "film.mp4", [torch.rand(5, 64, 64, 3)], 25)
     clip = next(Film(FOLDER / "clip.mp4").frames(at_once=ENOUGH))[:, ::2, ::2]
     write(base / "input" / "face.mp4", [clip[:FEW]], 25)
     write(base / "input" / "talk.mp4", [clip], 25)
     with Image.open(FOLDER / "face_mask.png") as mask:
-        mask.resize(clip.shape[2:0:-1]).save(base / "input" / "face_mask.png")
+        mask.resize(clip.shape[2:0:-1]).save(base / "input" / SMALL_MASK)
     write_lips(base / "models" / "joyhallo" / LIPS)
     speech_of(SHORT, base / "input" / "speech.wav", base / "input" / "short.wav")
-    return Server(base)
 
 
-def fuzz(server: Server, seed: int, count: int, bases: Sequence[str] = ()) -> Findings:
+def fuzz(server: Server, seed: int, numbers: Sequence[int], bases: Sequence[str] = ()) -> Findings:
     client, found = Client(server.url), Findings()
     nodes, health = client.nodes(), Health(server, client)
-    for number in range(count):
+    for done, number in enumerate(numbers, 1):
         prompt = asked(seed, number, nodes, bases)
         found.note(number, prompt, tried(client, prompt, nodes))
-        if number % HUNDRED == HUNDRED - 1 or number == count - 1:
+        if done % HUNDRED == 0 or done == len(numbers):
             found.sick += health.problems(number)
     return found
 

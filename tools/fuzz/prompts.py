@@ -15,6 +15,7 @@ from .hands_out import FILLS, NAME, Spec
 
 CATEGORY = "JoyHallo"
 LIPS = "wav2lip/wav2lip_gan.pth"
+SMALL_MASK = "small_face_mask.png"
 CHANGED = (1, 1, 2, 3)  # inputs, one of these numbers at a time
 
 # What would take long and tell nothing more: inputs that are chosen within these when they are to be right.
@@ -186,7 +187,7 @@ def _tracked(graph: Graph, video: Any) -> Any:
         gaps="interpolate",
         cuts=True,
         fps=25.0,
-        mask=graph.add("LoadImageMask", image="face_mask.png", channel="red")[0],
+        mask=graph.add("LoadImageMask", image=SMALL_MASK, channel="red")[0],
     )
 
 
