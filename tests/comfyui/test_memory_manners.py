@@ -20,8 +20,8 @@ from tools.demo import prepare, speech_of
 from tools.demo_model.seeded import write_autoencoder, write_encoder, write_net
 
 MB = 2**20
-WARM_UP, RUNS, SWAPS = 3, 10, 6
-WINDOW = 5  # runs of which the least memory counts: buffers of encoders and the picture of the drift come and go
+WARM_UP, RUNS, SWAPS = 3, 5, 4
+WINDOW = 4  # runs of which the least memory counts: buffers of encoders and the picture of the drift come and go
 LOOKS, PAUSE = 4, 0.1  # at the memory after a run, and seconds before each
 # What may remain of all runs, and of all swaps: a video that stays each time would make 7 MB, a network 12.
 RUNS_ALLOWANCE, SWAPS_ALLOWANCE = 4 * MB, 8 * MB
