@@ -173,6 +173,10 @@ def plain_scaling(workers: int, rounds: int = 3000) -> float:
     return workers * alone / together
 
 
+def _say(name: str, value: object) -> None:
+    print(f"{name}: {value}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -182,20 +186,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found: dict[str, object] = {"plain_scaling": plain_scaling(asked.workers)}
+    found: dict[str, object] = {"plain scaling": plain_scaling(asked.workers)}
+    _say("plain scaling", found["plain scaling"])
     chance = random.Random(asked.seed)  # noqa: S311
-    many = "--workers", str(asked.workers)
+    many = ["--workers", str(asked.workers)]
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(Path(place), asked.seconds, asked.side)
-        found["nothing_kept"] = bench.made("film", "--no-resume")
-        found["undivided"] = bench.made("film")
-        found["one_worker"] = bench.made("film", "--workers", "1")
-        found["workers"] = bench.made("film", *many)
-        longest = float(found["workers"]["clock"])  # pyright: ignore[reportArgumentType, reportIndexIssue]
-        found["killed"] = bench.killed("film", asked.kills, longest, chance)
-        found["workers_killed"] = bench.killed("film", asked.kills, longest / 2, chance, *many)
+        for name, more in {
+            "nothing kept": ["--no-resume"],
+            "undivided": [],
+            "one worker": ["--workers", "1"],
+            "workers": many,
+        }.items():
+            found[name] = bench.made("film", *more)
+            _say(name, found[name])
+        for name, more in {"undivided": [], "workers": many}.items():
+            longest = float(found[name]["clock"])  # pyright: ignore[reportArgumentType, reportIndexIssue]
+            found[f"{name}, killed"] = bench.killed("film", asked.kills, longest / 2, chance, *more)
+            _say(f"{name}, killed", found[f"{name}, killed"])
     films = {one["film"] for one in found.values() if isinstance(one, dict)}
-    print(json.dumps(found) if asked.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
+    if asked.json:
+        print(json.dumps(found))
     if len(films) > 1:
         sys.exit("The films are not the same.")
 

@@ -32,8 +32,7 @@ def make(job: Job, progress: Progress) -> Made:
     count = len(work.plan.script)
     with _kept(job, work, unfinished, recording) as kept:
         done = film(job, work.pictures(kept), count, source.rate, sound, source.marks, progress)
-    if unfinished is not None:
-        discard(job.output)
+    discard(job.output)
     facts = {
         **_told(job, work, source),
         "face": report,

@@ -48,11 +48,10 @@ class Redubbing:
     def count(self) -> int:
         return chunk_count(self.plan.method, self.plan.script)
 
-    @property
-    def speaking(self) -> list[int]:
-        """The chunks in which something is made."""
+    def speaks(self, index: int) -> bool:
+        """Whether something is made in a chunk."""
         together = self.plan.method.at_once
-        return [index for index in range(self.count) if self.plan.script.spoken[index * together :][:together].any()]
+        return bool(self.plan.script.amounts[index * together :][:together].any())
 
     def chunks(self, kept: Kept | None, some: range | None = None) -> Iterator[Redubbed]:
         """All, or some; those that are kept need no network."""

@@ -47,14 +47,13 @@ def shares(film: Whole, work: Redubbing) -> list[Share]:
     longest, turns = max(1, LONGEST // work.plan.method.at_once), TURNS * max(1, film.job.crew.workers)
     length = min(longest, -(-work.count // turns))
     parts = (range(start, min(start + length, work.count)) for start in range(0, work.count, length))
-    speaking = set(work.speaking)
-    return [Share(film, part) for part in parts if not speaking.isdisjoint(part)]
+    return [Share(film, part) for part in parts if any(map(work.speaks, part))]
 
 
 def do(share: Share) -> Done:
     work = _opened(share.film)
     kept = share.film.unfinished.chunks(work.plan.method)
-    speaking = [index for index in share.chunks if index in work.speaking]
+    speaking = [index for index in share.chunks if work.speaks(index)]
     missing = [index for index in speaking if kept.read(index) is None]
     if missing:
         with torch.inference_mode():

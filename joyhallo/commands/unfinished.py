@@ -135,10 +135,11 @@ class Unfinished:
             return {}
 
     def _write(self, ending: str, arrays: dict[str, NDArray[Any]]) -> None:
-        with scratch(self.folder) as folder, (folder / "part").open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        with scratch(self.folder) as folder:
+            with (folder / "part").open("wb") as file:
+                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(folder / "part", self.folder / f"{self.key}{ending}")
 
     # ---- chunks
