@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -98,9 +99,18 @@ def _undisturbed() -> Iterator[None]:
 
 def _begin() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, name="joyhallo-parent", daemon=True).start()
     signal.signal(signal.SIGINT, _interruption)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _end_with_parent() -> None:
+    """A process that works for one that was killed would wait for its next job for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _done(task: Callable[[Job], Result], job: Job) -> Result:

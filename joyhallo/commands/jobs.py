@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from ..files.digests import digest_of
+from .crew import ALONE, Crew
 from .options import REDUB, TALK, Option
 
 VERSION = 1  # of what jobs make: to be raised when the same inputs no longer give the same film
@@ -43,11 +44,19 @@ class Job:
     compute: Compute = field(default_factory=Compute)
     number: str = ""  # by which the film's label names it; "": a new one
     replacing: bool = False  # whether a file under the output's name makes way
+    resuming: bool = True  # whether a redub that is stopped can be taken up again
+    crew: Crew = ALONE  # who shares a redub
 
     def files(self) -> dict[str, Path]:
         """All that the film depends on, by what it is for."""
         others = {name: value for name, value in self.options.items() if isinstance(value, Path)}
         return {**self.inputs, **others}
+
+    def from_anywhere(self) -> Job:
+        """The same, whatever the current folder is."""
+        inputs = {name: path.absolute() for name, path in self.inputs.items()}
+        options = {name: one.absolute() if isinstance(one, Path) else one for name, one in self.options.items()}
+        return replace(self, inputs=inputs, options=options, output=self.output.absolute())
 
     def key(self, digest: Callable[[Path], str] = digest_of) -> str:
         """The same for the same film, wherever its files lie: of what they hold, and of all that is wished."""

@@ -41,12 +41,17 @@ REDUB_HELP = """Give a video, or a picture, the lips of another recording.
 published one, which --fetch downloads together with what it works with. Mind its licence: Wav2Lip's weights are for
 research and personal use only. The face is followed across cuts; frames without it stay as they were, to the last bit;
 memory does not grow with length. What a video says of being made by AI is kept.
+
+A film that takes longer than some seconds keeps what is finished in FILE.unfinished: after a crash or Ctrl-C the same
+command goes on from there, and nothing stays once the film is whole. --workers N shares one film among N processes,
+each with its own copy of the model; the result is the same to the last bit as with one.
 """
 REDUB_EXAMPLE = """examples:
   python -m joyhallo redub film.mp4 speech.wav -o redubbed.mp4 --model wav2lip/wav2lip_gan.pth --fetch \\
       --sync-offset 40 --blend mouth --smoothing centred --silence hold
   python -m joyhallo redub film.mp4 speech.wav -o redubbed.mp4 --model latentsync-1.6/latentsync_unet.pt --device cuda
   python -m joyhallo redub drawing.mp4 speech.wav -o out.mp4 --model wav2lip_gan.pth --box 120,80,260,250
+  python -m joyhallo redub lecture.mp4 translated.wav -o lecture_zh.mp4 --model wav2lip_gan.pth --workers 4
 """
 TRACK_HELP = """Follow one face through a video, across cuts and other people, and say where it is.
 
@@ -130,6 +135,11 @@ def _redub(made: argparse.ArgumentParser) -> None:
     made.add_argument("--model", type=Path, required=True, metavar="FILE", help="the network, or a published name")
     _options(made, REDUB)
     _common(made)
+    who = made.add_argument_group("who works")
+    who.add_argument("--workers", type=int, default=0, metavar="N", help="processes that share the film (default: 0)")
+    who.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster that shares it, as for batch; or "local"')
+    who.add_argument("--gpus", type=float, default=0.0, metavar="N", help="graphics cards of each worker on Ray")
+    _resume(made)
 
 
 def _track(made: argparse.ArgumentParser) -> None:
@@ -161,6 +171,7 @@ def _batch(made: argparse.ArgumentParser) -> None:
     who.add_argument("--workers", type=int, default=0, metavar="N", help="processes; 0: this one (default: 0)")
     who.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster: "auto", its address, or "local" for a new one')
     who.add_argument("--gpus", type=float, default=0.0, metavar="N", help="graphics cards of each worker on Ray")
+    _resume(made)
     _common(made, force=False)
 
 
@@ -204,6 +215,15 @@ def _common(made: argparse.ArgumentParser, force: bool = True) -> None:
         "--weight-dtype", choices=PRECISIONS, default="auto", help="auto: fp32 on a processor, fp16 on a card"
     )
     _places(made)
+
+
+def _resume(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--no-resume",
+        dest="resume",
+        action="store_false",
+        help="keep nothing beside an unfinished redub, which then begins anew after a stop",
+    )
 
 
 def _places(made: argparse.ArgumentParser) -> None:

@@ -2,119 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..faces.boxes import Size
-from ..faces.find import FaceError
-from ..faces.regions import Mask
-from ..faces.track import gaps
-from ..film.ahead import read_ahead
-from ..film.lengths import in_order
-from ..methods.plan import BLENDS, LONG, SHORT, SILENCES, Look, Plan, plan
-from ..methods.redub import Wishes, redub
-from ..sound.audio import prepare
-from .engines import RedubModel, load_redub_model
+from ..faces.track import Track, gaps
+from ..sound.audio import Recording, prepare
 from .faces import tracked
 from .jobs import Job, Made, Progress
-from .media import Source, as_tensor, film, mask_of, sound_of
+from .media import Source, film, sound_of
 from .options import REDUB, by_name
-from .shelf import PARTS
-
-TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
-WAITING = 16 << 20  # pixels of whole pictures that are read ahead
+from .redubbing import Redubbing, loaded, painted, redubber, wishes_of
+from .shares import Awaited, Whole, do, lost, shares
+from .unfinished import Chunks, Unfinished, discard
 
 
 def make(job: Job, progress: Progress) -> Made:
-    options = job.options
+    if not job.crew.is_alone:
+        torch.set_num_threads(1)  # as in the processes that share the work, whose sums are to be the same
     source, sound = Source.of(job.inputs["video"]), sound_of(job.inputs["sound"])
-    mask = None if options["mask"] is None else _fitting(mask_of(options["mask"], "mask"), source.size)
-    recording = prepare(*sound)
-    model = _model(job)
-    width, height = source.size
-    method = model.redubber(max(1, TOGETHER // (width * height)), wishes_of(options))
-    found = tracked(source, options, mask, progress)
-    with torch.inference_mode():
-        planned = plan(
-            method, found.track, recording, source.rate, _look(options), None if mask is None else as_tensor(mask)
-        )
-    count = len(planned.script)
-    done = film(job, _frames(planned, source, model), count, source.rate, sound, source.marks, progress)
+    painted(job, source.size)
+    recording, model = prepare(*sound), loaded(job)
+    redubber(job, source, model)
+    unfinished = Unfinished.of(job, model) if job.resuming or not job.crew.is_alone else None
+    track, report = _face(job, source, unfinished, progress)
+    work = Redubbing.planned(job, source, model, track, recording)
+    count = len(work.plan.script)
+    with _kept(job, work, unfinished, recording) as kept:
+        done = film(job, work.pictures(kept), count, source.rate, sound, source.marks, progress)
+    discard(job.output)
+    facts = {
+        **_told(job, work, source),
+        "face": report,
+        "labels": str(done.marks),
+        "frames_of_an_earlier_run": 0 if kept is None else kept.earlier * work.plan.method.at_once,
+    }
+    return Made(done.file, count, float(count / source.rate), done.took, facts, tuple(map(str, recording.notices)))
+
+
+def _face(job: Job, source: Source, unfinished: Unfinished | None, progress: Progress) -> tuple[Track, list[str]]:
+    earlier = None if unfinished is None else unfinished.face()
+    if earlier is not None:
+        return earlier
+    found = tracked(source, job.options, painted(job, source.size), progress)
+    if unfinished is not None and (unfinished.is_worth_it or not job.crew.is_alone):
+        unfinished.keep_face(found.track, found.report)
+    return found.track, found.report
+
+
+@contextmanager
+def _kept(
+    job: Job, work: Redubbing, unfinished: Unfinished | None, recording: Recording
+) -> Iterator[Chunks | Awaited | None]:
+    if unfinished is None:
+        yield None
+        return
+    kept = unfinished.chunks(work.plan.method)
+    unfinished.check(kept.journal, work.count)
+    if job.crew.is_alone:
+        yield kept
+        return
+    unfinished.keep_sound(recording)
+    whole = Whole(unfinished.at_once(), job.from_anywhere())
+    with closing(job.crew.each(do, shares(whole, work), lost)) as coming:  # pyright: ignore[reportArgumentType]
+        yield Awaited(kept, coming)
+
+
+def _told(job: Job, work: Redubbing, source: Source) -> dict[str, Any]:
+    method, model, options = work.plan.method, work.model, job.options
     usual = by_name(REDUB)
     ignored = [
         name
         for name in wishes_of(options).ignored(method.known)
         if name not in usual or options[name] != usual[name].default
     ]
-    notices = tuple(map(str, recording.notices))
-    facts = {
+    return {
         "model": f"{model.title}, {method.size} pixels",
         "licence": model.method.licence,
         "not_used": ", ".join(ignored),
-        "face": list(found.report),
-        "without_a_face": [[gap.start, gap.stop] for gap in gaps(planned.crops.usable)],
-        "size": [width, height],
+        "without_a_face": [[gap.start, gap.stop] for gap in gaps(work.plan.crops.usable)],
+        "size": list(source.size),
         "rate": float(source.rate),
         "seed": options["seed"],
-        "labels": str(done.marks),
     }
-    return Made(done.file, count, float(count / source.rate), done.took, facts, notices)
-
-
-def _model(job: Job) -> RedubModel:
-    parts = {word: job.options[word] for word in PARTS if job.options[word] is not None}
-    version = job.options["version"]
-    return load_redub_model(job.inputs["model"], parts, job.compute, "" if version == "auto" else version)
-
-
-def wishes_of(options: Mapping[str, Any]) -> Wishes:
-    sides = ("top", "bottom", "left", "right")
-    same = (
-        "seed",
-        "steps",
-        "guidance",
-        "strength",
-        "sync_offset",
-        "cover_tail",
-        "smoothing",
-        "shift",
-        "reuse",
-        "solver",
-    )
-    return Wishes(
-        **{name: options[name] for name in same},
-        pads=tuple(options[f"pad_{side}"] for side in sides),  # pyright: ignore[reportArgumentType]
-        area="" if options["area"] == "auto" else options["area"],
-        joints=options["long_sound"],
-    )
-
-
-def _look(options: Mapping[str, Any]) -> Look:
-    return Look(
-        SHORT[options["when_video_is_short"]],
-        LONG[options["when_video_is_long"]],
-        BLENDS[options["blend"]],
-        SILENCES[options["silence"]],
-        options["level_loudness"],
-    )
-
-
-def _frames(planned: Plan, source: Source, model: RedubModel) -> Iterator[Tensor]:
-    script, (width, height) = planned.script, source.size
-    shown = read_ahead(in_order(source.read, script.places), max(2, WAITING // (width * height)))
-    chunks = redub(planned.method, shown, planned.crops, planned.windows, script, device=model.device)
-    for chunk in chunks:
-        yield from planned.placed(chunk)
-
-
-def _fitting(mask: Mask, size: Size) -> Mask:
-    found = mask.shape[1], mask.shape[0]
-    if found != size:
-        raise FaceError(
-            f"The mask has {found[0]}x{found[1]} pixels, but the video {size[0]}x{size[1]}; paint it over a picture of "
-            "this video."
-        )
-    return mask

@@ -34,6 +34,12 @@ def stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+def stamps(path: Path) -> str:
+    """The same of a file, or of all in a folder, with their names: at once, however large they are."""
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return "\n".join(f"{file.absolute()} {stamp(file)}" for file in files)
+
+
 @lru_cache(maxsize=4096)
 def _known(path: Path, size: int, changed: int) -> str:
     return sha256(path)

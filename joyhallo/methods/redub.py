@@ -201,14 +201,15 @@ def redub(
     device: torch.device | str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
     kept: Kept | None = None,
+    some: range | None = None,
 ) -> Iterator[Redubbed]:
     """A film in chunks.
 
     pictures: (height, width, 3) of bytes, one for each frame of the script, read as they are needed. What `kept` has
-    is not computed again.
+    is not computed again. some: numbers of chunks, which know nothing of the others; pictures are those of their frames
     """
     coming, count = iter(pictures), chunk_count(redubber, script)
-    for index in range(count):
+    for index in range(count) if some is None else some:
         start = index * redubber.at_once
         shown = range(start, min(start + redubber.at_once, len(script)))
         # By NumPy: torch would share the copies among threads, which wait for those that read and write films.

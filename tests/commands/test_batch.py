@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -128,11 +127,11 @@ def test_killed_processes_and_a_killed_run_leave_the_same_films(run, table, tmp_
     path, quiet, folder = table(HEAD + "".join(rows)), tmp_path / "quiet", tmp_path / "films"
     assert run("batch", path, "-o", quiet)[0] == 0
     command = [sys.executable, "-m", "joyhallo", "batch", str(path), "-o", str(folder), "--workers", "2"]
-    killed = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     while killed.poll() is None and not (folder / "manifest.jsonl").exists():
         time.sleep(0.02)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.communicate(timeout=60)  # which also waits for its processes: they end by themselves
     code, out, _ = run("batch", path, "-o", folder, "--json")
     assert (code, json.loads(out)["done"]) == (0, 5)
     assert films(folder) == films(quiet)

@@ -11,7 +11,7 @@ from shared import REPOSITORY
 from joyhallo.commands import options as of_commands
 from joyhallo.commands import terminal as of_terminals
 from joyhallo.commands.options import REDUB, TALK, Option, OptionError, by_name
-from joyhallo.commands.redub import wishes_of
+from joyhallo.commands.redubbing import wishes_of
 from joyhallo.diffusion.solvers import SOLVERS
 from joyhallo.film.write import FORMATS, QUALITIES
 from joyhallo.methods.plan import BLENDS, LONG, SHORT, SILENCES

@@ -73,7 +73,8 @@ def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> l
         first = known[named]
         files = {name: value for name, value in first.options.items() if name in MODELS}
         inputs = {name: first.inputs[name] if name == "model" else path for name, path in job.inputs.items()}
-        found.append(replace(task, job=replace(job, inputs=inputs, options={**job.options, **files})))
+        options = {**job.options, **files}
+        found.append(replace(task, job=replace(job, inputs=inputs, options=options, resuming=chosen.resume)))
     return found
 
 
@@ -83,6 +84,7 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
     A file that nobody here made is never replaced.
     """
     from ...film.marks import read_marks
+    from ..unfinished import discard
 
     for task in tasks:
         name = file_name(task, folder)
@@ -92,6 +94,7 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
         record = read_marks(task.job.output).record
         key = manifest.key(task.job)
         if key[:32] in record:
+            discard(task.job.output)
             manifest.add(_recovered(task, name, key))
         elif f'"ContentProducer":"{SOFTWARE}"' in record:
             yield task

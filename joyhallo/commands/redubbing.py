@@ -1,0 +1,126 @@
+"""`Redubbing`: a redub that is planned, in whichever process makes it, or some chunks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..faces.boxes import Size
+from ..faces.find import FaceError
+from ..faces.regions import Mask
+from ..faces.track import Track
+from ..film.ahead import read_ahead
+from ..film.lengths import in_order
+from ..methods.chunks import Kept
+from ..methods.plan import BLENDS, LONG, SHORT, SILENCES, Look, Plan, plan
+from ..methods.redub import Redubbed, Redubber, Wishes, chunk_count, redub
+from ..sound.audio import Recording
+from .engines import RedubModel, load_redub_model
+from .jobs import Job
+from .media import Source, as_tensor, mask_of
+from .shelf import PARTS
+
+TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
+WAITING = 16 << 20  # pixels of whole pictures that are read ahead
+
+
+@dataclass(frozen=True)
+class Redubbing:
+    source: Source
+    model: RedubModel
+    plan: Plan
+
+    @classmethod
+    def planned(cls, job: Job, source: Source, model: RedubModel, track: Track, recording: Recording) -> Redubbing:
+        mask = painted(job, source.size)
+        method = redubber(job, source, model)
+        with torch.inference_mode():
+            made = plan(
+                method, track, recording, source.rate, _look(job.options), None if mask is None else as_tensor(mask)
+            )
+        return cls(source, model, made)
+
+    @property
+    def count(self) -> int:
+        return chunk_count(self.plan.method, self.plan.script)
+
+    def speaks(self, index: int) -> bool:
+        """Whether something is made in a chunk."""
+        together = self.plan.method.at_once
+        return bool(self.plan.script.amounts[index * together :][:together].any())
+
+    def chunks(self, kept: Kept | None, some: range | None = None) -> Iterator[Redubbed]:
+        """All, or some; those that are kept need no network."""
+        method, where, (width, height) = self.plan.method, self.plan.script.places, self.source.size
+        if some is not None:
+            where = where[some.start * method.at_once : some.stop * method.at_once]
+        shown = read_ahead(in_order(self.source.read, where), max(2, WAITING // (width * height)))
+        crops, windows, script = self.plan.crops, self.plan.windows, self.plan.script
+        return redub(method, shown, crops, windows, script, device=self.model.device, kept=kept, some=some)
+
+    def pictures(self, kept: Kept | None) -> Iterator[Tensor]:
+        for chunk in self.chunks(kept):
+            yield from self.plan.placed(chunk)
+
+
+def loaded(job: Job) -> RedubModel:
+    parts = {word: job.options[word] for word in PARTS if job.options[word] is not None}
+    version = job.options["version"]
+    return load_redub_model(job.inputs["model"], parts, job.compute, "" if version == "auto" else version)
+
+
+def redubber(job: Job, source: Source, model: RedubModel) -> Redubber:
+    width, height = source.size
+    return model.redubber(max(1, TOGETHER // (width * height)), wishes_of(job.options))
+
+
+def painted(job: Job, size: Size) -> Mask | None:
+    """Where alone something may change, if that was painted."""
+    path = job.options["mask"]
+    return None if path is None else _fitting(mask_of(path, "mask"), size)
+
+
+def wishes_of(options: Mapping[str, Any]) -> Wishes:
+    sides = ("top", "bottom", "left", "right")
+    same = (
+        "seed",
+        "steps",
+        "guidance",
+        "strength",
+        "sync_offset",
+        "cover_tail",
+        "smoothing",
+        "shift",
+        "reuse",
+        "solver",
+    )
+    return Wishes(
+        **{name: options[name] for name in same},
+        pads=tuple(options[f"pad_{side}"] for side in sides),  # pyright: ignore[reportArgumentType]
+        area="" if options["area"] == "auto" else options["area"],
+        joints=options["long_sound"],
+    )
+
+
+def _look(options: Mapping[str, Any]) -> Look:
+    return Look(
+        SHORT[options["when_video_is_short"]],
+        LONG[options["when_video_is_long"]],
+        BLENDS[options["blend"]],
+        SILENCES[options["silence"]],
+        options["level_loudness"],
+    )
+
+
+def _fitting(mask: Mask, size: Size) -> Mask:
+    found = mask.shape[1], mask.shape[0]
+    if found != size:
+        raise FaceError(
+            f"The mask has {found[0]}x{found[1]} pixels, but the video {size[0]}x{size[1]}; paint it over a picture of "
+            "this video."
+        )
+    return mask
