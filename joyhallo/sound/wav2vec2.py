@@ -68,6 +68,9 @@ CHOICES = {
 NUMBERS = {"layer_norm_eps": (1e-12, 0.1)}
 ATTENTION = "sdpa"  # PyTorch's own
 
+# As users choose it: whether sound is brought to zero mean and unit variance; None as the encoder's files say
+NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
+
 PARTS = ("feature_extractor", "feature_projection", "encoder")
 
 

@@ -265,7 +265,7 @@ def test_another_torch_has_another_journal(take, monkeypatch):
 def test_too_little_disk_is_told_before_anything_is_made(pack, make, monkeypatch):
     usage = shutil.disk_usage
     monkeypatch.setattr(pack.joyhallo.files.space.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
-    monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
+    monkeypatch.setattr(pack.joyhallo.methods.hallo.clip, "animate", lambda *_, **__: pytest.fail("it was begun"))
     with pytest.raises(ValueError, match=r"has 0.001 MB free, but .* for the frames and .* for finished chunks"):
         make(resume=True)
 
@@ -274,7 +274,7 @@ def test_too_little_memory_is_told_before_anything_is_made(pack, make, monkeypat
     import comfy.model_management
 
     monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: 10 << 20)
-    monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
+    monkeypatch.setattr(pack.joyhallo.methods.hallo.clip, "animate", lambda *_, **__: pytest.fail("it was begun"))
     with pytest.raises(
         ValueError, match=r"Denoising at 512x512 needs .* but only 10.5 MB are available; choose a smaller size"
     ):
