@@ -18,7 +18,7 @@ from .table import TableError, Task, defaults_of, read_table, tasks_of
 
 PAGE = "index.html"
 MODELS = ("model", "landmarker", "face_models", "vae", "whisper", "hubert", "parser", "detector", "box", "mask",
-          "lip_mask")  # fmt: skip
+          "lip_mask", "face_mask", "audio_encoder", "separator", "identity", "separate_vocals")  # fmt: skip
 
 
 def run(chosen: Namespace, terminal: Terminal) -> int:
