@@ -158,13 +158,13 @@ def _settings(options: Mapping[str, Any], speech: Speech) -> Settings:
 
 def _weights(options: Mapping[str, Any], levels: Tensor) -> Sequence[float] | Tensor:
     """Three numbers, or a row of three for each frame."""
-    curves = [keyframes(options[f"{region}_weight"], len(levels)) for region in REGIONS]
+    pose, expression, lip = (keyframes(options[f"{region}_weight"], len(levels)) for region in REGIONS)
     if options["rest_in_pauses"]:
         opening = gate(pauses(levels, options["sensitivity"]), options["attack"], options["release"])
-        return weights(len(levels), *curves, opening=opening)
-    if all(bool((curve == curve[0]).all()) for curve in curves):
-        return [curve[0].item() for curve in curves]
-    return weights(len(levels), *curves)
+        return weights(len(levels), pose, expression, lip, opening=opening)
+    if all(bool((curve == curve[0]).all()) for curve in (pose, expression, lip)):
+        return [curve[0].item() for curve in (pose, expression, lip)]
+    return weights(len(levels), pose, expression, lip)
 
 
 def _steps(frames: int, progress: Progress) -> Callable[[chunks.Progress], None]:
@@ -197,7 +197,7 @@ def _facts(model: PortraitModel, clip: Clip, drift: str) -> dict[str, Any]:
     width, height = clip.size
     found = "no search" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
     return {
-        "model": f"{model.method.name}, {face.crop.size[0]} pixels, {settings.solver} with {settings.steps} steps",
+        "model": f"{model.method.name}, {face.crop.size[0]} pixels, {settings.steps} x {settings.solver}",
         "licence": model.method.licence,
         "face": f"{found}, window {face.crop.box}",
         "size": [width, height],
