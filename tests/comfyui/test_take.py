@@ -15,11 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from handmade import made, numbered
-from loaded import Loaded
+from loaded import Loaded, filmed
 from PIL import Image
 
+from joyhallo.commands import media
+from joyhallo.commands.jobs import Job
+from joyhallo.commands.jobs import make as make_job
+from joyhallo.commands.options import TALK
 from tools.demo_model.bundle import FOLDER
 
 SETTINGS = {"seed": 1, "preset": "exact", "steps": 2, "cfg": 1.0, "size": 64, "picture": "square", "resume": False}
@@ -142,6 +147,21 @@ def test_a_clip_of_several_chunks_shows_its_drift_on_the_node(pack, loaded, spee
     seen = np.array(Image.open(Path(folder_paths.get_temp_directory(), shown["filename"])))
     assert np.array_equal(seen, (found.args[2][0] * 255).round().byte().numpy())
     assert alone.ui == {"joyhallo_notices": []}  # half a second is a single chunk
+
+
+def test_the_command_line_makes_the_same_frames(loaded, tmp_path):
+    """With PyTorch's own layers and attention, and our loaders of the three models, in place of ComfyUI's."""
+    samples, rate = loaded.speech.sound
+    soundfile.write(tmp_path / "noise.wav", samples[0].numpy(), rate, subtype="FLOAT")
+    files = {"model": "net.safetensors", "vae": "vae.safetensors", "audio_encoder": "wav2vec2",
+             "face_mask": "face_mask.png", "lip_mask": "lip_mask.png"}  # fmt: skip
+    options = {option.name: option.default for option in TALK} | {name: FOLDER / file for name, file in files.items()}
+    options |= {"seed": 1, "steps": 2, "size": 64, "square": True, "framing": "whole picture", "identity": "neutral",
+                "separate_vocals": "off"}  # fmt: skip
+    inputs = {"picture": FOLDER / "portrait.png", "sound": tmp_path / "noise.wav"}
+    with filmed(media) as frames:
+        make_job(Job("talk", inputs, options, tmp_path / "film.mkv"))
+    assert (torch.cat(frames) - loaded.frames()).abs().max() < 1e-4
 
 
 # ---- the name of its journal

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "landmarks",
     "control_after_generate",
     "speech",
+    "face_analysis",
     "steadiness",
 }
 # Of the nodes for JoyHallo: `picture` is what speaks here, so there is `square`; the three of Motion over Time are the
@@ -72,8 +73,9 @@ def test_choices_are_those_of_the_engine():
 
 def test_choices_of_portraits_are_those_of_the_engine():
     talk = by_name(TALK)
-    for name, known in {"preset": PRESETS, "which_face": CHOICES, "framing": FRAMINGS, "identity": IDENTITIES,
-                        "loudness": LOUDNESS, "normalize": NORMALIZATION, "separate_vocals": MODES}.items():  # fmt: skip
+    of_faces = {"which_face": CHOICES, "framing": FRAMINGS, "identity": IDENTITIES}
+    of_sound = {"loudness": LOUDNESS, "normalize": NORMALIZATION, "separate_vocals": MODES}
+    for name, known in {"preset": PRESETS, **of_faces, **of_sound}.items():
         assert set(talk[name].choices) == set(known), name
     usual = {name: option.default for name, option in talk.items()}
     assert Steadiness() == Steadiness(**{name: usual[name] for name in STEADINESS})
