@@ -302,7 +302,7 @@ PORTRAIT = (
         "resume",
         "switch",
         True,
-        "whether finished chunks are kept in .chunks beside the film until it is finished, so "
+        "whether finished chunks are kept beside the film until it is finished, so "
         "that the same command goes on after a kill",
         group="sampling",
     ),

@@ -17,7 +17,7 @@ from ..config import FPS
 from ..faces.boxes import Picture
 from ..faces.find import FaceError, FaceModels
 from ..faces.known import KnownFaces
-from ..files.journal import Journal, tidy
+from ..files.journal import ENDING, Journal
 from ..film.marks import read_marks
 from ..film.read import Film, Reel
 from ..methods import chunks
@@ -40,7 +40,6 @@ from .jobs import MAKING, Job, Made, Progress, silent
 from .media import film, mask_of, picture_of, sound_of
 from .places import KNOWN_FACES, PlaceError, checked_input
 
-KEPT = ".chunks"  # the folder beside a film, where its chunks are until it is finished
 STEADINESS = ("overlap", "hold_colours", "fade", "anchor_every")
 
 
@@ -71,7 +70,7 @@ def make(job: Job, progress: Progress) -> Made:
     marks = read_marks(options["background"] or job.inputs["picture"])
     done = film(job, frames(), speech.length, Fraction(FPS), sound, marks, silent)
     if journal is not None:
-        _forget(journal.path)
+        _forget(journal.path.parent)
     found = (*speech.notices, *face.notices, *doubts.of_run(model.engine.config.net, speech, face.crop.size[0]))
     return Made(
         done.file,
@@ -134,7 +133,7 @@ def _speech(sound: Sound, encoder: Encoder, options: Mapping[str, Any], progress
     if normalize is not None:
         encoder = replace(encoder, normalize=normalize)
     mode = options["separate_vocals"]
-    frames = waveform.shape[-1] / rate * FPS
+    frames = math.ceil(waveform.shape[-1] / rate * FPS)
 
     def separating(done: float) -> None:
         progress("Separating the voice", math.floor(done * frames), frames)
@@ -178,15 +177,20 @@ def _steps(frames: int, progress: Progress) -> Callable[[chunks.Progress], None]
 def _journal(job: Job, clip: Clip, model: PortraitModel) -> Journal:
     arithmetic = torch.__version__, torch.get_num_threads()  # sums are divided among threads
     channels = model.engine.config.net.latent_channels
-    journal = clip.journal(job.output.parent / KEPT, channels, {**model.depends, "torch": arithmetic})
-    tidy(journal.path.parent, spare=journal.path)
-    return journal
+    return clip.journal(_kept_of(job.output), channels, {**model.depends, "torch": arithmetic})
 
 
-def _forget(path: Path) -> None:
-    with suppress(OSError):  # another film's are still there
-        path.unlink()
-        path.parent.rmdir()
+def _kept_of(output: Path) -> Path:
+    """The folder of a film's chunks until it is finished: its own, as others may be made at the same time."""
+    return output.with_name(f".{output.name}{ENDING}")
+
+
+def _forget(folder: Path) -> None:
+    """All that was kept for a film, also with other options."""
+    with suppress(OSError):
+        for path in folder.glob(f"*{ENDING}"):
+            path.unlink()
+        folder.rmdir()
 
 
 # ---- what is told
