@@ -12,9 +12,9 @@ from torch import nn
 
 from ..joyhallo.config import SAMPLE_RATE
 from ..joyhallo.sound.audio import as_channels, checked_rate
-from ..joyhallo.sound.loudness import levelled
+from ..joyhallo.sound.loudness import LOUDNESS, levelled
 from ..joyhallo.sound.vocals import hear
-from ..joyhallo.sound.wav2vec2 import Encoder, SpeechError, encode, wrap_encoder
+from ..joyhallo.sound.wav2vec2 import NORMALIZATION, Encoder, SpeechError, encode, wrap_encoder
 from .inputs import checked
 from .model_folders import separator
 from .preview import Pace, lasting, listed, stop, tell
@@ -22,10 +22,8 @@ from .sockets import Speech, chosen, schema
 from .video import sound_of
 
 SEPARATION = {mode: mode for mode in ("auto", "on", "off")}
-LOUDNESS = {"as recorded": False, "levelled": True}
 WORTH_TELLING = 5  # seconds that a task will still take
 PAUSE = 2  # seconds from one estimate to the next
-NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
 
 
 class ChineseWav2Vec2Encode(io.ComfyNode):

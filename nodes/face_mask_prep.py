@@ -1,24 +1,20 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.faces.boxes import Picture
-from ..joyhallo.faces.find import Choice, FaceModels, Undecided
+from ..joyhallo.faces.find import FaceModels, Undecided
 from ..joyhallo.faces.picture import as_picture
 from ..joyhallo.faces.regions import FACE_EXPAND, LIP_EXPAND, Mask
 from ..joyhallo.methods.hallo.overlay import numbered, overlay
-from ..joyhallo.methods.hallo.portrait import Framing, Wishes, prepare
+from ..joyhallo.methods.hallo.portrait import CHOICES, FRAMINGS, IDENTITIES, Framing, Wishes, prepare
 from .inputs import checked
 from .preview import FACES, faces_shown, listed, offer_faces
 from .sockets import Face, FaceAnalysis, Landmarks, chosen, schema
-
-CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
-FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
-IDENTITIES = {"from the picture": None, "neutral": "neutral"}
 
 
 class FaceMaskPrep(io.ComfyNode):

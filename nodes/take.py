@@ -1,4 +1,4 @@
-"""A run of JoyHallo: what its chunks are made of, what they depend on, and where they go in the picture."""
+"""A run of JoyHallo in ComfyUI: its clip, its networks, and the film that shows what is behind it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ import torch
 from torch import Tensor
 
 from ..joyhallo.config import FPS
-from ..joyhallo.diffusion.codec import LATENT_SCALE
-from ..joyhallo.diffusion.schedule import Schedule
-from ..joyhallo.faces.boxes import Box
-from ..joyhallo.faces.crops import paste
 from ..joyhallo.files.fingerprint import of_module
-from ..joyhallo.files.journal import Journal, key_of
+from ..joyhallo.files.journal import Journal
 from ..joyhallo.film.marks import Marks
 from ..joyhallo.film.read import Reel
 from ..joyhallo.film.write import frame_rate
+from ..joyhallo.methods.hallo.clip import Clip, Engine
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.portrait import Prepared
-from ..joyhallo.methods.hallo.sampling import Chunk, Settings, animate, chunk_starts
-from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness, face_outside_lips, outside_lips
+from ..joyhallo.methods.hallo.sampling import Chunk, Settings
+from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness
 from ..joyhallo.sound.wav2vec2 import Speech
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel, arithmetic
@@ -31,8 +28,6 @@ from .places import journal_folder
 from .preview import Preview
 from .run import Job, Made, Memory, make
 from .video import Footage, marks_of, reel_of
-
-PASTED = 4 << 20  # pixels of whole pictures that are made at a time
 
 
 @dataclass(frozen=True)
@@ -47,12 +42,15 @@ class Take:
     background: Any = None  # a VIDEO that shows the same picture, to put the square into instead
     resume: bool = True
 
+    @cached_property
+    def clip(self) -> Clip:
+        return Clip(self.face, self.speech, self.settings, self.steadiness, self.whole)
+
     def shoot(self, preview: Preview) -> tuple[Made, DriftMeter]:
         """The video, and how far it drifted."""
         if self.background is not None:
             self._check_background(self.background)
-        portrait = self.face.portrait
-        meter = DriftMeter(outside_lips(portrait), face_outside_lips(portrait))
+        meter = self.clip.meter()
         return make(self.job(meter), preview), meter
 
     def job(self, meter: DriftMeter) -> Job:
@@ -64,13 +62,13 @@ class Take:
             return None if self.background is None else reel_of(self.background, FPS)
 
         return Job(
-            chunks=lambda preview: self._chunks(preview, meter),
+            chunks=lambda preview: self.clip.chunks(self._engine, meter, preview.after_step, self.journal),
             placed=lambda chunk: self._placed(chunk, backdrop),
-            count=len(self.starts),
+            count=len(self.clip.starts),
             length=self.speech.length,
             rate=FPS,
             sound=self.speech.sound,
-            size=crop.picture if self.whole else crop.size,
+            size=self.clip.size,
             moving=crop.seen if self.whole else crop.size,
             device=self.model.device,
             memory=Memory(
@@ -82,6 +80,9 @@ class Take:
             journal=self.journal,
             marks=self.marks,
         )
+
+    def _placed(self, chunk: Chunk, backdrop: Callable[[], Reel | None]) -> Iterator[Tensor]:
+        yield from self.clip.placed(chunk, backdrop())
 
     # ---- beforehand
 
@@ -108,73 +109,26 @@ class Take:
                 "connect a video that was made from the same picture."
             )
 
+    # ---- the networks
+
     @cached_property
-    def starts(self) -> range:
-        return chunk_starts(self.speech.length, self.settings)
+    def _engine(self) -> Engine:
+        return Engine(
+            self.model.net,
+            self.model.config,
+            ComfyCodec(self.vae, self.model.config),
+            self.model.device,
+            self.model.precision.compute,
+            self.model.loader(self.settings, self.face.crop.size[0]),
+        )
 
     @cached_property
     def journal(self) -> Journal | None:
         if not self.resume:
             return None
-        width, height = (side // LATENT_SCALE for side in self.face.crop.size)
-        shape = self.settings.chunk_frames, self.model.config.net.latent_channels, height, width
-        return Journal(journal_folder(), self._key(), shape)
-
-    def _key(self) -> str:
-        """Of all that the latents depend on."""
-        portrait, settings = self.face.portrait, replace(self.settings, weights=())
-        return key_of(
-            model=(self.model.fingerprint, self.model.config, self.model.precision, self.model.device.type),
-            vae=(of_module(self.vae.first_stage_model), self.vae.vae_dtype),
-            portrait=(portrait.picture, portrait.identity, portrait.locator, list(portrait.masks)),
-            speech=self.speech.key,
-            settings=settings,
-            weights=torch.as_tensor(self.settings.weights, dtype=torch.float32),
-            steadiness=self.steadiness,
-            torch=(torch.__version__, arithmetic()),  # else a clip would be begun by one and finished by another
-        )
-
-    # ---- the work itself
-
-    def _chunks(self, preview: Preview, meter: DriftMeter) -> Iterator[Chunk]:
-        chunks = animate(
-            self.model.net,
-            ComfyCodec(self.vae, self.model.config),
-            Schedule(self.model.config.schedule),
-            self.face.portrait,
-            self.speech,
-            self.settings,
-            length=self.speech.length,
-            device=self.model.device,
-            dtype=self.model.precision.compute,
-            ready=self.model.loader(self.settings, self.face.crop.size[0]),
-            on_step=preview.after_step,
-            steady=self.steadiness.steady(self.face.portrait),
-            anchors=self.steadiness.anchors(self.speech.levels, self.starts),
-            kept=self.journal,
-        )
-        for chunk in chunks:
-            meter(chunk.frames)
-            yield chunk
-
-    def _placed(self, chunk: Chunk, backdrop: Callable[[], Reel | None]) -> Iterator[Tensor]:
-        """(n, height, width, 3)"""
-        if not self.whole:
-            yield chunk.frames.movedim(1, -1)
-            return
-        width, height = self.face.crop.picture
-        for frames in chunk.frames.split(max(1, PASTED // (width * height))):
-            yield self._pasted(frames, backdrop()).movedim(1, -1)
-
-    def _pasted(self, frames: Tensor, backdrop: Reel | None) -> Tensor:
-        if backdrop is None:
-            return paste(frames, self.face.picture, self.face.crop)
-        onto = backdrop.take(len(frames)).movedim(-1, 1).to(frames)
-        own = None if self.face.face is None else self.face.face.box
-        return paste(frames, self.face.picture, self.face.crop, onto=onto, clear_of=self._others, face=own)
-
-    @cached_property
-    def _others(self) -> list[Box]:
-        """Faces that are somebody else's."""
-        found = self.face.found
-        return [] if found is None else [box for number, box in enumerate(found.boxes) if number != found.number]
+        depends = {
+            "model": (self.model.fingerprint, self.model.config, self.model.precision, self.model.device.type),
+            "vae": (of_module(self.vae.first_stage_model), self.vae.vae_dtype),
+            "torch": (torch.__version__, arithmetic()),  # else one begins a clip that another finishes
+        }
+        return self.clip.journal(journal_folder(), self.model.config.net.latent_channels, depends)

@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion.codec import AutoencoderCodec, load_codec
+from ..diffusion.codec import AutoencoderCodec, PatchCodec, load_codec
 from ..files.fingerprint import of_module
-from ..libraries import library
 from ..methods import Method, method_of
+from ..methods.hallo.checkpoint import Checkpoint
+from ..methods.hallo.clip import Engine as ClipEngine
+from ..methods.hallo.config import ModelConfig
 from ..methods.musetalk.checkpoint import open_parser
 from ..methods.redub import Engine, Redubber, Wishes
 from ..sound.hubert_file import open_hubert
+from ..sound.wav2vec2 import Encoder, load_encoder
 from ..sound.whisper_file import open_whisper
 from .jobs import Compute
 
@@ -101,7 +104,6 @@ def _loaded(path: Path, parts: tuple[tuple[str, Path], ...], compute: Compute, v
 
 
 def _vae(path: Path, device: torch.device) -> tuple[Unclamped, str]:
-    library("diffusers", "Decoding faces outside ComfyUI")
     codec = load_codec(path, dtype=torch.float32, device=device)
     if not isinstance(codec, AutoencoderCodec):
         raise DeviceError(f"{path.name} is a codec of patches; expected a VAE of Stable Diffusion, as sd-vae-ft-mse.")
@@ -123,3 +125,65 @@ PARTS: Mapping[str, Callable[[Path, torch.device], tuple[Any, str]]] = {
     "hubert": _network(open_hubert),
     "parser": _network(open_parser),
 }
+
+
+# ---- portraits
+
+
+@dataclass(frozen=True)
+class PortraitModel:
+    """JoyHallo or Hallo, with the VAE and the speech encoder that it was trained with."""
+
+    method: Method
+    engine: ClipEngine
+    encoder: Encoder
+    depends: Mapping[str, object]  # what the last digits of its latents depend on
+
+
+def load_portrait_model(path: Path, vae: Path, audio_encoder: Path, compute: Compute) -> PortraitModel:
+    return _portrait(path.absolute(), vae.absolute(), audio_encoder.absolute(), compute)
+
+
+@lru_cache(maxsize=KEPT)
+def _portrait(path: Path, vae: Path, audio_encoder: Path, compute: Compute) -> PortraitModel:
+    """The large network comes last, when all that can be wrong with the others has been told."""
+    method, device = method_of(path, "portrait"), device_of(compute)
+    checkpoint: Checkpoint = method.open(path)
+    dtype, config = dtype_of(compute, device), checkpoint.config
+    codec, mark = _codec(vae, config, dtype, device)
+    encoder = load_encoder(audio_encoder, device=device)
+    encoder.check(config.net.audio_layers, config.net.audio_channels)
+    net = checkpoint.build(dtype=dtype, device=device).net
+    depends = {"model": (of_module(net), config, dtype, device.type), "vae": mark}
+    return PortraitModel(method, ClipEngine(net, config, codec, device, dtype), encoder, depends)
+
+
+class Here:
+    """A codec that takes what lies elsewhere, as what was kept on disk does."""
+
+    def __init__(self, codec: AutoencoderCodec | PatchCodec, device: torch.device):
+        self.codec, self.device = codec, device
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.codec.encode(pixels.to(self.device)).float()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.codec.decode(latents.to(self.device))
+
+
+def _codec(path: Path, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> tuple[Here, str]:
+    """With a fingerprint of its weights. One of patches is always in full precision."""
+    codec = load_codec(path, dtype=dtype, device=device)
+    if isinstance(codec, PatchCodec):
+        network, found = codec, ("patches", codec.channels)
+    else:
+        codec = AutoencoderCodec(codec.autoencoder, config.codec)
+        network, found = codec.autoencoder, ("sd-vae", codec.autoencoder.config.latent_channels)
+    taken = config.codec.kind, config.net.latent_channels
+    if found != taken:
+        there, wanted = (f"{CODECS[kind]} of {channels} channels" for kind, channels in (found, taken))
+        raise DeviceError(f"{path.name} is {there}, but the model was trained with {wanted}; give that one with --vae.")
+    return Here(codec, device), of_module(network)
+
+
+CODECS = {"patches": "a codec of patches", "sd-vae": "a VAE as Stable Diffusion's"}

@@ -16,7 +16,7 @@ AUTO = "auto"
 FORMATS = ("mp4", "webm", "mov", "mkv")
 YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
-Form = Literal["whole", "number", "choice", "switch", "file", "box"]
+Form = Literal["whole", "number", "choice", "switch", "file", "box", "curve"]
 
 
 class OptionError(ValueError):
@@ -99,6 +99,17 @@ def _box(option: Option, value: Any) -> tuple[float, ...] | None:
     return found
 
 
+def _curve(option: Option, value: Any) -> str:
+    """A number, or keyframes, whose grammar the engine knows."""
+    text = str(value).strip()
+    if ":" not in text and "：" not in text:
+        try:
+            return f"{_number(option, text):.6f}".rstrip("0").rstrip(".")
+        except OptionError:
+            raise _unfit(value, f"a number{_bounds(option)}, or keyframes as in 0: 1, 2.5: 0.4") from None
+    return text
+
+
 READERS: dict[Form, Callable[[Option, Any], Any]] = {
     "whole": _whole,
     "number": _number,
@@ -106,6 +117,7 @@ READERS: dict[Form, Callable[[Option, Any], Any]] = {
     "switch": _switch,
     "file": _file,
     "box": _box,
+    "curve": _curve,
 }
 
 
@@ -151,12 +163,210 @@ def _finders() -> tuple[Option, ...]:
     )
 
 
+PUPPET = (
+    Option(
+        "strength", "number", 1.0, "how far the mouth moves: 0 not at all, 1 as in clear speech", 0, 2, group="puppet"
+    ),
+    Option("expressiveness", "number", 1.0, "how much brows and nods go with stressed words", 0, 2, group="puppet"),
+    Option("blinks", "number", 1.0, "how often the eyes blink: 0 never, 1 as people do", 0, 3, group="puppet"),
+    Option(
+        "sway",
+        "number",
+        1.0,
+        "how much the head sways and breathes: 0 not at all, 1 as a calm speaker",
+        0,
+        3,
+        group="puppet",
+    ),
+)
+
+
+def _weight(region: str, effect: str) -> Option:
+    says = f"how strongly {effect}: 0 not at all, 1 as trained, up to 3; or keyframes as in '0: 1, 2.5: 0.4'"
+    return Option(f"{region}_weight", "curve", "1", says, 0, 3, group="motion")
+
+
+MOTION = (
+    _weight("pose", "the head moves with the speech"),
+    _weight("expression", "brows, eyes and cheeks do"),
+    _weight("lip", "the lips do"),
+    Option("rest_in_pauses", "switch", False, "whether the lips close while nobody speaks", group="motion"),
+    Option(
+        "sensitivity",
+        "number",
+        0.0,
+        "decibels: more finds more pauses, where the mouth moves with breath or noise",
+        -20,
+        20,
+        group="motion",
+    ),
+    Option("attack", "whole", 3, "frames over which the lips part before speech begins", 0, 50, group="motion"),
+    Option("release", "whole", 5, "frames over which they come to rest after it ends", 0, 50, group="motion"),
+)
+STEADINESS = (
+    Option(
+        "hold_colours",
+        "switch",
+        False,
+        "whether colours stay those of the first chunk of 16 frames",
+        group="steadiness",
+    ),
+    Option(
+        "overlap", "whole", 0, "frames of each chunk that the next one repeats; 4 are smooth", 0, 8, group="steadiness"
+    ),
+    Option(
+        "fade",
+        "whole",
+        0,
+        "frames over which a jump between chunks fades out, except on the lips",
+        0,
+        8,
+        group="steadiness",
+    ),
+    Option(
+        "anchor_every",
+        "number",
+        0.0,
+        "after so many seconds the film continues from the picture itself; 0: never",
+        0,
+        600,
+        group="steadiness",
+    ),
+)
+SPEECH = (
+    Option(
+        "separate_vocals",
+        "choice",
+        AUTO,
+        "whether the network hears the voice without music and noise; auto: if there seem to be any, and "
+        "Kim_Vocal_2.onnx is there",
+        choices=(AUTO, "on", "off"),
+        group="speech",
+    ),
+    Option(
+        "loudness",
+        "choice",
+        "as recorded",
+        "levelled: the network hears a quiet recording louder",
+        choices=("as recorded", "levelled"),
+        group="speech",
+    ),
+    Option(
+        "normalize",
+        "choice",
+        "as the encoder was trained",
+        "whether the encoder hears sound of zero mean and unit variance",
+        choices=("as the encoder was trained", "on", "off"),
+        group="speech",
+    ),
+)
+# With --model, which the puppet does without
+PORTRAIT = (
+    Option(
+        "preset",
+        "choice",
+        "exact",
+        "exact: the original's 40 steps; balanced, fast and draft take about 1/2, 1/3 and 1/6 of the time",
+        choices=("exact", "balanced", "fast", "draft"),
+        group="sampling",
+    ),
+    Option(
+        "steps",
+        "whole",
+        0,
+        "denoising steps for each chunk of 16 frames; 0: the preset's own number",
+        0,
+        200,
+        group="sampling",
+    ),
+    Option(
+        "cfg", "number", 3.5, "how closely to follow picture and speech; 1 takes half the time", 1, 20, group="sampling"
+    ),
+    Option(
+        "size",
+        "whole",
+        512,
+        "side of the square that is generated, a multiple of 64; 256 is a quick draft",
+        64,
+        2048,
+        group="sampling",
+    ),
+    Option(
+        "square",
+        "switch",
+        False,
+        "whether the film shows the generated square alone, not put back into the picture",
+        group="sampling",
+    ),
+    Option(
+        "resume",
+        "switch",
+        True,
+        "whether finished chunks are kept beside the film until it is finished, so "
+        "that the same command goes on after a kill",
+        group="sampling",
+    ),
+    *MOTION,
+    *STEADINESS,
+    *SPEECH,
+    Option(
+        "which_face",
+        "choice",
+        AUTO,
+        "who speaks; auto: the face under --face-mask, or else the clearly largest; numbers count from the left",
+        choices=(AUTO, "largest", *map(str, range(10))),
+        group="portrait",
+    ),
+    Option(
+        "framing",
+        "choice",
+        "face",
+        "what is generated: a square around the face, or all of a square picture",
+        choices=("face", "whole picture"),
+        group="portrait",
+    ),
+    Option("face_expand", "number", 1.2, "size of the face's rectangle relative to the face", 0.5, 4, group="portrait"),
+    Option("lip_expand", "number", 2.0, "size of the lips' rectangle relative to the lips", 0.5, 4, group="portrait"),
+    Option(
+        "identity",
+        "choice",
+        "from the picture",
+        "from the picture: InsightFace sees to the likeness (non-commercial research only); neutral: without it, for "
+        "drawings and animals too",
+        choices=("from the picture", "neutral"),
+        group="portrait",
+    ),
+    Option(
+        "background",
+        "file",
+        None,
+        "for two people in one picture: the other one's film, of the same picture, to put the square into",
+        group="portrait",
+    ),
+    Option("vae", "file", None, "the VAE: sd-vae-ft-mse", folder=True, group="files"),
+    Option(
+        "audio_encoder",
+        "file",
+        None,
+        "the folder of the speech encoder: chinese-wav2vec2-base for JoyHallo, wav2vec2-base-960h for Hallo",
+        folder=True,
+        group="files",
+    ),
+    Option("face_models", "file", None, "InsightFace's folder, for the identity", folder=True, group="files"),
+    Option("separator", "file", None, "Kim_Vocal_2.onnx, for --separate-vocals", group="files"),
+)
 TALK = (
-    Option("strength", "number", 1.0, "how far the mouth moves: 0 not at all, 1 as in clear speech", 0, 2),
-    Option("expressiveness", "number", 1.0, "how much brows and nods go with stressed words", 0, 2),
-    Option("blinks", "number", 1.0, "how often the eyes blink: 0 never, 1 as people do", 0, 3),
-    Option("sway", "number", 1.0, "how much the head sways and breathes: 0 not at all, 1 as a calm speaker", 0, 3),
+    Option(
+        "model",
+        "file",
+        None,
+        "a network of JoyHallo or Hallo makes the frames: its file, the name of a published one (joyhallo/net.pth, "
+        "hallo/net.pth), or demo, the small one of drawn faces that comes along; without it the puppet",
+        group="model",
+    ),
     _seed(),
+    *PUPPET,
+    *PORTRAIT,
     Option(
         "lip_mask",
         "file",
@@ -328,7 +538,14 @@ REDUB = (
 )
 
 GROUPS = {
+    "model": "who makes the frames",
     "look": "what is made",
+    "puppet": "without --model: the puppet",
+    "sampling": "with --model: frames",
+    "motion": "with --model: motion",
+    "steadiness": "with --model: long films",
+    "speech": "with --model: what it hears",
+    "portrait": "with --model: the face",
     "method": "for some methods",
     "face": "the face",
     "files": "files",
@@ -358,6 +575,7 @@ _METAVARS: dict[Form, str] = {
     "switch": "yes|no",
     "file": "FILE",
     "box": "BOX",
+    "curve": "X",
 }
 
 

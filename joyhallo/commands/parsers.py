@@ -13,7 +13,7 @@ PROGRAM = "python -m joyhallo"
 CODES = "exit codes: 0 all is good, 1 something failed on the way, 2 nothing could be begun"
 
 COMMANDS = {  # in the order in which they are listed
-    "talk": "let a picture speak, at once, on any processor",
+    "talk": "let a picture speak: as a puppet, at once, or through JoyHallo and Hallo",
     "redub": "give a video the lips of another recording",
     "batch": "do many of both, from a table: resumed, in processes or on Ray",
     "track": "follow a face through a video: report, boxes, contact sheet",
@@ -25,13 +25,24 @@ DELEGATED = ("score", "convert")  # whose options are those of another program
 
 TALK_HELP = """Let a picture speak.
 
-The picture's own pixels move with the speech, in any language: the mouth follows the sound, eyes blink, the head sways,
-brows rise with stressed words. No graphics card and no large model are needed, only MediaPipe's face landmarker (4 MB),
-which --fetch downloads once. A face seen from the front, sharp and with closed lips, speaks best. For drawings, animals
-and statues paint --lip-mask and --face-mask, which need no landmarker.
+The puppet: without --model the picture's own pixels move with the speech, in any language. The mouth follows the sound,
+eyes blink, the head sways, brows rise with stressed words. No graphics card and no large model are needed, only
+MediaPipe's face landmarker (4 MB), which --fetch downloads once. A face seen from the front, sharp and with closed
+lips, speaks best. For drawings, animals and statues paint --lip-mask and --face-mask, which need no landmarker.
+
+JoyHallo and Hallo: with --model every frame is made anew, 16 at a time, and put back into the picture. That takes a
+graphics card with 8 GB, or much patience, and some 6 GB of files: the network, a VAE, a speech encoder, and models that
+find the face and tell who it is. Give the files that you have, or let --fetch download those that are missing; without
+it a list says what they are. Those of the face are for non-commercial research only: --identity neutral does without
+them. Length costs no memory, and after a kill the same command goes on with the chunk that was being made.
 """
 TALK_EXAMPLE = """examples:
   python -m joyhallo talk portrait.jpg speech.wav -o talking.mp4 --fetch
+  python -m joyhallo talk portrait.jpg speech.wav -o talking.mp4 --model joyhallo/net.pth --fetch --preset balanced
+  python -m joyhallo talk portrait.jpg speech.wav -o talking.mp4 --model net.pth --vae sd-vae-ft-mse \\
+      --audio-encoder chinese-wav2vec2-base --identity neutral --rest-in-pauses yes --hold-colours yes
+  python -m joyhallo talk demo_model/portrait.png demo_model/speech.wav -o demo.mp4 --model demo \\
+      --identity neutral --size 128 --steps 2 --cfg 1 --lip-weight 1.5
   python -m joyhallo talk anna.png hello.mp3 -o anna.mp4 --expressiveness 1.4 --sway 0.5 --seed 7
   python -m joyhallo talk statue.png speech.wav -o statue.mp4 --lip-mask lips.png --face-mask face.png
 """
@@ -83,6 +94,8 @@ and column.
   picture,sound,output,seed
   portraits/anna.png,speech/hello.wav,anna_hello.mp4,7
   portraits/王芳.jpg,speech/你好.wav,,8
+
+With a column model, or --set model=joyhallo/net.pth for all, pictures talk through JoyHallo or Hallo.
 
 The folder gets the films, manifest.jsonl (a line for each attempt: state, file, seconds, seed, error) and index.html.
 Run the same command again, after a crash, a kill or a change of the table: only what is missing or has changed is done.

@@ -9,7 +9,9 @@ from .options import FORMATS
 
 PACK = Path(__file__).resolve().parents[2]
 VARIABLE = "JOYHALLO_MODELS"
-KNOWN_FACES = PACK / "demo_model" / "faces.safetensors"  # of the pictures that come with the pack
+DEMO = "demo"  # the name of the small model that comes with the pack
+DEMO_MODEL = PACK / "demo_model"
+KNOWN_FACES = DEMO_MODEL / "faces.safetensors"  # of the pictures that come with it
 
 
 class PlaceError(ValueError):

@@ -10,19 +10,24 @@ from pathlib import Path
 from ..faces.find import TASK
 from ..files.download import Published, fetch
 from ..files.space import amount
-from ..methods import METHODS, Method, method_of
-from ..methods.published import OF_REDUB, PUBLISHED
+from ..methods import METHODS, Method, Task, method_of
+from ..methods.hallo.published import ENCODERS
+from ..methods.published import OF_PORTRAIT, OF_REDUB, PUBLISHED
+from ..sound.vocals import FILE
 from .jobs import Progress
-from .places import models_folder
+from .places import DEMO, DEMO_MODEL, models_folder
 
 LANDMARKER = f"face_analysis/models/{TASK}"
 FACES = "face_analysis"
+SEPARATOR = f"audio_separator/{FILE}"
 PARTS = {  # by the words in METHODS
     "vae": "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
     "whisper": "whisper-tiny/model.safetensors",
     "hubert": "hubert-large-ls960-ft/pytorch_model.bin",
     "parser": "face-parse-bisent/79999_iter.pth",
 }
+NAMED: Mapping[Task, Mapping[str, str]] = {"portrait": OF_PORTRAIT, "redub": OF_REDUB}
+OWN_MODEL, OWN_PARTS = "net.safetensors", {"vae": "vae.safetensors", "audio_encoder": "wav2vec2"}  # of a small one
 OTHER_NAMES = {LANDMARKER: (TASK, "face_landmarker.task")}  # under which a file may lie in the folder itself
 
 
@@ -64,23 +69,23 @@ class Shelf:
     def landmarker(self) -> Path | None:
         return self.path(LANDMARKER)
 
-    def model(self, given: Path) -> Path:
+    def model(self, given: Path, task: Task = "redub") -> Path:
         """A path as it is, or the file that is published under that name."""
         if given.is_file():
             return given
-        name = given.as_posix()
-        if name in OF_REDUB and (path := self.path(name)) is not None:
+        name, named = given.as_posix(), NAMED[task]
+        if task == "portrait" and name == DEMO:
+            return DEMO_MODEL / OWN_MODEL
+        if name in named and (path := self.path(name)) is not None:
             return path
         inside = next((place / given for place in self._places() if (place / given).is_file()), None)
         if inside is not None:
             return inside
-        if name in OF_REDUB:
-            raise MissingError(
-                f"Redubbing with it needs {self.lacking(name)}, or give the path of a file that you have."
-            )
+        if name in named:
+            raise MissingError(f"This takes {self.lacking(name)}, or give the path of a file that you have.")
         raise MissingError(
-            f"{given} is not a file, neither as it stands nor in {self.folder}; give the path of a redub model, or one "
-            f"of these names: {', '.join(OF_REDUB)}."
+            f"{given} is not a file, neither as it stands nor in {self.folder}; give the path of a {task} model, or "
+            f"one of these names: {', '.join((*named, *((DEMO,) if task == 'portrait' else ())))}."
         )
 
     def parts(self, method: Method, given: Mapping[str, Path | None]) -> dict[str, Path]:
@@ -110,13 +115,26 @@ class Shelf:
     def wanted(self, model: Path, given: Mapping[str, Path | None]) -> list[str]:
         """The names of all that a redub model and its method need, itself among them if it is published."""
         name = model.as_posix()
-        method = (
-            method_of(model, "redub")
-            if model.is_file()
-            else next((method for method in METHODS if method.name == OF_REDUB.get(name)), None)
-        )
+        method = method_of(model, "redub") if model.is_file() else method_named(OF_REDUB.get(name))
         own = [name] if not model.is_file() and name in OF_REDUB else []
         return own + [PARTS[word] for word in (method.parts if method else ()) if not given.get(word)]
+
+
+def method_named(name: str | None) -> Method | None:
+    return next((method for method in METHODS if method.name == name), None)
+
+
+def parts_of(method: Method) -> dict[str, str]:
+    """The published names of what a method works with, by the options that name other files."""
+    if method.task == "portrait":
+        return {"vae": PARTS["vae"], "audio_encoder": ENCODERS[method.name]}
+    return {word: PARTS[word] for word in method.parts}
+
+
+def own_parts(model: Path) -> dict[str, Path]:
+    """What lies beside a small model that has a VAE and a speech encoder of its own, as demo does."""
+    found = {word: model.parent / name for word, name in OWN_PARTS.items()}
+    return found if all(path.exists() for path in found.values()) else {}
 
 
 def described(name: str) -> str:

@@ -50,7 +50,7 @@ def said(made: Made) -> Iterator[str]:
     pace = f"{made.frames / made.took:.1f} frames a second" if made.took else ""
     yield f"{made.file}: {made.seconds:.2f} s of film, {made.frames} frames, made in {lasting(made.took)} ({pace})"
     for name, value in made.facts.items():
-        if name in ("model", "licence", "labels", "not_used", "frames_of_an_earlier_run") and value:
+        if name in ("model", "licence", "labels", "not_used", "drift", "frames_of_an_earlier_run") and value:
             yield f"{name.replace('_', ' ')}: {value}"
         elif name == "face":
             yield from [f"face: {value}"] if isinstance(value, str) else value

@@ -1,10 +1,12 @@
-"""A picture speaks: its own pixels move with the speech, on any processor and without a large model."""
+"""A picture speaks: its own pixels move with the speech, on any processor, unless a model is to make new frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -25,12 +27,22 @@ from .engines import device_of
 from .faces import NO_LANDMARKER, face_mesh
 from .jobs import Job, Made, Progress
 from .media import film, mask_of, picture_of, sound_of
+from .options import PORTRAIT, PUPPET
 from .places import KNOWN_FACES
 
 WISHES = ("strength", "expressiveness", "blinks", "sway", "seed")
 
 
 def make(job: Job, progress: Progress) -> Made:
+    if job.options["model"] is None:
+        made, others = _puppet(job, progress), PORTRAIT
+    else:
+        made, others = import_module(".portrait", __package__).make(job, progress), PUPPET
+    changed = (option.name for option in others if job.options[option.name] != option.default)
+    return replace(made, facts={**made.facts, "not_used": ", ".join(changed)})
+
+
+def _puppet(job: Job, progress: Progress) -> Made:
     picture = picture_of(job.inputs["picture"])
     sound = sound_of(job.inputs["sound"])
     sitter = _sitter(picture, job.options)

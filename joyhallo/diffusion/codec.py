@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..config import check_choice, check_count, check_number
 from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights, settings
-from ..libraries import brief
+from ..libraries import brief, library
 from ..ops import CastOps, Ops, TorchOps
 
 LATENT_SCALE = 8  # pixels per latent, along each side
@@ -253,16 +253,14 @@ def load_codec(
         return patch_codec(path, state).to(device)
     if "decoder.conv_in.weight" not in state or "encoder.down_blocks.0.resnets.0.conv1.weight" not in state:
         raise WeightsError(f"{path.name} looks like {looks_like(state)}; expected {CODEC}.")
-    from diffusers.models.autoencoders.autoencoder_kl import (
-        AutoencoderKL,
-    )  # slow to import, and only scripts and training need it
-
+    # slow to import, and only scripts and training need it
+    diffusers = library("diffusers.models.autoencoders.autoencoder_kl", "Decoding pictures outside ComfyUI")
     state = {key: tensor.to(device=device, dtype=dtype) for key, tensor in modern_spelling(state).items()}
     facts = settings(path.parent / "config.json") or {}
     try:
         sizes = _autoencoder_sizes(state) | {name: facts[name] for name in TOLD if name in facts}
         with torch.device("meta"):
-            autoencoder: Any = AutoencoderKL(**sizes)
+            autoencoder: Any = diffusers.AutoencoderKL(**sizes)
         autoencoder.load_state_dict(state, strict=True, assign=True)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(

@@ -15,6 +15,8 @@ from torch import Tensor
 from ..config import SAMPLE_RATE
 from .audio import Recording
 
+LOUDNESS = {"as recorded": False, "levelled": True}  # as users choose it: whether to level
+
 SPEECH = -23.0  # LUFS: EBU R 128's level for broadcasts
 MOST_GAIN = 30.0  # dB; more would lift noise, not speech
 PEAK = 0.99

@@ -68,6 +68,9 @@ CHOICES = {
 NUMBERS = {"layer_norm_eps": (1e-12, 0.1)}
 ATTENTION = "sdpa"  # PyTorch's own
 
+# As users choose it: whether sound is brought to zero mean and unit variance; None as the encoder's files say
+NORMALIZATION = {"as the encoder was trained": None, "on": True, "off": False}
+
 PARTS = ("feature_extractor", "feature_projection", "encoder")
 
 
@@ -113,13 +116,7 @@ class Speech:
 
     def check(self, layers: int, channels: int) -> None:
         """Raise a SpeechError unless these are the layers and channels of this speech."""
-        found, taken = (self.layers, self.channels), (layers, channels)
-        if found != taken:
-            raise SpeechError(
-                f"The speech features of {self.encoder} have {found[0]} layers of {found[1]} channels, but this model "
-                f"takes {taken[0]} layers of {taken[1]}: choose the encoder that it was trained with"
-                f"{' (chinese-wav2vec2-base)' if taken == (12, 768) else ''}."
-            )
+        _check_taken(self.encoder, (self.layers, self.channels), (layers, channels))
 
     @property
     def shape(self) -> torch.Size:
@@ -131,6 +128,15 @@ class Speech:
     def __getitem__(self, part: slice) -> Tensor:
         start, stop, step = part.indices(self.rows)
         return self.windows(start, stop)[::step]
+
+
+def _check_taken(encoder: str, found: tuple[int, int], taken: tuple[int, int]) -> None:
+    if found != taken:
+        raise SpeechError(
+            f"The speech features of {encoder} have {found[0]} layers of {found[1]} channels, but this model takes "
+            f"{taken[0]} layers of {taken[1]}: choose the encoder that it was trained with"
+            f"{' (chinese-wav2vec2-base)' if taken == (12, 768) else ''}."
+        )
 
 
 def surrounded(read: Callable[[int, int], Tensor], rows: int, start: int, stop: int, size: int) -> Tensor:
@@ -171,9 +177,18 @@ class Encoder:
     @property
     def working_memory(self) -> int:
         """Bytes needed on its device, beside the weights, for the longest single pass in 32 bits."""
+        layers, width = self._gives
+        return PIECE_MEMORY + 4 * WHOLE * width * (layers + 1)
+
+    @property
+    def _gives(self) -> tuple[int, int]:
+        """Layers, and channels of each."""
         model: Any = self.model
-        width, states = model.feature_projection.projection.out_features, len(model.encoder.layers) + 1
-        return PIECE_MEMORY + 4 * WHOLE * width * states
+        return len(model.encoder.layers), model.feature_projection.projection.out_features
+
+    def check(self, layers: int, channels: int) -> None:
+        """The same as `Speech.check`, before anything is encoded."""
+        _check_taken(self.name, self._gives, (layers, channels))
 
 
 def load_encoder(

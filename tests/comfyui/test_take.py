@@ -15,11 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from handmade import made, numbered
-from loaded import Loaded
+from loaded import Loaded, filmed
 from PIL import Image
 
+from joyhallo.commands import media
+from joyhallo.commands.jobs import Job
+from joyhallo.commands.jobs import make as make_job
+from joyhallo.commands.options import TALK
 from tools.demo_model.bundle import FOLDER
 
 SETTINGS = {"seed": 1, "preset": "exact", "steps": 2, "cfg": 1.0, "size": 64, "picture": "square", "resume": False}
@@ -144,6 +149,21 @@ def test_a_clip_of_several_chunks_shows_its_drift_on_the_node(pack, loaded, spee
     assert alone.ui == {"joyhallo_notices": []}  # half a second is a single chunk
 
 
+def test_the_command_line_makes_the_same_frames(loaded, tmp_path):
+    """With PyTorch's own layers and attention, and our loaders of the three models, in place of ComfyUI's."""
+    samples, rate = loaded.speech.sound
+    soundfile.write(tmp_path / "noise.wav", samples[0].numpy(), rate, subtype="FLOAT")
+    files = {"model": "net.safetensors", "vae": "vae.safetensors", "audio_encoder": "wav2vec2",
+             "face_mask": "face_mask.png", "lip_mask": "lip_mask.png"}  # fmt: skip
+    options = {option.name: option.default for option in TALK} | {name: FOLDER / file for name, file in files.items()}
+    options |= {"seed": 1, "steps": 2, "size": 64, "square": True, "framing": "whole picture", "identity": "neutral",
+                "separate_vocals": "off"}  # fmt: skip
+    inputs = {"picture": FOLDER / "portrait.png", "sound": tmp_path / "noise.wav"}
+    with filmed(media) as frames:
+        make_job(Job("talk", inputs, options, tmp_path / "film.mkv"))
+    assert (torch.cat(frames) - loaded.frames()).abs().max() < 1e-4
+
+
 # ---- the name of its journal
 
 
@@ -265,7 +285,7 @@ def test_another_torch_has_another_journal(take, monkeypatch):
 def test_too_little_disk_is_told_before_anything_is_made(pack, make, monkeypatch):
     usage = shutil.disk_usage
     monkeypatch.setattr(pack.joyhallo.files.space.shutil, "disk_usage", lambda path: usage(path)._replace(free=1000))
-    monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
+    monkeypatch.setattr(pack.joyhallo.methods.hallo.clip, "animate", lambda *_, **__: pytest.fail("it was begun"))
     with pytest.raises(ValueError, match=r"has 0.001 MB free, but .* for the frames and .* for finished chunks"):
         make(resume=True)
 
@@ -274,7 +294,7 @@ def test_too_little_memory_is_told_before_anything_is_made(pack, make, monkeypat
     import comfy.model_management
 
     monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: 10 << 20)
-    monkeypatch.setattr(pack.nodes.take, "animate", lambda *_, **__: pytest.fail("it was begun"))
+    monkeypatch.setattr(pack.joyhallo.methods.hallo.clip, "animate", lambda *_, **__: pytest.fail("it was begun"))
     with pytest.raises(
         ValueError, match=r"Denoising at 512x512 needs .* but only 10.5 MB are available; choose a smaller size"
     ):

@@ -18,7 +18,7 @@ from .table import TableError, Task, defaults_of, read_table, tasks_of
 
 PAGE = "index.html"
 MODELS = ("model", "landmarker", "face_models", "vae", "whisper", "hubert", "parser", "detector", "box", "mask",
-          "lip_mask")  # fmt: skip
+          "lip_mask", "face_mask", "audio_encoder", "separator", "identity", "separate_vocals")  # fmt: skip
 
 
 def run(chosen: Namespace, terminal: Terminal) -> int:
@@ -58,6 +58,7 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
 
 def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> list[Task]:
     """With the files of their models, which few rows have of their own."""
+    from ...files.weights import WeightsError
     from ..provision import provided
     from ..shelf import MissingError, Shelf
 
@@ -68,7 +69,7 @@ def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> l
         if named not in known:
             try:
                 known[named] = provided(job, shelf, chosen.fetch, terminal.progress)
-            except MissingError as error:
+            except (MissingError, WeightsError) as error:
                 raise TableError(f"{chosen.table}, row {task.row}, column model: {error}") from error
         first = known[named]
         files = {name: value for name, value in first.options.items() if name in MODELS}

@@ -46,6 +46,11 @@ IDENTITY_WIDTH = 512
 ALIKE = 0.02  # tolerance for aspect ratios of masks
 WHITE = 254  # which is what newer versions of ComfyUI read from the 255 of a grey picture
 
+# As users choose them
+CHOICES: dict[str, Choice] = {"auto": "auto", "largest": "largest", **{str(number): number for number in range(10)}}
+FRAMINGS: dict[str, Literal["face", "whole"]] = {"face": "face", "whole picture": "whole"}
+IDENTITIES: dict[str, Literal["neutral"] | None] = {"from the picture": None, "neutral": "neutral"}
+
 FROM_NODE = "in ComfyUI connect face_analysis from Load JoyHallo Models"
 
 

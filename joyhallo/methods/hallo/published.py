@@ -11,6 +11,11 @@ CHINESE = "TencentGameMate/chinese-wav2vec2-base"
 NON_COMMERCIAL = "InsightFace's models are for non-commercial research only"
 
 
+# Which file is whose network, and the speech encoder that each was trained with
+MODELS = {"joyhallo/net.pth": "JoyHallo", "hallo/net.pth": "Hallo"}
+ENCODERS = {"JoyHallo": "chinese-wav2vec2-base", "Hallo": "wav2vec/wav2vec2-base-960h"}
+
+
 def _from_hallo(place: str, **more: Any) -> Published:
     return Published(place, HALLO, place, **more)
 
