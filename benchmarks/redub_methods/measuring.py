@@ -55,13 +55,13 @@ class Clip:
         return cls(shown, track, speech(spoken / FPS))
 
 
-def redubbed(method: Redubber, clip: Clip) -> Tensor:
+def redubbed(method: Redubber, clip: Clip, device: torch.device | str = "cpu") -> Tensor:
     """From frames and sound to frames (n, side, side, 3), with nothing remembered of earlier turns."""
     with mock.patch.object(whisper, "KEPT", Recent(0)):
         windows, crops = method.listen(clip.recording, clip.track.rate), method.crops(clip.track)
         count = min(len(windows), len(clip.pictures))
         script = Script(np.arange(count), np.ones(count, np.float32))
-        chunks = redub(method, clip.pictures, crops, windows, script)
+        chunks = redub(method, clip.pictures, crops, windows, script, device=device)
         return torch.cat([placed(chunk, crops, script, Blend()) for chunk in chunks])
 
 
