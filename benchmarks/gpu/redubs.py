@@ -127,11 +127,12 @@ def of_latentsync(bench: Bench, version: str) -> Subject:
     """A step of it: both rows of guidance for one window."""
     network = _network(bench, lambda: LatentSyncUNet(bench.scale.latentsync))
     side = latentsync.SIDES[version] // LATENT_SCALE
-    seen, sound = _random(bench, FRAMES, INPUTS, side, side), _random(bench, FRAMES, TOKENS, SOUND)
+    frames = _batch(bench, FRAMES)
+    seen, sound = _random(bench, frames, INPUTS, side, side), _random(bench, frames, TOKENS, SOUND)
     moment, heard = torch.full((1,), 501, device=bench.device), network.listen(sound)  # type: ignore[operator]
     engine = Engine(network, bench.device, bench.half, _around(bench), version)
     wishes = Wishes(steps=1 if bench.small else WHOLE_STEPS)
-    return Subject(latentsync.redubber, engine, FRAMES, lambda: network(seen, moment, [None, heard]), wishes)
+    return Subject(latentsync.redubber, engine, frames, lambda: network(seen, moment, [None, heard]), wishes)
 
 
 def of_musetalk(bench: Bench) -> Subject:

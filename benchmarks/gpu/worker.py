@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .bench import Bench, Unavailable
 
 BROKEN = 3  # exit code: the device answers no more, and a new process is needed
@@ -102,6 +104,8 @@ def main() -> None:
             lines.flush()
 
         bench = Bench.of(job)
+        if bench.small:
+            torch.set_num_threads(1)  # small networks gain nothing from more, and lose much on a busy machine
         Work(bench, tell, job["deadline"], set(job["done"])).all(map(tuple, job["blocks"]))  # type: ignore[arg-type]
     gc.collect()
 
