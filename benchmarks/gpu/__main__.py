@@ -23,7 +23,7 @@ from .report import Report
 from .supervisor import GRACE, supervise
 from .targets import SIDES, table
 
-SMALL_SIDES = (64,)
+SMALL_SIDES = (32,)  # of scale.TINY, which would import torch
 
 
 def main() -> None:
@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="on a processor, with sizes as small as can be")
     parser.add_argument("--original", type=Path, metavar="CHECKOUT", help="of github.com/jdh-algo/JoyHallo")
     parser.add_argument("--recorded", type=Path, nargs="+", default=[], metavar="FOLDER", help="more recorded cases")
-    parser.add_argument("--comfyui", type=Path, metavar="FOLDER", help="a tree of ComfyUI, to measure the nodes' layers")
+    parser.add_argument(
+        "--comfyui", type=Path, metavar="FOLDER", help="a tree of ComfyUI, to measure the nodes' layers"
+    )
     parser.add_argument("--grace", type=float, default=GRACE, help="seconds after its time until a block is stopped")
     asked = parser.parse_args()
     if asked.table:

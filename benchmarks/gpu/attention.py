@@ -29,7 +29,7 @@ def shapes(bench: Bench) -> dict[str, Shape]:
     for level, channels in enumerate(config.channels[:-1]):
         here, width = pixels >> 2 * level, channels // config.heads
         found[f"own keys, level {level}"] = (frames, here, here, config.heads, width)
-        found[f"shared keys, level {level}"] = (1 << 2 * level, here, 2 * here, config.heads, width)
+        found[f"shared keys, level {level}"] = (min(1 << 2 * level, frames // 2), here, 2 * here, config.heads, width)
         found[f"time, level {level}"] = (2 * here, frames + MOTION_FRAMES, frames + MOTION_FRAMES, config.heads, width)
     found["speech, level 0"] = (frames, pixels, config.audio_tokens, config.heads, config.channels[0] // config.heads)
     return found

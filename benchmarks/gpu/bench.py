@@ -43,7 +43,7 @@ class Bench:
         device = torch.device(job["device"] or best_device())
         torch.manual_seed(SEED)
         small = bool(job["tiny"])
-        clock = Clock(device, discarded=1, least=2, seconds=0.01) if small else Clock(device)
+        clock = Clock(device, discarded=1, least=1, seconds=0.001) if small else Clock(device)
         paths = {name: Path(job[name]) if job.get(name) else None for name in ("original", "comfyui")}
         recorded = tuple(map(Path, job.get("recorded", ())))
         return cls(device, TINY if small else FULL, clock, paths["original"], recorded, paths["comfyui"])
@@ -97,14 +97,21 @@ def drawn(
     build: Callable[[], Network], device: torch.device, dtype: torch.dtype = torch.float32, seed: int = SEED
 ) -> Network:
     """A network of seeded numbers that keep activations bounded, drawn where it lives: nothing comes from a disk."""
-    with torch.device("meta"):
-        network = build()
-    network = network.to(dtype).to_empty(device=device)
-    with torch.no_grad():
+    with ordinary():
+        with torch.device("meta"):
+            network = build()
+        network = network.to(dtype).to_empty(device=device)
         generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
         for key, tensor in network.state_dict().items():
             _draw(key, tensor, generator)
     return network.requires_grad_(False).eval()
+
+
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """For tensors that are kept: what is made in inference mode is of no use outside of it."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _draw(key: str, tensor: Tensor, generator: torch.Generator | None) -> None:

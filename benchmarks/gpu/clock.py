@@ -107,5 +107,3 @@ class Clock:
         self.wait()
         most, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
         return {"peak_gb": most / 1e9, "reserved_gb": reserved / 1e9, "beside_weights_gb": (most - before) / 1e9}
-
-

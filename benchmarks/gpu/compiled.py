@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from .bench import Bench, Unavailable, away
-from .kinds import LEVELS, every, kinds
+from .kinds import KINDS, every, kinds
 from .scene import scene
 
-NAMES = [f"{kind}, level {level}" for level in LEVELS for kind in ("resnet", "attention", "audio_module", "motion_module")]
 VARIANTS = 64  # of one piece of code: each width and shape is one
 
 
 def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
     side = bench.scale.sides[0]
-    names = NAMES[:1] if bench.small else NAMES
+    names = [f"{kind}, level {level}" for level in bench.scale.levels for kind in KINDS]
+    names = names[:1] if bench.small else names
     made: dict[str, Callable[[], dict[str, Any]]] = {
         name: lambda number=number: alone(bench, side, number) for number, name in enumerate(names)
     }

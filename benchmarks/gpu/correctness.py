@@ -43,7 +43,7 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
     made: dict[str, Callable[[], dict[str, Any]]] = {}
     for dtype in DTYPES:
         made[f"carried {dtype}"] = lambda dtype=dtype: recorded(bench, CARRIED, dtype)
-    for dtype in DTYPES:
+    for dtype in ("fp16",) if bench.small else DTYPES:
         made[f"kernels {dtype}"] = lambda dtype=dtype: kernels(bench, dtype)
         made[f"layouts {dtype}"] = lambda dtype=dtype: layouts(bench, dtype)
     made["against double precision"] = lambda: against_double(bench)
@@ -152,7 +152,9 @@ def answered_on(module: Any, device: torch.device, dtype: torch.dtype) -> Iterat
         mock.patch.object(cases.Case, "inputs", property(inputs)),
     ]
     if dtype != torch.float32:  # sums of rounded weights are others
-        replaced += [mock.patch.object(one, "checked", lambda *_: None) for one in helpers() if hasattr(one, "checked")]
+        replaced += [
+            mock.patch.object(one, "checked", return_value=None) for one in helpers() if hasattr(one, "checked")
+        ]
     with contextlib.ExitStack() as stack:
         for patch in replaced:
             stack.enter_context(patch)
@@ -179,17 +181,18 @@ def rounded(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.
     """A network that computes there and in that precision, whatever it is given."""
 
     def given(_: Any, inputs: Any, named: Any) -> Any:
-        return _cast(inputs, dtype), _cast(named, dtype)
+        return _cast(inputs, device, dtype), _cast(named, device, dtype)
 
-    if dtype != torch.float32:
-        network.register_forward_pre_hook(given, with_kwargs=True)
-        network.register_forward_hook(lambda _, __, made: _cast(made, torch.float32))
+    network.register_forward_pre_hook(given, with_kwargs=True)
+    network.register_forward_hook(lambda _, __, made: _cast(made, device, torch.float32))
     return network.to(device, dtype)
 
 
-def _cast(parts: Any, dtype: torch.dtype) -> Any:
+def _cast(parts: Any, device: torch.device, dtype: torch.dtype) -> Any:
     def cast(part: Any) -> Any:
-        return part.to(dtype) if isinstance(part, Tensor) and part.is_floating_point() else part
+        if not isinstance(part, Tensor):
+            return part
+        return part.to(device, dtype if part.is_floating_point() else None)
 
     return tree_map(cast, parts)
 
@@ -241,8 +244,12 @@ def _ways(bench: Bench, dtype: str, ways: dict[str, Callable[[], Any]]) -> dict[
     return told(found)
 
 
+def backends(bench: Bench) -> list[str]:
+    return ["math"] if bench.small else ["default", *BACKENDS]
+
+
 def kernels(bench: Bench, dtype: str) -> dict[str, Any]:
-    return _ways(bench, dtype, {name: lambda name=name: backend(name) for name in ("default", *BACKENDS)})
+    return _ways(bench, dtype, {name: lambda name=name: backend(name) for name in backends(bench)})
 
 
 def layouts(bench: Bench, dtype: str) -> dict[str, Any]:

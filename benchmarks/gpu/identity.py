@@ -18,7 +18,10 @@ from .bench import Bench, Unavailable
 
 TOLD = ("name", "total_memory", "multi_processor_count", "L2_cache_size", "major", "minor", "gcnArchName")
 PACKAGES = ("triton", "xformers", "diffusers", "accelerate", "bitsandbytes", "av", "safetensors", "sageattention")
-ASKED = "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu,memory.used,pcie.link.gen.current"
+ASKED = (
+    "name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu,memory.used,"
+    "pcie.link.gen.current"
+)
 
 
 def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:

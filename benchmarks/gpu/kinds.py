@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
-from .bench import Bench
+from .bench import Bench, ordinary
 from .scene import Scene, captured, scene
 
-LEVELS = (0, 2)
+KINDS = ("resnet", "attention", "audio_module", "motion_module")
 
 
 @dataclass(frozen=True)
@@ -30,25 +29,25 @@ def every(made: Scene) -> dict[str, nn.Module]:
     blocks = {f"down {i}": block for i, block in enumerate(unet.down_blocks)}
     blocks |= {"mid": unet.mid_block} | {f"up {i}": block for i, block in enumerate(unet.up_blocks)}
     for place, block in blocks.items():
-        for kind in ("resnets", "attentions", "audio_modules", "motion_modules"):
-            for number, module in enumerate(getattr(block, kind, ())):
+        for kind in KINDS:
+            for number, module in enumerate(getattr(block, f"{kind}s", ())):
                 found[f"{kind} {place}.{number}"] = module
     return found
 
 
-@torch.inference_mode()
 def kinds(bench: Bench, side: int) -> list[Kind]:
     """Of the last layer of each level on the way down."""
 
     def make() -> list[Kind]:
         made = scene(bench, side)
-        blocks = {level: made.net.denoising_unet.down_blocks[level] for level in LEVELS}
+        blocks = {level: made.net.denoising_unet.down_blocks[level] for level in bench.scale.levels}
         modules = {
             f"{kind}, level {level}": getattr(block, f"{kind}s")[-1]
             for level, block in blocks.items()
-            for kind in ("resnet", "attention", "audio_module", "motion_module")
+            for kind in KINDS
         }
         given = captured(list(modules.values()), made.step)
         return [Kind(name, module, some) for (name, module), some in zip(modules.items(), given, strict=True)]
 
-    return bench.keep(("kinds", side), make)
+    with ordinary():
+        return bench.keep(("kinds", side), make)

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from joyhallo.diffusion.schedule import Schedule
-
 from joyhallo.methods.hallo.memory import working_memory
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Settings, animate
@@ -50,10 +49,12 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
 
     for each in bench.scale.sides:
         part(f"{each}", each, RESIDENT)
-    part(f"{side}, rows apart", side, RESIDENT, rows_together=False)
-    part(f"{side}, deep layers reused", side, RESIDENT, reuse=2)
+    if not bench.small:
+        part(f"{side}, rows apart", side, RESIDENT, rows_together=False)
+        part(f"{side}, deep layers reused", side, RESIDENT, reuse=2)
     part(f"{side}, low: networks by turns, rows apart", side, TURNS, rows_together=False)
-    part(f"{side}, low: 8-bit weights", side, BITS)
+    if not bench.small:
+        part(f"{side}, low: 8-bit weights", side, BITS)
     part(f"{side}, low: 8-bit weights by turns, rows apart", side, LOW, rows_together=False)
     part(f"{side}, in {LIMITS[0]} GB", side, replace(TURNS, limit=LIMITS[0]))
     part(f"{side}, in {LIMITS[1]} GB", side, replace(LOW, limit=LIMITS[1]), rows_together=False)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from joyhallo.methods.hallo.sampling import Sampler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "helpers"))
-from plain_training import PlainNet  # noqa: E402
+from plain_training import PlainNet
 
 UNET = "denoising_unet"
 

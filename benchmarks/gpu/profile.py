@@ -67,4 +67,6 @@ def grouped(rows: list[tuple[str, int, float]]) -> dict[str, Any]:
     for name, count, ms in rows:
         found[kind_of(name)][0] += count
         found[kind_of(name)][1] += ms
-    return {kind: {"calls": int(count), "ms": ms} for kind, (count, ms) in sorted(found.items(), key=lambda i: -i[1][1])}
+    return {
+        kind: {"calls": int(count), "ms": ms} for kind, (count, ms) in sorted(found.items(), key=lambda i: -i[1][1])
+    }

@@ -63,7 +63,8 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
     named |= {"MuseTalk": of_musetalk, "Ultralight": of_ultralight}
     made: dict[str, Callable[[], dict[str, Any]]] = {}
     for name, subject in named.items():
-        made[f"{name}, alone"] = lambda subject=subject: alone(bench, subject(bench))
+        if not bench.scale.few or not name.startswith("Wav2Lip"):
+            made[f"{name}, alone"] = lambda subject=subject: alone(bench, subject(bench))
         if not bench.scale.few or name.startswith("Wav2Lip"):  # others hear half a minute at least
             made[f"{name}, whole"] = lambda subject=subject: whole(bench, subject(bench))
     made["Whisper"] = lambda: whisper(bench)

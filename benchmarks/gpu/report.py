@@ -34,7 +34,9 @@ class Report:
 
     @property
     def done(self) -> list[str]:
-        return [f"{block}/{part}" for block, parts in self.found.items() for part in parts if not self._waits(block, part)]
+        return [
+            f"{block}/{part}" for block, parts in self.found.items() for part in parts if not self._waits(block, part)
+        ]
 
     def _waits(self, block: str, part: str) -> bool:
         return self.found[block][part] is NOT_BEGUN

@@ -15,6 +15,7 @@ from joyhallo.sound.hubert import Sizes as HubertSizes
 class Scale:
     config: NetConfig = field(default_factory=NetConfig)
     sides: tuple[int, ...] = (512, 256)  # of pictures, in pixels
+    levels: tuple[int, ...] = (0, 2)  # whose parts are measured by themselves
     frames: int = 16
     chunks: int = 2
     steps: int = 6  # of a clip that is measured as a whole
@@ -46,7 +47,7 @@ class Scale:
 FULL = Scale()
 TINY = Scale(
     config=NetConfig(
-        channels=(32, 32, 64, 64),
+        channels=(32, 64),
         layers=1,
         heads=4,
         norm_groups=8,
@@ -58,8 +59,9 @@ TINY = Scale(
         audio_width=32,
         locator_channels=(8, 16, 16, 32),
     ),
-    sides=(64,),
-    frames=4,
+    sides=(32,),
+    levels=(0,),
+    frames=2,
     chunks=2,
     steps=2,
     side=128,
@@ -67,8 +69,8 @@ TINY = Scale(
     copied=1 << 20,
     moved=1 << 16,
     keys=64,
-    elements=(1 << 12, 1 << 14),
-    workspaces=(64, 256),
+    elements=(1 << 12,),
+    workspaces=(64,),
     vae=(32, 32, 32, 32),
     vae_layers=1,
     film=96,

@@ -17,7 +17,7 @@ from joyhallo.methods.hallo.sampling import Portrait, Sampler, Settings, Stage, 
 from joyhallo.ops import TorchOps
 
 from ..denoise import random_inputs
-from .bench import SEED, Bench, drawn
+from .bench import SEED, Bench, drawn, ordinary
 from .plain import Given, PlainStep
 
 TIMESTEP = 500
@@ -90,7 +90,8 @@ def scene(bench: Bench, side: int, dtype: torch.dtype | None = None, **changes: 
     if key not in bench.kept:
         for old in [old for old in bench.kept if old[0] in ("scene", "net") and old[:2] != ("net", dtype)]:
             del bench.kept[old]
-    return bench.keep(key, lambda: Scene.of(network(bench, dtype), side, settings, bench.device, dtype))
+    with ordinary():
+        return bench.keep(key, lambda: Scene.of(network(bench, dtype), side, settings, bench.device, dtype))
 
 
 def captured(modules: Sequence[torch.nn.Module], work: Callable[[], object]) -> list[tuple[Any, ...]]:

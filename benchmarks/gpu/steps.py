@@ -12,7 +12,7 @@ from joyhallo.methods.hallo.sampling import Stage
 
 from ..denoise import counted_step
 from .bench import DTYPES, Bench, away
-from .scene import Scene, scene
+from .scene import scene
 
 
 def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -25,7 +25,7 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
         made[f"{side}, rows apart"] = lambda side=side: shaped(bench, side, rows_together=False)
         made[f"{side}, one row"] = lambda side=side: shaped(bench, side, guidance=1.0)
         made[f"{side}, deep layers reused"] = lambda side=side: cheap(bench, side)
-    for name in ("bf16",) if bench.small else ("bf16", "fp32"):
+    for name in () if bench.small else ("bf16", "fp32"):
         for side in bench.scale.sides:
             made[f"{side} {name}"] = lambda side=side, name=name: whole(bench, side, DTYPES[name])
     return made
@@ -40,7 +40,7 @@ def _timed(bench: Bench, work: Callable[[], object]) -> dict[str, Any]:
 
 
 def whole(bench: Bench, side: int, dtype: torch.dtype) -> dict[str, Any]:
-    made = _scene(bench, side, dtype=dtype)
+    made = scene(bench, side, dtype=dtype)
     figures = _timed(bench, made.step)
     tflop = counted(bench.scale.config, side, made.settings)
     finite = bool(made.both().isfinite().all())
@@ -50,7 +50,7 @@ def whole(bench: Bench, side: int, dtype: torch.dtype) -> dict[str, Any]:
 @torch.inference_mode()
 def against_plain(bench: Bench, side: int) -> dict[str, Any]:
     """In turns, so that a card that grows warm is as warm for both."""
-    made = _scene(bench, side)
+    made = scene(bench, side)
     apart = away(made.both(), made.plain())
     turns = [(bench.clock(made.step, 1.0).ms, bench.clock(made.plain, 1.0).ms) for _ in range(1 if bench.small else 2)]
     ours, plain = (min(side) for side in zip(*turns, strict=True))
@@ -60,22 +60,17 @@ def against_plain(bench: Bench, side: int) -> dict[str, Any]:
 @torch.inference_mode()
 def host(bench: Bench, side: int) -> dict[str, Any]:
     """How long the machine takes to ask for a step: below the device's time it is hidden."""
-    made = _scene(bench, side)
+    made = scene(bench, side)
     asked, bare = bench.clock.host(made.step), bench.clock.host(made.bare)
     return {"step_ms": bench.clock(made.step, 1.0).ms, "asked_ms": asked, "network_asked_ms": bare}
 
 
 def shaped(bench: Bench, side: int, **changes: Any) -> dict[str, Any]:
-    return _timed(bench, _scene(bench, side, **changes).step)
+    return _timed(bench, scene(bench, side, **changes).step)
 
 
 @torch.inference_mode()
 def cheap(bench: Bench, side: int) -> dict[str, Any]:
-    made = _scene(bench, side, reuse=2)
+    made = scene(bench, side, reuse=2)
     deep = made.step()[1]
     return bench.clock(lambda: made.step(Stage(full=False), deep)).figures
-
-
-def _scene(bench: Bench, side: int, **changes: Any) -> Scene:
-    with torch.no_grad():
-        return scene(bench, side, **changes)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .plan import Block
 from .report import Report
 
 GRACE = 25.0  # seconds beyond its own after which a block is taken to hang
@@ -52,9 +51,7 @@ def supervise(
     report.write()
 
 
-def _once(
-    report: Report, options: dict[str, Any], deadline: float, say: Callable[[str], None], grace: float
-) -> bool:
+def _once(report: Report, options: dict[str, Any], deadline: float, say: Callable[[str], None], grace: float) -> bool:
     """One worker, to its end. Whether another one is needed."""
     with tempfile.TemporaryDirectory(prefix="joyhallo_gpu_") as place:
         folder = Path(place)

@@ -154,5 +154,7 @@ def _training(reading: Reading) -> Iterator[Target]:
 def table(found: Found, sides: tuple[int, ...] = SIDES) -> str:
     rows = [("target", "wanted", "measured", "met"), *(target.row() for target in targets(found, sides))]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join([*(f"{cell:{w}}" for cell, w in zip(row, widths, strict=False)), row[3]]).rstrip() for row in rows]
+    lines = [
+        "  ".join([*(f"{cell:{w}}" for cell, w in zip(row, widths, strict=False)), row[3]]).rstrip() for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

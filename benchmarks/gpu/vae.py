@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -89,7 +90,7 @@ class Doubling(nn.Module):
 class Level(nn.Module):
     def __init__(self, widths: Sequence[int], scaled: dict[str, nn.Module]):
         super().__init__()
-        self.resnets = nn.ModuleList([Resnet(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)])
+        self.resnets = nn.ModuleList([Resnet(a, b) for a, b in pairwise(widths)])
         self.scaled = [*scaled]
         for name, layer in scaled.items():
             self.add_module(name, nn.ModuleList([layer]))
