@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from joyhallo.config import FPS
+from joyhallo.config import FPS, SAMPLE_RATE
 from joyhallo.diffusion.codec import LATENT_SCALE
 from joyhallo.methods.latentsync import method as latentsync
 from joyhallo.methods.latentsync.network import FRAMES, INPUTS
@@ -25,10 +25,11 @@ from joyhallo.methods.ultralight import method as ultralight
 from joyhallo.methods.ultralight.network import Generator as UltralightGenerator
 from joyhallo.methods.wav2lip import method as wav2lip
 from joyhallo.methods.wav2lip.network import Generator as Wav2LipGenerator
+from joyhallo.sound.audio import Recording, prepare
 from joyhallo.sound.hubert import Hubert
 from joyhallo.sound.whisper import BANDS, COLUMNS, Whisper
 
-from .bench import Bench, drawn
+from .bench import SEED, Bench, drawn
 from .vae import Autoencoder
 
 WHOLE_STEPS = 4  # of LatentSync, where a whole film is measured
@@ -170,7 +171,18 @@ def alone(bench: Bench, subject: Subject) -> dict[str, Any]:
 def _clip(bench: Bench, frames: int) -> Any:
     from ..redub_methods.measuring import Clip
 
-    return bench.keep(("clip", frames), lambda: Clip.drawn(bench.scale.film, frames, frames))
+    def make() -> Clip:
+        return Clip.drawn(bench.scale.film, frames, frames, noise(frames))
+
+    return bench.keep(("clip", frames), make)
+
+
+def noise(frames: int) -> Recording:
+    """That swells as syllables do: to read the speech that comes along takes a library."""
+    count = frames * SAMPLE_RATE // FPS
+    swell = torch.linspace(0, frames / FPS * 8 * torch.pi, count).sin().abs()
+    samples = torch.randn(count, generator=torch.Generator().manual_seed(SEED))
+    return prepare((0.1 * swell * samples)[None], SAMPLE_RATE)
 
 
 def _frames(bench: Bench, subject: Subject) -> int:

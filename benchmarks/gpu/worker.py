@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from joyhallo.libraries import LibraryError
+
 from .bench import Bench, Unavailable
 
 BROKEN = 3  # exit code: the device answers no more, and a new process is needed
@@ -34,7 +36,7 @@ def attempt(measure: Measure) -> dict[str, Any]:
     try:
         found = measure()
         return found if isinstance(found, dict) else {"value": found}
-    except Unavailable as reason:
+    except (Unavailable, LibraryError) as reason:
         return {"reason": str(reason)}
     except ImportError as error:
         return {"reason": f"{error.name or error} cannot be imported here ({error})"}

@@ -46,13 +46,13 @@ class Clip:
     recording: Recording
 
     @classmethod
-    def drawn(cls, side: int, frames: int, spoken: int) -> Clip:
-        """spoken: frames for which there is sound."""
+    def drawn(cls, side: int, frames: int, spoken: int, recording: Recording | None = None) -> Clip:
+        """spoken: frames for which there is sound, if that is not given."""
         shown = torch.from_numpy(np.stack(list(pictures(side, frames))))
         track = known_track(side, frames)
         for upper, lower in zip(UPPER_BROWS, BROWS, strict=True):
             track.points[:, upper] = track.points[:, lower]
-        return cls(shown, track, speech(spoken / FPS))
+        return cls(shown, track, recording or speech(spoken / FPS))
 
 
 def redubbed(method: Redubber, clip: Clip, device: torch.device | str = "cpu") -> Tensor:
