@@ -43,7 +43,7 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
     made: dict[str, Callable[[], dict[str, Any]]] = {}
     for dtype in DTYPES:
         made[f"carried {dtype}"] = lambda dtype=dtype: recorded(bench, CARRIED, dtype)
-    for dtype in ("fp16",) if bench.small else DTYPES:
+    for dtype in () if bench.small else DTYPES:
         made[f"kernels {dtype}"] = lambda dtype=dtype: kernels(bench, dtype)
         made[f"layouts {dtype}"] = lambda dtype=dtype: layouts(bench, dtype)
     made["against double precision"] = lambda: against_double(bench)
@@ -244,12 +244,8 @@ def _ways(bench: Bench, dtype: str, ways: dict[str, Callable[[], Any]]) -> dict[
     return told(found)
 
 
-def backends(bench: Bench) -> list[str]:
-    return ["math"] if bench.small else ["default", *BACKENDS]
-
-
 def kernels(bench: Bench, dtype: str) -> dict[str, Any]:
-    return _ways(bench, dtype, {name: lambda name=name: backend(name) for name in backends(bench)})
+    return _ways(bench, dtype, {name: lambda name=name: backend(name) for name in ("default", *BACKENDS)})
 
 
 def layouts(bench: Bench, dtype: str) -> dict[str, Any]:

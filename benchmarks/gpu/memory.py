@@ -52,8 +52,7 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
     if not bench.small:
         part(f"{side}, rows apart", side, RESIDENT, rows_together=False)
         part(f"{side}, deep layers reused", side, RESIDENT, reuse=2)
-    part(f"{side}, low: networks by turns, rows apart", side, TURNS, rows_together=False)
-    if not bench.small:
+        part(f"{side}, low: networks by turns, rows apart", side, TURNS, rows_together=False)
         part(f"{side}, low: 8-bit weights", side, BITS)
     part(f"{side}, low: 8-bit weights by turns, rows apart", side, LOW, rows_together=False)
     part(f"{side}, in {LIMITS[0]} GB", side, replace(TURNS, limit=LIMITS[0]))

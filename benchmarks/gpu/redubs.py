@@ -68,7 +68,8 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
             made[f"{name}, alone"] = lambda subject=subject: alone(bench, subject(bench))
         if not bench.scale.few or name.startswith("Wav2Lip"):  # others hear half a minute at least
             made[f"{name}, whole"] = lambda subject=subject: whole(bench, subject(bench))
-    made["Whisper"] = lambda: whisper(bench)
+    if not bench.scale.few:
+        made["Whisper"] = lambda: whisper(bench)
     for name, subject in named.items() if not bench.scale.few else ():
         made[f"{name}, files"] = lambda subject=subject: with_files(bench, subject(bench))
     return made
