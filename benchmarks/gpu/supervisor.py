@@ -16,7 +16,7 @@ from typing import Any
 
 from .report import Report
 
-GRACE = 25.0  # seconds beyond its own after which a block is taken to hang
+GRACE = 45.0  # seconds beyond its own after which a block is taken to hang
 STARTING = 120.0  # seconds in which a worker must have imported all and reached its device
 LOOK = 0.1
 TAIL = 2000  # characters of what a worker said before it died
