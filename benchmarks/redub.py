@@ -129,19 +129,23 @@ class Copying:
 # ---- what is measured
 
 
-def frames_of(method: Redubber, path: Path, along: Track, heard: Recording) -> tuple[int, Iterator[Tensor]]:
+def frames_of(
+    method: Redubber, path: Path, along: Track, heard: Recording, device: torch.device | str = "cpu"
+) -> tuple[int, Iterator[Tensor]]:
     """Everything but the file."""
     windows, crops = method.listen(heard, along.rate), method.crops(along)
     shown = places(len(along), len(windows), "loop", "cut")
     acted = script(shown, crops.usable, along.cuts, len(windows))
     source = Film(path)
     coming = in_order(lambda start: map(torch.from_numpy, source.pictures_from(start, along.rate)), shown)
-    chunks = redub(method, read_ahead(coming, 32), crops, windows, acted)
-    return len(acted), (placed(chunk, crops, acted, Blend()) for chunk in chunks)
+    chunks = redub(method, read_ahead(coming, 32), crops, windows, acted, device=device)
+    return len(acted), (placed(chunk, crops, acted, Blend()).cpu() for chunk in chunks)
 
 
-def whole(method: Redubber, path: Path, along: Track, heard: Recording, target: Path) -> int:
-    count, coming = frames_of(method, path, along, heard)
+def whole(
+    method: Redubber, path: Path, along: Track, heard: Recording, target: Path, device: torch.device | str = "cpu"
+) -> int:
+    count, coming = frames_of(method, path, along, heard, device)
     write_behind(lambda batches: write(target, batches, FPS, (heard.samples[None], 16_000), COPY), coming, 2)
     return count
 

@@ -46,22 +46,22 @@ class Clip:
     recording: Recording
 
     @classmethod
-    def drawn(cls, side: int, frames: int, spoken: int) -> Clip:
-        """spoken: frames for which there is sound."""
+    def drawn(cls, side: int, frames: int, spoken: int, recording: Recording | None = None) -> Clip:
+        """spoken: frames for which there is sound, if that is not given."""
         shown = torch.from_numpy(np.stack(list(pictures(side, frames))))
         track = known_track(side, frames)
         for upper, lower in zip(UPPER_BROWS, BROWS, strict=True):
             track.points[:, upper] = track.points[:, lower]
-        return cls(shown, track, speech(spoken / FPS))
+        return cls(shown, track, recording or speech(spoken / FPS))
 
 
-def redubbed(method: Redubber, clip: Clip) -> Tensor:
+def redubbed(method: Redubber, clip: Clip, device: torch.device | str = "cpu") -> Tensor:
     """From frames and sound to frames (n, side, side, 3), with nothing remembered of earlier turns."""
     with mock.patch.object(whisper, "KEPT", Recent(0)):
         windows, crops = method.listen(clip.recording, clip.track.rate), method.crops(clip.track)
         count = min(len(windows), len(clip.pictures))
         script = Script(np.arange(count), np.ones(count, np.float32))
-        chunks = redub(method, clip.pictures, crops, windows, script)
+        chunks = redub(method, clip.pictures, crops, windows, script, device=device)
         return torch.cat([placed(chunk, crops, script, Blend()) for chunk in chunks])
 
 

@@ -165,13 +165,15 @@ class HalfPrecisionFeatures(nn.Module):
         return [features.half().float() for features in self.network(*inputs)]
 
 
-def step_sampler(case: Case, half_features: bool = False, dtype: torch.dtype = torch.float32):
-    net = WEIGHTS.net(case).to(dtype)
+def step_sampler(
+    case: Case, half_features: bool = False, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+):
+    net = WEIGHTS.net(case).to(device, dtype)
     if half_features:
         net.reference_unet = HalfPrecisionFeatures(net.reference_unet)
     latents = case["ref_latents"]
     settings = case.settings(guidance=2.0)  # both rows, whatever they are combined with
-    sampler = Sampler(net, case.portrait(), latents[:1], settings, torch.device("cpu"), dtype)
+    sampler = Sampler(net, case.portrait(), latents[:1], settings, torch.device(device), dtype)
     motion = sampler.motion_features(latents[1:]) if settings.motion_frames else None
     chunk = sampler.prepare_chunk(case["audio_emb"][0], 0, latents[1:] if settings.motion_frames else None)
     return net, sampler, chunk, motion

@@ -125,8 +125,9 @@ class PlainNet:
     def unet(self, prefix: str, x: Tensor, timestep: Tensor, site: Callable[[str, int, Tensor], Tensor]) -> Tensor:
         """timestep (frames); `site(block, index, x)` is what follows a resnet where there is attention."""
         half = self.weights[f"{prefix}.time_embedding.linear_1.weight"].shape[1] // 2
-        angles = timestep[:, None] * torch.exp(-math.log(10000) * torch.arange(half) / half)
-        time = self.linear(f"{prefix}.time_embedding.linear_1", torch.cat([angles.cos(), angles.sin()], 1))
+        angles = timestep[:, None] * torch.exp(-math.log(10000) * torch.arange(half, device=x.device) / half)
+        waves = torch.cat([angles.cos(), angles.sin()], 1).to(x.dtype)
+        time = self.linear(f"{prefix}.time_embedding.linear_1", waves)
         time = self.linear(f"{prefix}.time_embedding.linear_2", F.silu(time))
 
         def layer(block: str, index: int, x: Tensor) -> Tensor:

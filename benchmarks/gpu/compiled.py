@@ -1,0 +1,105 @@
+"""What torch.compile gains and costs: for each kind of part, and for a step whose parts are all compiled."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .bench import Bench, Unavailable, away
+from .kinds import KINDS, every, kinds
+from .scene import scene
+
+VARIANTS = 64  # of one piece of code: each width and shape is one
+
+
+def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
+    side = bench.scale.sides[0]
+    names = [f"{kind}, level {level}" for level in bench.scale.levels for kind in KINDS]
+    names = names[:1] if bench.small else names
+    made: dict[str, Callable[[], dict[str, Any]]] = {
+        name: lambda number=number: alone(bench, side, number) for number, name in enumerate(names)
+    }
+    made["graph breaks"] = lambda: breaks(bench, side)
+    if not bench.small:
+        made[f"step {side}"] = lambda: step(bench, side)
+    return made
+
+
+def compiler(bench: Bench) -> str:
+    """On a processor only the tracing is tried, which takes seconds."""
+    if bench.device.type == "cpu":
+        return "eager"
+    if bench.device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise Unavailable("there is no Triton, without which nothing is compiled for this card")
+    return "inductor"
+
+
+def prepared() -> Any:
+    """Forget what was compiled before, and allow one piece of code many shapes."""
+    import torch._dynamo as dynamo
+
+    dynamo.reset()
+    for name in ("recompile_limit", "cache_size_limit"):
+        with suppress(AttributeError):
+            setattr(dynamo.config, name, VARIANTS)
+            break
+    return dynamo
+
+
+@torch.inference_mode()
+def alone(bench: Bench, side: int, number: int) -> dict[str, Any]:
+    backend, _ = compiler(bench), prepared()
+    kind = kinds(bench, side)[number]
+    made = torch.compile(kind.module, backend=backend, fullgraph=True, dynamic=False)
+    began = time.perf_counter()
+    first = made(*kind.given)
+    bench.clock.wait()
+    spent = time.perf_counter() - began
+    eager, mine = bench.clock(kind, 0.5), bench.clock(lambda: made(*kind.given), 0.5)
+    found = {"eager_ms": eager.ms, "compiled_ms": mine.ms, "gain": 1 - mine.ms / eager.ms, "compile_s": spent}
+    return {**found, "apart": away(first, kind()), "backend": backend}
+
+
+@torch.no_grad()
+def breaks(bench: Bench, side: int) -> dict[str, Any]:
+    """Traced, not compiled: where the graph of each part would break, and why."""
+    dynamo, found = prepared(), {}
+    for kind in kinds(bench, side)[: 1 if bench.small else None]:
+        told = dynamo.explain(kind.module)(*(t.clone() if isinstance(t, Tensor) else t for t in kind.given))
+        reasons = [str(one.reason)[:200] for one in told.break_reasons]
+        found[kind.name] = {"graphs": told.graph_count, "breaks": told.graph_break_count, "reasons": reasons}
+    return {"breaks": sum(one["breaks"] for one in found.values()), "parts": found}
+
+
+@torch.inference_mode()
+def step(bench: Bench, side: int) -> dict[str, Any]:
+    """All parts compiled where they are, each by itself; those that are alike share."""
+    backend, _ = compiler(bench), prepared()
+    made = scene(bench, side)
+    before, eager = made.both(), bench.clock(made.step, 1.0)
+    modules = list(every(made).values())
+    began = time.perf_counter()
+    try:
+        for module in modules:
+            module.compile(backend=backend, dynamic=False)
+        after = made.both()
+        bench.clock.wait()
+        spent = time.perf_counter() - began
+        mine = bench.clock(made.step, 1.0)
+    finally:
+        for module in modules:
+            module._compiled_call_impl = None
+        prepared()
+    found = {"eager_ms": eager.ms, "compiled_ms": mine.ms, "gain": 1 - mine.ms / eager.ms, "compile_s": spent}
+    return {**found, "apart": away(after, before), "saved_after_steps": _steps(spent, eager.ms - mine.ms)}
+
+
+def _steps(seconds: float, gained_ms: float) -> float | None:
+    """After which the start has paid; None: never."""
+    return 1e3 * seconds / gained_ms if gained_ms > 0 else None

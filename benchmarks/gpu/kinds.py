@@ -1,0 +1,53 @@
+"""The four kinds of part that a step is made of, at some of its levels, with what they are given in a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from .bench import Bench, ordinary
+from .scene import Scene, captured, scene
+
+KINDS = ("resnet", "attention", "audio_module", "motion_module")
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    module: nn.Module
+    given: tuple[Any, ...]
+
+    def __call__(self) -> Any:
+        return self.module(*self.given)
+
+
+def every(made: Scene) -> dict[str, nn.Module]:
+    """All of a step, by place."""
+    unet, found = made.net.denoising_unet, {}
+    blocks = {f"down {i}": block for i, block in enumerate(unet.down_blocks)}
+    blocks |= {"mid": unet.mid_block} | {f"up {i}": block for i, block in enumerate(unet.up_blocks)}
+    for place, block in blocks.items():
+        for kind in KINDS:
+            for number, module in enumerate(getattr(block, f"{kind}s", ())):
+                found[f"{kind} {place}.{number}"] = module
+    return found
+
+
+def kinds(bench: Bench, side: int) -> list[Kind]:
+    """Of the last layer of each level on the way down."""
+
+    def make() -> list[Kind]:
+        made = scene(bench, side)
+        blocks = {level: made.net.denoising_unet.down_blocks[level] for level in bench.scale.levels}
+        modules = {
+            f"{kind}, level {level}": getattr(block, f"{kind}s")[-1]
+            for level, block in blocks.items()
+            for kind in KINDS
+        }
+        given = captured(list(modules.values()), made.step)
+        return [Kind(name, module, some) for (name, module), some in zip(modules.items(), given, strict=True)]
+
+    with ordinary():
+        return bench.keep(("kinds", side), make)
