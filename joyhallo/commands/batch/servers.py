@@ -165,7 +165,8 @@ class Crew:
         if not isinstance(found, Arrived):
             yield found
             return
-        yield {**found.entry, "state": ARRIVING}  # so that after a kill it is known whose the film is
+        known = {name: found.entry[name] for name in ("row", "file", "kind", "key", "server")}
+        yield {**known, "state": ARRIVING}  # so that after a kill it is known whose the film is
         try:
             found.target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(found.file, found.target)

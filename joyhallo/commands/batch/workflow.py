@@ -21,7 +21,6 @@ OUTPUT, TAKE = "output", "take"  # columns that address no node
 FILE = "workflow"  # among a job's inputs
 PREFIX = "filename_prefix"
 PLAIN: Mapping[str, Any] = {"INT": "whole", "FLOAT": "number", "BOOLEAN": "switch"}
-TEXTS = ("STRING", "COMBO")
 MODELS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".gguf", ".onnx")
 LISTED = 12  # choices that a message lists
 
@@ -122,14 +121,16 @@ class Workflow:
 
     def read(self, socket: Socket, value: Any, base: Path) -> Any:
         """What a row gives to an input; a path is a file to be uploaded. An OptionError says what does not fit."""
-        kind, about = _specs(self._about(socket.node)).get(socket.name, ("*", {}))
+        kind, about = _specs(self._about(socket.node)).get(socket.name, ("", {}))
         given = self.prompt[socket.node]["inputs"].get(socket.name)
         if kind in PLAIN:
             low, high = (float(about.get(name, limit)) for name, limit in (("min", "-inf"), ("max", "inf")))
             return Option(socket.name, PLAIN[kind], None, "", low, high).read(value)
-        if isinstance(kind, list) or kind in TEXTS:
-            choices = kind if isinstance(kind, list) else about.get("options")
-            return _chosen(str(value), choices, any(name.endswith("_upload") and about[name] for name in about), base)
+        if kind == "STRING":
+            return str(value)
+        if kind == "COMBO":
+            uploads = any(name.endswith("_upload") and about[name] for name in about)
+            return _chosen(str(value), about.get("options"), uploads, base)
         if given is None or isinstance(given, list):
             raise OptionError(f"found {str(value)!r:.60}, but this input takes {kind} from another node; fill that one")
         return value
@@ -169,12 +170,13 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(map(str, names[:LISTED])) or 'none'}{more}"
 
 
-def _specs(about: Mapping[str, Any]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Kind and facts of each input of a kind of node."""
-    found = dict[str, tuple[Any, Mapping[str, Any]]]()
+def _specs(about: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Kind and facts of each input of a kind of node; older nodes have a list of choices in place of a kind."""
+    found = dict[str, tuple[str, Mapping[str, Any]]]()
     for part in ("required", "optional"):
-        for name, spec in (about.get("input", {}).get(part) or {}).items():
-            found[name] = spec[0], (spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {})
+        for name, (kind, *more) in (about.get("input", {}).get(part) or {}).items():
+            facts = more[0] if more and isinstance(more[0], dict) else {}
+            found[name] = ("COMBO", {**facts, "options": kind}) if isinstance(kind, list) else (str(kind), facts)
     return found
 
 
