@@ -3,7 +3,7 @@
 python -m tools.server_kills --rows 100 --seed 1
 python -m tools.server_kills --rows 100 --seed 1 --workflow
 
-Two servers on this machine make films of a drawn person. At random moments each of them is killed and started again, and
+Two servers on this machine make films of a drawn person. At random moments each is killed and started again, and
 at others the command is killed and given again. In the end every row must have been made exactly once, and each film
 must equal that of a run which nobody disturbed: to the last bit, or in pictures and sound where a workflow's own nodes
 write the file, since they give each a number of its own.
@@ -43,6 +43,7 @@ PITCHES = (150, 180, 210)  # Hz of the hums that are spoken
 LENGTHS = (0.2, 0.6)  # seconds of them, at least and at most
 BETWEEN_SERVERS, BETWEEN_COMMANDS = (4.0, 20.0), (6.0, 40.0)  # seconds between two kills, at least and at most
 DOWN = (0.0, 6.0)  # seconds until a killed server is started again
+NOTHING = 2  # the exit code of a command that could not begin
 ALLOWED = ("index.html", "manifest.jsonl", ".thumbnails")  # beside the films
 
 
@@ -101,6 +102,10 @@ class Trials:
                     command.send_signal(signal.SIGKILL)
                     command.wait()
                     self.kills["command"] += 1
+                    continue
+                if code == NOTHING and any(server.process.poll() is not None for server in servers):
+                    self.kills["command given while no server was up"] += 1
+                    time.sleep(1)
                     continue
                 if code:
                     self.faults.append(f"The command ended with {code}, though nobody had killed it.")

@@ -208,13 +208,12 @@ class ComfyUI:
 
 def checked_url(text: str) -> str:
     """An address without what people leave at its end, or a ValueError."""
-    found = text.strip().rstrip("/")
-    found = found if "://" in found else f"http://{found}"
+    found = text.strip() if "://" in text else f"http://{text.strip()}"
     parts = urlsplit(found)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"found {text!r:.80}, expected the address of a ComfyUI, as http://127.0.0.1:8188")
     parts.port  # noqa: B018 - a ValueError if it is no number
-    return found
+    return found.rstrip("/")
 
 
 def with_files(prompt: Prompt, name: Callable[[Path], str]) -> Prompt:

@@ -285,11 +285,14 @@ class Rows:
         for name, value, base in self._given(row):
             try:
                 socket = self.workflow.socket(name)
-                read = self.workflow.read(socket, value, base)
+                filled = socket.address in options or socket.address in inputs
+                if filled and base is None:
+                    continue  # a value for rows that have none of their own
+                read = self.workflow.read(socket, value, base or Path())
             except (AddressError, OptionError) as error:
                 problems.add(row.number, name, f"found {error}" if isinstance(error, AddressError) else str(error))
                 continue
-            if socket.address in options or socket.address in inputs:
+            if filled:
                 problems.add(row.number, name, f"found twice: another column fills {socket.address}, too")
             (inputs if isinstance(read, Path) else options)[socket.address] = read
         node = self._taken(row, problems)
@@ -300,11 +303,10 @@ class Rows:
         output = film_of(row, otherwise, self.workflow.ending(node), self.folder, problems)
         return Job("workflow", inputs, options | ({TAKE: f"#{node}"} if node else {}), output, replacing=True)
 
-    def _given(self, row: Row) -> Iterator[tuple[str, Any, Path]]:
-        for name, value in self.defaults.items():
-            if name not in row.values:
-                yield name, value, Path()
+    def _given(self, row: Row) -> Iterator[tuple[str, Any, Path | None]]:
+        """Columns, values, and from where paths are seen: None for those that hold for all rows."""
         yield from ((name, value, self.base) for name, value in row.values.items() if name not in (OUTPUT, TAKE))
+        yield from ((name, value, None) for name, value in self.defaults.items())
 
     def _taken(self, row: Row, problems: Problems) -> str:
         text = str(row.values.get(TAKE, self.take))
