@@ -58,7 +58,7 @@ class Trials:
     took: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> None:
-        servers = [Server(self.base / name) for name in ("one", "two")]
+        servers = [Server(self.base / name, patience=900) for name in ("one", "two")]
         for server in servers:
             server.base.mkdir()
             install_pack(server.base)
