@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -199,10 +199,10 @@ class ComfyUI:
 
     def _told(self, request: Request, error: HTTPError) -> Exception:
         if error.code in (400, 404, 405, 413):
-            try:
-                return RefusedError(_unfit(json.loads(error.read()), _prompt_of(request)))
-            except (ValueError, HTTPException, OSError):
-                return RefusedError(f"{self.url} answers {error.code} {error.reason}")
+            with suppress(ValueError, HTTPException, OSError):
+                if isinstance(told := json.loads(error.read()), dict):
+                    return RefusedError(_unfit(told, _prompt_of(request)))
+            return RefusedError(f"{self.url} answers {error.code} {error.reason}")
         return AwayError(f"{self.url} answers {error.code} {error.reason}")
 
 

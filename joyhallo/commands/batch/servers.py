@@ -70,7 +70,7 @@ class Ticket:
     """A row that is to be made."""
 
     work: Work
-    deaths: int = 0  # of servers, while they worked on it
+    deaths: int = 0  # of servers, while they had it
     lost: int = 0  # films that a server no longer had
     key: str = ""
     read: Mapping[str, Any] = field(default_factory=dict)
@@ -117,10 +117,15 @@ class Crew:
         self.hands = [Hand(self, ComfyUI(url)) for url in urls]
 
     def take(self, at_hand: int) -> Ticket | None:
-        """The next row. at_hand: how many a server has; near the end none gets two while others have nothing"""
+        """The next row. at_hand: how many a server has; near the end none gets two while others have nothing.
+
+        A row under which a server has died is made alone, so that it is known which one did it.
+        """
         with self._changed:
+            if not self._waiting or (at_hand and self._waiting[0].deaths):
+                return None
             enough = not at_hand or len(self._waiting) >= sum(hand.there for hand in self.hands)
-            return self._waiting.popleft() if self._waiting and enough else None
+            return self._waiting.popleft() if enough else None
 
     def put_back(self, tickets: Sequence[Ticket]) -> None:
         """To be made next; but a row under which servers have died keeps no other waiting."""
@@ -241,19 +246,18 @@ class Hand:
         self.there = True
 
     def _lose(self, reason: str) -> None:
-        """Give back all rows. The first may be what the server died of."""
+        """Give back all rows. Any of them may be what the server died of."""
         if self.there:
             self.crew.came.put(f"{reason}; its rows go to other servers, and it is asked again.")
             self.there, self.since = False, time.monotonic()
         self.away = reason
         tickets = [flight.ticket for flight in self.flights]
         self.flights.clear()
-        for ticket in tickets[:1]:
+        for ticket in tickets:
             ticket.deaths += 1
             if ticket.deaths >= DEATHS:
-                tickets.remove(ticket)
                 self.crew.came.put(failed(ticket, f"{DEATHS} times a server went away while it made this: {reason}"))
-        self.crew.put_back(tickets)
+        self.crew.put_back([ticket for ticket in tickets if ticket.deaths < DEATHS])
 
     def _take_back(self) -> None:
         if self.flights:
@@ -264,12 +268,15 @@ class Hand:
 
     def _serve(self) -> None:
         while not self.crew.over.is_set():
-            while len(self.flights) < AHEAD and (ticket := self.crew.take(len(self.flights))) is not None:
+            while self._has_room() and (ticket := self.crew.take(len(self.flights))) is not None:
                 self._begin(ticket)
             if not self.flights:
                 self.crew.wait(1.0)
                 continue
             self._look(self.flights[0])
+
+    def _has_room(self) -> bool:
+        return len(self.flights) < AHEAD and not any(flight.ticket.deaths for flight in self.flights)
 
     def _look(self, first: Flight) -> None:
         """Whether the row that was begun first has ended."""
