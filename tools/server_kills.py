@@ -35,7 +35,7 @@ from joyhallo.drawn.drawing import Look, Sitter
 from joyhallo.faces.regions import LIPS, OUTLINE
 from joyhallo.film.read import Film
 
-from .comfyui.server import ROOT, Server, install_pack
+from .comfyui.server import ROOT, Client, Server, install_pack
 from .comfyui.workflow import Graph
 
 SIDE, RATE = 128, 16_000
@@ -68,7 +68,8 @@ class Trials:
             self.table = self._written()
             self._timed("quiet", self._undisturbed, servers)
             for server in servers:  # which would have all films in their memory
-                self._restart(server, 0.0)
+                Client(server.url).post("/history", {"clear": True})
+                Client(server.url).free()
             self._timed("disturbed", self._disturbed, servers)
         self._judge()
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from joyhallo.commands.batch.comfyui import AwayError, ComfyUI, checked_url, with_files
+from joyhallo.commands.batch.plain import check_tasks
 from joyhallo.commands.batch.servers import film_of
-from joyhallo.commands.batch.table import TableError, collected, read_table
+from joyhallo.commands.batch.table import TableError, Task, collected, read_table
 from joyhallo.commands.batch.workflow import Rows, defaults_of, read_workflow
+from joyhallo.commands.jobs import OPTIONS, Job
 
 PROMPT = {
     "4": {"class_type": "LoadAudio", "inputs": {"audio": "there.wav"}, "_meta": {"title": "Load Audio"}},
@@ -175,3 +179,16 @@ def test_other_mistakes_are_told_before_any_work(run, material, tmp_path, given,
     code, _, err = run("batch", "t.csv", "-o", "films", *given)
     assert (code, words in err) == (2, True), err
     assert not (tmp_path / "films").exists()
+
+
+def test_what_servers_cannot_do_of_a_row_is_told(tmp_path):
+    def problems(kind: str, **options: Any) -> str:
+        usual = {option.name: option.default for option in OPTIONS[kind]}
+        job = Job(kind, {}, usual | options, tmp_path / "a.mp4")
+        with pytest.raises(TableError) as error:
+            check_tasks(tmp_path / "t.csv", [Task(7, job)])
+        return str(error.value)
+
+    assert "row 7, column detector: found InsightFace" in problems("redub", detector="InsightFace")
+    assert "row 7, column vae: found v, but a ComfyUI server takes its own" in problems("redub", vae=Path("v"))
+    assert "row 7, column landmarker" in problems("talk", landmarker=Path("l"))

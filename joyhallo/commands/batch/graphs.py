@@ -25,6 +25,11 @@ REDUBBING = (
     "strength", "cover_tail", "level_loudness", "smoothing", "pad_top", "pad_bottom", "pad_left", "pad_right", "area",
     "shift", "reuse", "solver", "long_sound",
 )  # fmt: skip
+FILM, FACE = ("quality", "label"), ("which_face", "reference", "detector", "detection_size", "gaps", "cuts")
+KNOWN = {  # options that rows on servers can have
+    "talk": {*MOVING, "lip_mask", "face_mask", *FILM},
+    "redub": {*REDUBBING, "version", "box", "mask", *FACE, *FILM},
+}
 
 Link = list[Any]  # a node and the number of its output
 Material = Callable[[str, Path], Path]  # a kind (picture, mask, sound, video) and a file -> the file to be uploaded

@@ -15,10 +15,11 @@ from ...film.marks import read_marks
 from ...film.tags import retag
 from ...libraries import library
 from ..faces import painted
-from ..jobs import Job
+from ..jobs import OPTIONS, Job
 from ..media import Source, mask_of, picture_of, sound_of, with_ours
+from ..options import by_name
 from .comfyui import ComfyUI, Prompt, RefusedError
-from .graphs import graph_of
+from .graphs import KNOWN, graph_of
 from .table import Problems, TableError, Task
 
 MODEL_FOLDERS = ("joyhallo", "wav2lip", "latentsync", "musetalk", "ultralight")  # of ComfyUI, for networks that redub
@@ -112,11 +113,14 @@ MAKERS = {"picture": _as_picture, "mask": _as_mask, "sound": _as_sound}
 def check_tasks(table: Path, tasks: Sequence[Task]) -> None:
     """A TableError lists what servers cannot do of what rows ask for."""
     problems = Problems(table)
+    usual = {kind: by_name(options) for kind, options in OPTIONS.items()}
     for task in tasks:
-        for name in OWN:
-            if (given := task.job.options.get(name)) is not None:
-                problems.add(task.row, name, f"found {given}, but a ComfyUI server takes its own; leave it empty")
-        if task.job.options.get("detector") == "InsightFace":
+        kind, options = task.job.kind, task.job.options
+        for name in options.keys() - KNOWN[kind]:
+            if options[name] != usual[kind][name].default:
+                own = "a ComfyUI server takes its own" if name in OWN else "rows on servers do not have it"
+                problems.add(task.row, name, f"found {options[name]}, but {own}; leave it empty")
+        if options.get("detector") == "InsightFace":
             problems.add(task.row, "detector", "found InsightFace, which rows on servers cannot use; expected auto or "
                          "MediaPipe, or a workflow with --workflow")  # fmt: skip
     problems.raise_if_any()
