@@ -23,6 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,8 @@ class Trials:
         for server in servers:
             server.base.mkdir()
             install_pack(server.base)
-        with contextlib.ExitStack() as stack:
-            for server in servers:
-                stack.enter_context(server)
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(servers)) as pool:
+            list(pool.map(stack.enter_context, servers))
             self.table = self._written()
             self._timed("quiet", self._undisturbed, servers)
             for server in servers:  # which would have all films in their memory

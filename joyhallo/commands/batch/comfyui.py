@@ -18,6 +18,7 @@ from ...files.space import amount
 
 SECONDS = 60.0  # for an answer: a server that computes answers late
 PIECE = 1 << 20  # bytes at a time
+CLIENT = "joyhallo"
 FOLDER = "joyhallo"  # within the server's folder of inputs
 
 Prompt = dict[str, dict[str, Any]]  # by number of the node: its class_type and inputs
@@ -135,7 +136,8 @@ class ComfyUI:
 
     def begin(self, prompt: Prompt, number: str) -> str:
         """Queue a prompt under a number, or under the one that is returned. A RefusedError says what does not fit."""
-        reply = self._json("/prompt", {"prompt": prompt, "prompt_id": number})
+        # Without a client ComfyUI keeps to itself what it has saved, if it finds all in its memory.
+        reply = self._json("/prompt", {"prompt": prompt, "prompt_id": number, "client_id": CLIENT})
         found = str(reply.get("prompt_id", number))
         if reply.get("node_errors"):  # of which the rest would run
             self.cancel([found])
