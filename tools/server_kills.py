@@ -3,8 +3,8 @@
 python -m tools.server_kills --rows 100 --seed 1
 python -m tools.server_kills --rows 100 --seed 1 --workflow
 
-Two servers on this machine make films of a drawn person. At random moments each is killed and started again, and
-at others the command is killed and given again. In the end every row must have been made exactly once, and each film
+Two servers on this machine make films of a drawn person. At random moments one of them is killed and started again, at
+others the command is killed and given again. In the end every row must have been made exactly once, and each film
 must equal that of a run which nobody disturbed: to the last bit, or in pictures and sound where a workflow's own nodes
 write the file, since they give each a number of its own.
 """
@@ -88,12 +88,8 @@ class Trials:
 
     def _disturbed(self, servers: list[Server]) -> None:
         over = threading.Event()
-        killers = [
-            threading.Thread(target=self._kill, args=(server, over, random.Random(self.chance.random())))  # noqa: S311
-            for server in servers
-        ]
-        for killer in killers:
-            killer.start()
+        killer = threading.Thread(target=self._kill, args=(servers, over, random.Random(self.chance.random())))  # noqa: S311
+        killer.start()
         try:
             while True:
                 command = self._command("films", servers)
@@ -113,11 +109,12 @@ class Trials:
                 break
         finally:
             over.set()
-            for killer in killers:
-                killer.join()
+            killer.join()
 
-    def _kill(self, server: Server, over: threading.Event, chance: random.Random) -> None:
+    def _kill(self, servers: list[Server], over: threading.Event, chance: random.Random) -> None:
+        """One at a time, so that there is always another."""
         while not over.wait(chance.uniform(*BETWEEN_SERVERS)):
+            server = chance.choice(servers)
             self._restart(server, chance.uniform(*DOWN))
             self.kills[f"server {server.base.name}"] += 1
 
