@@ -29,7 +29,7 @@ def tracked(source: Source, options: Mapping[str, Any], mask: Mask | None, progr
     """options: those of TRACKING, and a box if there is one; mask: of the face"""
     pictures = source.counted(STEP, progress)
     if (box := options.get("box")) is not None:
-        return drawn(pictures, _painted(box, source.size), source.rate)
+        return drawn(pictures, painted(box, source.size), source.rate)
     if mask is not None and options["detector"] == "auto":
         return drawn(pictures, mask, source.rate)
     reference = options["reference"]
@@ -71,7 +71,7 @@ def _which(choice: str) -> Which:
     return named[choice] if choice in named else int(choice)
 
 
-def _painted(box: tuple[float, ...], size: Size) -> Mask:
+def painted(box: tuple[float, ...], size: Size) -> Mask:
     width, height = size
     left, top, right, bottom = (round(side) for side in box)
     mask = np.zeros((height, width), np.uint8)

@@ -15,9 +15,10 @@ from .crew import ALONE, Crew
 from .options import REDUB, TALK, Option
 
 VERSION = 1  # of what jobs make: to be raised when the same inputs no longer give the same film
+SEEDS = ("seed", "noise_seed")  # how inputs are called that take one
 MAKING = "Making"  # the step in which frames are made
 
-Kind = Literal["talk", "redub"]
+Kind = Literal["talk", "redub", "workflow"]  # the last of ComfyUI, and made there alone
 Progress = Callable[[str, float, float], None]  # the step, how much of it is done, how much there is
 
 OPTIONS: Mapping[Kind, tuple[Option, ...]] = {"talk": TALK, "redub": REDUB}
@@ -39,13 +40,18 @@ class Compute:
 class Job:
     kind: Kind
     inputs: Mapping[str, Path]  # under the names of INPUTS
-    options: Mapping[str, Any]  # all of the kind, under their names
+    options: Mapping[str, Any]  # all of the kind, under their names; of a workflow, what it is filled with
     output: Path
     compute: Compute = field(default_factory=Compute)
     number: str = ""  # by which the film's label names it; "": a new one
     replacing: bool = False  # whether a file under the output's name makes way
     resuming: bool = True  # whether a redub that is stopped can be taken up again
     crew: Crew = ALONE  # who shares a redub
+
+    @property
+    def seed(self) -> Any:
+        """Of a workflow: that of the first node which has one."""
+        return next((value for name, value in self.options.items() if name.rpartition(".")[2] in SEEDS), None)
 
     def files(self) -> dict[str, Path]:
         """All that the film depends on, by what it is for."""

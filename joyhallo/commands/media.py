@@ -129,7 +129,7 @@ def film(
     pictures: batches (n, height, width, 3) of bytes, `count` frames in all; marks: of what it is made from
     """
     begun = time.monotonic()
-    ours = marks.with_ours(record(SOFTWARE, job.number or uuid.uuid4().hex), f"{SOFTWARE} {__version__}")
+    ours = with_ours(marks, job.number or uuid.uuid4().hex)
     labels = Labels(ours.tags(), VISIBLE[job.options["label"]])
     form = job.output.suffix.lower().removeprefix(".")
 
@@ -149,6 +149,11 @@ def film(
     else:
         to(job.output)
     return Written(job.output, count, time.monotonic() - begun, ours)
+
+
+def with_ours(marks: Marks, number: str) -> Marks:
+    """The marks of what a film is made from, and that it is made by AI. number: of the film"""
+    return marks.with_ours(record(SOFTWARE, number), f"{SOFTWARE} {__version__}")
 
 
 def _counted(batches: Iterable[Tensor], count: int, progress: Progress) -> Iterator[Tensor]:

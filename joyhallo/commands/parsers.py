@@ -15,7 +15,7 @@ CODES = "exit codes: 0 all is good, 1 something failed on the way, 2 nothing cou
 COMMANDS = {  # in the order in which they are listed
     "talk": "let a picture speak: as a puppet, at once, or through JoyHallo and Hallo",
     "redub": "give a video the lips of another recording",
-    "batch": "do many of both, from a table: resumed, in processes or on Ray",
+    "batch": "do many of both, from a table: resumed, in processes, on Ray or ComfyUI",
     "track": "follow a face through a video: report, boxes, contact sheet",
     "models": "which model files are there, which are missing; fetch them",
     "score": "measure how good videos are",
@@ -100,11 +100,20 @@ With a column model, or --set model=joyhallo/net.pth for all, pictures talk thro
 The folder gets the films, manifest.jsonl (a line for each attempt: state, file, seconds, seed, error) and index.html.
 Run the same command again, after a crash, a kill or a change of the table: only what is missing or has changed is done.
 A row that fails stops no other.
+
+With --servers the films are made by ComfyUI servers that have these nodes: the same table, the same films. One that
+dies loses no row. With --workflow a row fills any workflow of yours, exported with Export (API): columns are inputs,
+by the title of their node or by its #number; files are uploaded, output names the film.
+
+  Load Audio.audio,Load Image.image,#7.seed,output
+  speech/hello.wav,portraits/anna.png,7,anna_hello.mp4
 """
 BATCH_EXAMPLE = """examples:
   python -m joyhallo batch table.csv -o films --fetch
   python -m joyhallo batch table.csv -o films --workers 4 --set model=wav2lip_gan.pth --set blend=mouth
   python -m joyhallo batch table.jsonl -o films --ray auto --gpus 1
+  python -m joyhallo batch table.csv -o films --servers http://10.0.0.1:8188,http://10.0.0.2:8188
+  python -m joyhallo batch table.csv -o films --servers http://10.0.0.1:8188 --workflow workflow_api.json
   python -m joyhallo batch table.csv -o films --check
 """
 
@@ -185,6 +194,17 @@ def _batch(made: argparse.ArgumentParser) -> None:
     who.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster: "auto", its address, or "local" for a new one')
     who.add_argument("--gpus", type=float, default=0.0, metavar="N", help="graphics cards of each worker on Ray")
     _resume(made)
+    who.add_argument(
+        "--servers", metavar="URL,URL", help="ComfyUI servers with these nodes, or for --workflow with its"
+    )
+    who.add_argument(
+        "--patience", type=float, default=300.0, metavar="S",
+        help="seconds that are waited for a server when none is left (default: 300)",
+    )  # fmt: skip
+    filled = made.add_argument_group("rows that fill a workflow")
+    filled.add_argument("--workflow", type=Path, metavar="FILE.json", help="of ComfyUI, exported with Export (API)")
+    filled.add_argument("--take", metavar="NODE", help="title or #number of the node whose film is taken, not "
+                        "the last that is saved; also a column")  # fmt: skip
     _common(made, force=False)
 
 

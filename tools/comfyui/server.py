@@ -98,7 +98,10 @@ class Server:
         flags: Sequence[str] = ("--cpu",),
         environment: dict[str, str] | None = None,
         tree: Path | None = None,
+        patience: float = 180,
     ):
+        """patience: seconds until it must be there"""
+        self.patience = patience
         self.tree, self.base, self.port = tree or get_comfyui(), base, _free_port()
         self.url, self.log = f"http://127.0.0.1:{self.port}", base / "comfyui.log"
         self.command = [
@@ -117,7 +120,7 @@ class Server:
                 self.command, stdout=log, stderr=subprocess.STDOUT, cwd=self.tree, env=self.environment
             )
         try:
-            self._wait(180)
+            self._wait(self.patience)
         except BaseException:
             self.stop()
             raise

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import SOFTWARE
 from ...files.scratch import write_whole
 from ..jobs import Compute, Job
 from ..terminal import Terminal
-from .manifest import DONE, NAME, Entry, Manifest, file_name, read_of
+from .manifest import ARRIVING, DONE, NAME, Entry, Manifest, file_name, read_of
 from .table import TableError, Task, defaults_of, read_table, tasks_of
+
+if TYPE_CHECKING:
+    from .remote import Remote
 
 PAGE = "index.html"
 MODELS = ("model", "landmarker", "face_models", "vae", "whisper", "hubert", "parser", "detector", "box", "mask",
@@ -31,11 +34,9 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
     folder = chosen.output.absolute()
     if folder.exists() and not folder.is_dir():
         raise TableError(f"The output {chosen.output} is a file; expected a folder for the films.")
-    rows = read_table(chosen.table, chosen.encoding)
-    compute = Compute(chosen.device, chosen.weight_dtype)
-    tasks = tasks_of(chosen.table, rows, folder, defaults_of(chosen.set), compute)
+    remote = _remote(chosen, terminal)
+    tasks = _tasks(chosen, folder, remote, terminal)
     manifest = Manifest.of(folder)
-    tasks = _provided(tasks, chosen, terminal)
     waiting = [task for task in tasks if not manifest.is_done(task, folder)]
     waiting = list(_not_recovered(waiting, folder, manifest))
     earlier = len(tasks) - len(waiting)
@@ -45,15 +46,47 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        for done, entry in enumerate(_worked_off(waiting, folder, chosen), 1):
+        done = 0
+        for entry in _worked_off(waiting, folder, chosen, remote, terminal):
             manifest.add(entry)
             terminal.begun = True
+            if entry["state"] == ARRIVING:
+                continue
+            done += 1
             if entry["state"] != DONE:
                 terminal.say(f"row {entry['row']}, {entry['file']}: {entry['error']}")
             terminal.progress("Batch", done, len(waiting), "rows")
     finally:
         _write_page(tasks, folder, manifest, chosen.table)
     return _concluded(tasks, earlier, folder, manifest, terminal)
+
+
+def _remote(chosen: Namespace, terminal: Terminal) -> Remote | None:
+    if not chosen.servers:
+        if chosen.workflow or chosen.take:
+            raise TableError("--workflow and --take were given without --servers; a workflow runs on ComfyUI servers.")
+        return None
+    if chosen.workers or chosen.ray or chosen.device != "auto":
+        raise TableError("--servers was given with --workers, --ray or --device; expected --servers alone: servers "
+                         "choose where they compute.")  # fmt: skip
+    if chosen.take and not chosen.workflow:
+        raise TableError("--take was given without --workflow; it names the node of a workflow whose film is taken.")
+    from .remote import Remote
+
+    return Remote.of(chosen, terminal.say)
+
+
+def _tasks(chosen: Namespace, folder: Path, remote: Remote | None, terminal: Terminal) -> list[Task]:
+    if remote and chosen.workflow:
+        return remote.filled(chosen, folder)
+    rows, compute = read_table(chosen.table, chosen.encoding), Compute(chosen.device, chosen.weight_dtype)
+    tasks = tasks_of(chosen.table, rows, folder, defaults_of(chosen.set), compute)
+    if remote:
+        remote.check(chosen.table, tasks)
+    tasks = _provided(tasks, chosen, terminal)
+    if remote:
+        remote.check_models(tasks)
+    return tasks
 
 
 def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> list[Task]:
@@ -111,13 +144,18 @@ def _recovered(task: Task, name: str, key: str) -> Entry:
     from ...film.read import Film
 
     seconds, size = Film(task.job.output).facts.seconds, task.job.output.stat().st_size
-    about = {"row": task.row, "file": name, "kind": task.job.kind, "seed": task.job.options["seed"]}
+    about = {"row": task.row, "file": name, "kind": task.job.kind, "seed": task.job.seed}
     return {**about, "state": DONE, "key": key, "read": read_of(task.job), "seconds": round(seconds, 3), "bytes": size}
 
 
-def _worked_off(tasks: Sequence[Task], folder: Path, chosen: Namespace) -> Iterator[Entry]:
+def _worked_off(
+    tasks: Sequence[Task], folder: Path, chosen: Namespace, remote: Remote | None, terminal: Terminal
+) -> Iterator[Entry]:
     """As they come. The longest begin first, so that none keeps all others waiting in the end."""
     if not tasks:
+        return
+    if remote:
+        yield from remote.entries(sorted(tasks, key=_length, reverse=True), folder, terminal.say)
         return
     from ... import work
     from .rows import Work, carry_out, lost
@@ -131,8 +169,10 @@ def _worked_off(tasks: Sequence[Task], folder: Path, chosen: Namespace) -> Itera
 
 
 def _length(task: Task) -> int:
-    """Of its sound, as the file's size tells."""
-    return task.job.inputs["sound"].stat().st_size
+    """Of its sound, as the file's size tells; of a workflow, of all that it is filled with."""
+    inputs = task.job.inputs
+    files = [inputs["sound"]] if "sound" in inputs else inputs.values()
+    return sum(path.stat().st_size for path in files)
 
 
 def _write_page(tasks: Sequence[Task], folder: Path, manifest: Manifest, table: Path) -> None:

@@ -14,6 +14,7 @@ from .table import Task
 
 NAME = "manifest.jsonl"
 DONE, FAILED = "done", "failed"
+ARRIVING = "arriving"  # a film from elsewhere is finished, and about to get its name
 
 Entry = dict[str, Any]
 

@@ -71,10 +71,11 @@ def _poster(path: Path) -> str:
 
 def _settings(task: Task) -> str:
     """Those that are not the usual ones."""
-    known = by_name(OPTIONS[task.job.kind])
+    usual = by_name(OPTIONS.get(task.job.kind, ()))
     told = [
         f"{name} {value.name if isinstance(value, Path) else value}"
         for name, value in task.job.options.items()
-        if value != known[name].default and not (isinstance(value, Path) and known[name].group == "files")
+        if name not in usual
+        or (value != usual[name].default and not (isinstance(value, Path) and usual[name].group == "files"))
     ]
     return escape(", ".join(told))

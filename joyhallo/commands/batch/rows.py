@@ -40,29 +40,29 @@ def carry_out(work: Work) -> Entry:
         torch.set_num_threads(1)  # sums are divided among threads: so every process gives the same bits
         read, key = read_of(job), job.key()
         made = make(replace(job, number=key[:32], replacing=True))
-        _thumbnail(made.file, thumbnail_of(work.folder, key))
+        write_thumbnail(made.file, thumbnail_of(work.folder, key))
     except Exception as error:  # files, libraries and networks fail in every way there is
         log.debug("a row failed", exc_info=True)
-        return {**_begun(work), "state": FAILED, "key": key, "read": read, "error": _why(error), **_took(begun)}
+        return {**named(work), "state": FAILED, "key": key, "read": read, "error": why(error), **_took(begun)}
     facts = {name: value for name, value in made.facts.items() if name in ("model", "without_a_face")}
     notices = {"notices": list(made.notices)} if made.notices else {}
     size = made.file.stat().st_size
     about = {"frames": made.frames, "seconds": round(made.seconds, 3), "bytes": size, **facts, **notices}
-    return {**_begun(work), "state": DONE, "key": key, "read": read, **about, **_took(begun)}
+    return {**named(work), "state": DONE, "key": key, "read": read, **about, **_took(begun)}
 
 
 def lost(work: Work, reason: str) -> Entry:
     """Of a row whose process died."""
-    return {**_begun(work), "state": FAILED, "key": "", "error": f"{reason}; run the table again", "took": 0.0}
+    return {**named(work), "state": FAILED, "key": "", "error": f"{reason}; run the table again", "took": 0.0}
 
 
-def _begun(work: Work) -> Entry:
+def named(work: Work) -> Entry:
     job = work.task.job
     return {
         "row": work.task.row,
         "file": file_name(work.task, work.folder),
         "kind": job.kind,
-        "seed": job.options["seed"],
+        "seed": job.seed,
     }
 
 
@@ -70,7 +70,7 @@ def _took(begun: float) -> Entry:
     return {"took": round(time.monotonic() - begun, 3)}
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     return str(error) if told(error) and str(error) else brief(error)
 
 
@@ -78,7 +78,7 @@ def thumbnail_of(folder: Path, key: str) -> Path:
     return folder / THUMBNAILS / f"{key[:32]}.jpg"
 
 
-def _thumbnail(film: Path, path: Path) -> None:
+def write_thumbnail(film: Path, path: Path) -> None:
     picture = Image.fromarray(next(Film(film, threads=1).pictures()))
     picture.thumbnail((SIDE, SIDE))
     content = BytesIO()

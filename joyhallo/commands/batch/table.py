@@ -12,7 +12,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -65,17 +65,27 @@ class Problems:
             raise TableError("\n".join([head, *(f"- {line}" for line in self.found[:TOLD]), *more]))
 
 
+@dataclass(frozen=True)
+class Columns:
+    """The names that a table may have."""
+
+    clean: Callable[[Any], str]  # a name as people write it -> as it is known
+    problem: Callable[[str], str]  # what is wrong with a name; nothing if it is good
+
+
 # ---- the file
 
 
-def read_table(path: Path, encoding: str = "utf-8") -> list[Row]:
+def read_table(path: Path, encoding: str = "utf-8", columns: Columns | None = None) -> list[Row]:
+    """columns: other ones than the options of talk and redub"""
     if not path.is_file():
         raise TableError(f"The table {path} does not exist, or is a folder; expected a .csv or .jsonl file.")
     text = _decoded(path, encoding)
     if not text.strip():
         raise TableError(f"The table {path} is empty; expected a line of names, and a line for each film.")
     start = text.lstrip()[0]
-    rows = list(_json_rows(path, text) if start in "{[" else _csv_rows(path, text))
+    known = columns or Columns(_column, lambda name: "" if name in COLUMNS else _unknown(name, "talk"))
+    rows = list((_json_rows if start in "{[" else _csv_rows)(path, text, known))
     if not rows:
         raise TableError(f"The table {path} has names of columns, but no row; add a line for each film.")
     return rows
@@ -110,7 +120,7 @@ def _misread(path: Path, content: bytes, error: UnicodeDecodeError) -> str:
     return f"{path}, row {row}, column {column}: found bytes that are not {error.encoding.upper()}; {remedy}."
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+def _csv_rows(path: Path, text: str, columns: Columns) -> Iterator[Row]:
     head = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     csv.field_size_limit(CELL)
@@ -121,8 +131,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if not any(cell.strip() for cell in cells):
                 continue
             if not names:
-                names = [_column(cell) for cell in cells]
-                _check_names(path, names, number)
+                names = [columns.clean(cell) for cell in cells]
+                _check_names(path, names, number, columns)
                 continue
             if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
                 raise TableError(
@@ -135,7 +145,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         raise TableError(f"{path}, line {reader.line_num}: this is no CSV ({error}); check its quotes.") from error
 
 
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
+def _json_rows(path: Path, text: str, columns: Columns) -> Iterator[Row]:
     _check_no_workflow(path, text)
     problems = Problems(path)
     for number, line in enumerate(text.splitlines(), 1):
@@ -149,7 +159,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         if not isinstance(found, dict):
             problems.add(number, "-", f"found a {type(found).__name__}, expected an object such as {EXAMPLE}")
             continue
-        named = {_column(name): value for name, value in found.items()}
+        named = {columns.clean(name): value for name, value in found.items()}
         yield Row(number, {name: value for name, value in named.items() if value not in ("", None)})
     problems.raise_if_any()
 
@@ -182,13 +192,13 @@ def _column(name: Any) -> str:
     return str(name).strip().strip("\ufeff").replace("-", "_").lower()
 
 
-def _check_names(path: Path, names: Sequence[str], row: int) -> None:
+def _check_names(path: Path, names: Sequence[str], row: int, columns: Columns) -> None:
     problems = Problems(path)
     for place, name in enumerate(names, 1):
         if name and names.index(name) < place - 1:
             problems.add(row, name, f"found twice, as columns {names.index(name) + 1} and {place}; expected it once")
-        elif name and name not in COLUMNS:
-            problems.add(row, name, _unknown(name, "talk"))
+        elif name and (words := columns.problem(name)):
+            problems.add(row, name, words)
     problems.raise_if_any()
 
 
@@ -199,12 +209,17 @@ def tasks_of(
     table: Path, rows: Iterable[Row], folder: Path, defaults: Mapping[str, Any], compute: Compute
 ) -> list[Task]:
     """A task for each row; or a TableError that lists what is wrong. defaults: for rows that lack a value"""
+    base = table.absolute().parent
+    return collected(table, rows, lambda row, problems: _job(row, base, folder, defaults, compute, problems))
+
+
+def collected(table: Path, rows: Iterable[Row], job_of: Callable[[Row, Problems], Job | None]) -> list[Task]:
+    """A task for each row. job_of: the job of a row, with what is wrong with it added to the problems"""
     problems, tasks = Problems(table), list[Task]()
     taken = dict[str, int]()
-    base = table.absolute().parent
     for row in rows:
         before = len(problems.found)
-        job = _job(row, base, folder, defaults, compute, problems)
+        job = job_of(row, problems)
         if job is None or len(problems.found) > before:
             continue
         name = unicodedata.normalize("NFC", str(job.output)).casefold()
@@ -245,7 +260,11 @@ def _job(
             remedy = ", or give --set model=FILE for all" if name == "model" else ""
             problems.add(row.number, name, f"found nothing, expected a file{remedy}")
             return None
-    return Job(kind, inputs, options, _output(row, kind, inputs, options, folder, problems), compute, "", True)
+
+    def otherwise() -> str:
+        return made_up([inputs[name] for name in INPUTS[kind][:2]], [kind, inputs, options])
+
+    return Job(kind, inputs, options, film_of(row, otherwise, ENDINGS[0], folder, problems), compute, "", True)
 
 
 def _kind(row: Row, problems: Problems) -> Kind | None:
@@ -270,11 +289,11 @@ def _unknown(name: str, kind: Kind) -> str:
     other = next((each for each in KNOWN if each != kind and _fits(name, each)), None)
     if other:
         return f"found an option of {other}, but this row has a {INPUTS[kind][0]}, so it is a {kind}; leave it empty"
-    close = max(sorted(COLUMNS), key=lambda known: _alike(name, known))
+    close = max(sorted(COLUMNS), key=lambda known: alike(name, known))
     return f"found an unknown column; did you mean {close}? --help of talk and redub lists the options"
 
 
-def _alike(one: str, other: str) -> float:
+def alike(one: str, other: str) -> float:
     from difflib import SequenceMatcher
 
     return SequenceMatcher(None, one, other).ratio()
@@ -289,6 +308,15 @@ def _option(row: Row, option: Option, value: Any, base: Path, problems: Problems
     if isinstance(found, Path):
         return _path(row, option.name, str(value), base, problems, option.folder)
     return found
+
+
+def path_of(text: str, base: Path) -> Path | None:
+    """Of a file that is there."""
+    try:
+        path = Path(os.path.normpath(base / Path(text.strip()).expanduser()))
+        return path if text.strip() and _there(path) == "file" else None
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def _path(row: Row, name: str, text: str, base: Path, problems: Problems, folder: bool = False) -> Path:
@@ -315,12 +343,11 @@ def _there(path: Path) -> str:
 # ---- names of films
 
 
-def _output(
-    row: Row, kind: Kind, inputs: Mapping[str, Path], options: Mapping[str, Any], folder: Path, problems: Problems
-) -> Path:
+def film_of(row: Row, otherwise: Callable[[], str], ending: str, folder: Path, problems: Problems) -> Path:
+    """As the row says. otherwise: a stem for rows that do not; ending: for names without one"""
     text = str(row.values.get("output", "")).strip().replace("\\", "/")
     if not text:
-        return folder / _made_up(kind, inputs, options)
+        return folder / f"{otherwise()}{ending}"
     parts = PurePosixPath(text)
     if parts.is_absolute() or ".." in parts.parts or ":" in text or "\0" in text or parts.name.startswith("."):
         problems.add(row.number, "output", f"found {text!r:.80}, expected the name of a file within {folder}")
@@ -330,15 +357,14 @@ def _output(
         problems.add(
             row.number, "output", "found a name of more than 200 bytes, which not every disk takes; shorten it"
         )
-    return folder / (text if parts.suffix else f"{text}.mp4")
+    return folder / (text if parts.suffix else f"{text}{ending}")
 
 
-def _made_up(kind: Kind, inputs: Mapping[str, Path], options: Mapping[str, Any]) -> str:
-    """Two stems for people, and a digest of all that the row says, so that rows that differ have names that do."""
-    says = json.dumps([kind, inputs, options], sort_keys=True, default=str)
-    digest = hashlib.sha256(says.encode()).hexdigest()[:8]
-    stems = (re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", inputs[name].stem)[:LONGEST] for name in INPUTS[kind][:2])
-    return f"{'_'.join(stems)}-{digest}.mp4"
+def made_up(files: Iterable[Path], says: Any) -> str:
+    """Stems for people, and a digest of all that the row says, so that rows that differ have names that do."""
+    digest = hashlib.sha256(json.dumps(says, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    stems = [re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", path.stem)[:LONGEST] for path in files][:2]
+    return f"{'_'.join(stems)}-{digest}" if stems else f"film-{digest}"
 
 
 def defaults_of(pairs: Sequence[str]) -> dict[str, Any]:
