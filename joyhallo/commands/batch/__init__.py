@@ -121,7 +121,7 @@ def _worked_off(tasks: Sequence[Task], folder: Path, chosen: Namespace) -> Itera
     ordered = sorted(tasks, key=_length, reverse=True) if chosen.workers or chosen.ray else tasks
     jobs = [Work(task, folder) for task in ordered]
     if chosen.ray:
-        yield from work.each_on_ray(carry_out, jobs, chosen.ray, lost, chosen.gpus)
+        yield from work.each_on_ray(carry_out, jobs, chosen.ray, lost, chosen.gpus, chosen.workers)
     else:
         yield from work.each(carry_out, jobs, chosen.workers, lost)
 
