@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ..files.contents import WeightsError
 from ..files.space import amount
-from ..files.weights import WeightsError
 from ..methods import METHODS, method_of
 from ..methods.published import OF_REDUB, PUBLISHED
 from .shelf import FACES, LANDMARKER, PARTS, Shelf

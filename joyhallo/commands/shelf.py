@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..faces.find import TASK
 from ..files.download import Published, fetch
 from ..files.space import amount
 from ..methods import METHODS, Method, method_of
@@ -15,7 +14,7 @@ from ..methods.published import OF_REDUB, PUBLISHED
 from .jobs import Progress
 from .places import models_folder
 
-LANDMARKER = f"face_analysis/models/{TASK}"
+LANDMARKER = "face_analysis/models/face_landmarker_v2_with_blendshapes.task"
 FACES = "face_analysis"
 PARTS = {  # by the words in METHODS
     "vae": "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
@@ -23,7 +22,9 @@ PARTS = {  # by the words in METHODS
     "hubert": "hubert-large-ls960-ft/pytorch_model.bin",
     "parser": "face-parse-bisent/79999_iter.pth",
 }
-OTHER_NAMES = {LANDMARKER: (TASK, "face_landmarker.task")}  # under which a file may lie in the folder itself
+OTHER_NAMES = {
+    LANDMARKER: (os.path.basename(LANDMARKER), "face_landmarker.task")
+}  # under which a file may lie in the folder itself
 
 
 class MissingError(ValueError):
