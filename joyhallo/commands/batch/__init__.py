@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,15 +48,20 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        for done, entry in enumerate(_worked_off(waiting, folder, chosen), 1):
-            manifest.add(entry)
-            terminal.begun = True
-            if entry["state"] != DONE:
-                terminal.say(f"row {entry['row']}, {entry['file']}: {entry['error']}")
-            terminal.progress("Batch", done, len(waiting), "rows")
+        with redirect_stdout(sys.stderr):  # Ray prints there what died; the output is for the result alone
+            _note(_worked_off(waiting, folder, chosen), len(waiting), manifest, terminal)
     finally:
         _write_page(tasks, folder, manifest, chosen.table)
     return _concluded(tasks, earlier, folder, manifest, terminal)
+
+
+def _note(entries: Iterable[Entry], count: int, manifest: Manifest, terminal: Terminal) -> None:
+    for done, entry in enumerate(entries, 1):
+        manifest.add(entry)
+        terminal.begun = True
+        if entry["state"] != DONE:
+            terminal.say(f"row {entry['row']}, {entry['file']}: {entry['error']}")
+        terminal.progress("Batch", done, count, "rows")
 
 
 def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> list[Task]:
@@ -64,7 +72,7 @@ def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> l
     shelf, known, found = Shelf.of(chosen.models), dict[tuple[Any, ...], Job](), list[Task]()
     for task in tasks:
         job = task.job
-        named = (job.kind, *(str(job.inputs.get(name, job.options.get(name))) for name in MODELS))
+        named = (job.kind, job.inputs.get("model"), *map(job.options.get, MODELS))
         if named not in known:
             try:
                 known[named] = provided(job, shelf, chosen.fetch, terminal.progress)
@@ -82,14 +90,12 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
 
     A file that nobody here made is never replaced.
     """
-    from ...film.marks import read_marks
-
     for task in tasks:
         name = file_name(task, folder)
-        if name in manifest.last or not task.job.output.exists():
+        if name in manifest.last or not os.path.exists(task.job.output):
             yield task
             continue
-        record = read_marks(task.job.output).record
+        record = _record(task.job.output)
         key = manifest.key(task.job)
         if key[:32] in record:
             manifest.add(_recovered(task, name, key))
@@ -100,6 +106,12 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
                 f"Row {task.row}, column output: {task.job.output} exists, and was not made by this program; expected "
                 "a free name. Choose another one, or move the file away."
             )
+
+
+def _record(film: Path) -> str:
+    from ...film.marks import read_marks
+
+    return read_marks(film).record
 
 
 def _recovered(task: Task, name: str, key: str) -> Entry:
