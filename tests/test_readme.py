@@ -21,7 +21,7 @@ from joyhallo.methods.published import PUBLISHED
 # Every page that is written in English and in Chinese, as (English, Chinese).
 PAIRS = [
     (REPOSITORY / f"{name}.md", REPOSITORY / f"{name}.zh-CN.md")
-    for name in ("README", "docs/engine", "docs/evaluation", "docs/training")
+    for name in ("README", "docs/engine", "docs/evaluation", "docs/scaling", "docs/training")
 ]
 (ENGLISH, CHINESE), ENGINES, *_ = PAIRS
 PAGES = [page for pair in PAIRS for page in pair]
