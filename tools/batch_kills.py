@@ -36,6 +36,8 @@ WORKER, DRIVER, EVERYTHING = "worker", "driver", "everything"
 OFTEN = {WORKER: 8, DRIVER: 2}
 EARLY = 0.1  # of the kills, which do not wait for another row
 GOOD, NOTHING = 0, 2  # exit codes
+PATIENCE = 5  # runs that cannot begin: Ray does not always do so in time on a busy machine
+BEGUN = b"Ray runtime started"
 BESIDE = {"manifest.jsonl", "index.html", ".thumbnails"}
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
@@ -53,26 +55,35 @@ class Cluster:
 
     workers: int
     folder: Path
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     def address(self) -> str:
-        if self.process is None or self.process.poll() is not None:
+        while self.process is None or self.process.poll() is not None:
+            self.port = _free_port()
             program = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
             about = ["--num-cpus", str(self.workers), "--port", str(self.port), "--include-dashboard", "false"]
             with (self.folder / "ray.log").open("ab") as log:
                 self.process = subprocess.Popen(
                     [*program, *about, "--temp-dir", str(self.folder)], env=ENVIRONMENT, stdout=log, stderr=log
                 )
-            _until(lambda: _listens(self.port), 120)
+            self._await_begun()
         return f"127.0.0.1:{self.port}"
+
+    def _await_begun(self) -> None:
+        """Until it says so, or has given up, as Ray does on a busy machine."""
+        said = (self.folder / "ray.log").stat().st_size
+        while self.process is not None and self.process.poll() is None:
+            if BEGUN in (self.folder / "ray.log").read_bytes()[said:]:
+                return
+            time.sleep(0.2)
 
     def workers_now(self) -> list[psutil.Process]:
         return [process for process in _tree(self.process) if _title(process).startswith("ray::_Worker")]
 
     def kill(self) -> None:
         _kill(self.process)
-        self.process, self.port = None, _free_port()
+        self.process = None
 
 
 @dataclass
@@ -84,6 +95,7 @@ class Trials:
     every: float  # seconds between two kills, on average
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
+    idle: int = 0  # of these the last ones, that could not begin
     driver: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,7 +109,8 @@ class Trials:
     def run(self) -> None:
         """Until a run ends by itself with all rows done."""
         while (code := self._run_once()) != GOOD:
-            if code == NOTHING:
+            self.idle = self.idle + 1 if code == NOTHING else 0
+            if self.idle == PATIENCE:
                 sys.exit(f"A run could not begin:\n{(self.base / 'batch.log').read_text()[-4000:]}")
             _say(f"{len(_done(self.films))} of {self.rows} rows after {self.runs} runs; kills: {dict(self.kills)}")
 
@@ -207,20 +220,6 @@ def _free_port() -> int:
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
         return made.getsockname()[1]
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-def _until(is_so: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            sys.exit(f"Ray did not begin within {seconds:g} s.")
-        time.sleep(0.2)
 
 
 def _say(text: str) -> None:
