@@ -192,10 +192,13 @@ def _handed_out(
     that finds no more jobs is let go: its place is free for a worker whose machine has left.
     """
     waiting, left = iter(jobs), len(jobs)
-    running = {worker.__ray_ready__.remote(): (worker, None) for worker in workers}  # with the job at hand
+    running: dict[Any, tuple[Any, Any]] = {  # each with the job at hand
+        worker.__ray_ready__.remote(): (worker, None) for worker in workers
+    }
     while left:
         (ready,), _ = ray.wait(list(running))
         worker, job = running.pop(ready)
+        result: Any = None
         try:
             result = ray.get(ready)
             for following in islice(waiting, 1):
@@ -214,7 +217,7 @@ def _handed_out(
             yield result
 
 
-def _reason(ray: Any, error: Exception) -> str:
+def _reason(ray: Any, error: Any) -> str:
     if isinstance(error, ray.exceptions.RayActorError):
         return DIED
     return brief(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
