@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from .files.checkpoint import PREFIX
+from .files.contents import WeightsError
 from .files.norms import COUNTER
 from .files.scratch import scratch
 from .files.space import Need, RoomError, check_disks
-from .files.weights import WeightsError, open_weights
+from .files.weights import open_weights
 from .methods import METHODS, Method, kind_of
 from .methods.hallo import checkpoint as hallo
 

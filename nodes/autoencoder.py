@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..joyhallo.config import check_count
 from ..joyhallo.diffusion.codec import LATENT_SCALE, PatchCodec, patch_codec
-from ..joyhallo.files.weights import WeightsError, open_weights
+from ..joyhallo.files.contents import WeightsError
+from ..joyhallo.files.weights import open_weights
 from ..joyhallo.libraries import brief
 from ..joyhallo.methods import looks_like
 from ..joyhallo.methods.hallo.config import ModelConfig

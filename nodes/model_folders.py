@@ -20,11 +20,11 @@ from typing import TypeVar
 import folder_paths
 
 from ..joyhallo.faces.find import DETECTOR, RECOGNISER
+from ..joyhallo.files.contents import VAE as VAE_FILE
+from ..joyhallo.files.contents import WAV2VEC2, WeightsError, settings
+from ..joyhallo.files.contents import Kind as FileKind
 from ..joyhallo.files.download import Published, fetch
 from ..joyhallo.files.space import amount
-from ..joyhallo.files.weights import VAE as VAE_FILE
-from ..joyhallo.files.weights import WAV2VEC2, WeightsError, settings
-from ..joyhallo.files.weights import Kind as FileKind
 from ..joyhallo.measures.judges import ENDINGS as JUDGE_ENDINGS
 from ..joyhallo.measures.judges import JUDGES, judge_of
 from ..joyhallo.methods import METHODS, Method, kind_of

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..joyhallo.files.checkpoint import Checkpoint
-from ..joyhallo.files.weights import WeightsError
+from ..joyhallo.files.contents import WeightsError
 from ..joyhallo.libraries import brief
 from ..joyhallo.measures.amt import open_amt
 from ..joyhallo.measures.judges import JUDGES

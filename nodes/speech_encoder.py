@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..joyhallo.config import SAMPLE_RATE
-from ..joyhallo.files.weights import WeightsError, modern_spelling, open_weights
+from ..joyhallo.files.contents import WeightsError
+from ..joyhallo.files.weights import modern_spelling, open_weights
 from ..joyhallo.libraries import brief, library
 from ..joyhallo.methods import looks_like
 from ..joyhallo.sound.audio import prepare

@@ -16,7 +16,7 @@ class CrewError(ValueError):
 
 @dataclass(frozen=True)
 class Crew:
-    workers: int = 0  # processes; 0: this one alone
+    workers: int = 0  # processes; 0: this one alone, and on Ray as many as there is room for
     ray: str | None = None  # the address of a cluster
     gpus: float = 0.0  # of each worker there
 
@@ -39,7 +39,7 @@ class Crew:
         from .. import work
 
         if self.ray:
-            return work.each_on_ray(task, jobs, self.ray, lost, self.gpus)
+            return work.each_on_ray(task, jobs, self.ray, lost, self.gpus, self.workers)
         return work.each(task, jobs, self.workers, lost)
 
 

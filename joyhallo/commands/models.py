@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ..files.contents import WeightsError
 from ..files.space import amount
-from ..files.weights import WeightsError
 from ..methods import Method, method_of
 from ..methods.published import OF_PORTRAIT, OF_REDUB, PUBLISHED
 from .places import DEMO, DEMO_MODEL

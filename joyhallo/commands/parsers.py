@@ -190,7 +190,13 @@ def _batch(made: argparse.ArgumentParser) -> None:
     made.add_argument("--encoding", default="utf-8", metavar="NAME", help="of a table that is not UTF-8: gbk, say")
     made.add_argument("--check", action="store_true", help="check the table, say what would be done, and do nothing")
     who = made.add_argument_group("who works")
-    who.add_argument("--workers", type=int, default=0, metavar="N", help="processes; 0: this one (default: 0)")
+    who.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes, or with --ray actors at most; 0: this process, or as many as there is room for (default: 0)",
+    )
     who.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster: "auto", its address, or "local" for a new one')
     who.add_argument("--gpus", type=float, default=0.0, metavar="N", help="graphics cards of each worker on Ray")
     _resume(made)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..faces.find import TASK
 from ..files.download import Published, fetch
 from ..files.space import amount
 from ..methods import METHODS, Method, Task, method_of
@@ -17,7 +16,7 @@ from ..sound.vocals import FILE
 from .jobs import Progress
 from .places import DEMO, DEMO_MODEL, models_folder
 
-LANDMARKER = f"face_analysis/models/{TASK}"
+LANDMARKER = "face_analysis/models/face_landmarker_v2_with_blendshapes.task"
 FACES = "face_analysis"
 SEPARATOR = f"audio_separator/{FILE}"
 PARTS = {  # by the words in METHODS
@@ -28,7 +27,9 @@ PARTS = {  # by the words in METHODS
 }
 NAMED: Mapping[Task, Mapping[str, str]] = {"portrait": OF_PORTRAIT, "redub": OF_REDUB}
 OWN_MODEL, OWN_PARTS = "net.safetensors", {"vae": "vae.safetensors", "audio_encoder": "wav2vec2"}  # of a small one
-OTHER_NAMES = {LANDMARKER: (TASK, "face_landmarker.task")}  # under which a file may lie in the folder itself
+OTHER_NAMES = {
+    LANDMARKER: (os.path.basename(LANDMARKER), "face_landmarker.task")
+}  # under which a file may lie in the folder itself
 
 
 class MissingError(ValueError):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import check_choice, check_count, check_number
-from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights, settings
+from ..files.contents import WeightsError, looks_like, settings
+from ..files.weights import modern_spelling, open_weights
 from ..libraries import brief, library
 from ..ops import CastOps, Ops, TorchOps
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..files.weights import WeightsError, not_a_model, opened
+from ..files.contents import WeightsError, not_a_model, opened
 from ..libraries import LibraryError, brief, library
 from .boxes import Box, Picture, Points, Size, around, whole
 from .regions import OUTLINE, Mask

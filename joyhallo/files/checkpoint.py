@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import Ops, TorchOps
-from .weights import FLOATS, WeightsError
+from .contents import WeightsError
+from .weights import FLOATS
 
 MOST_TOLD = 3  # names of tensors
 PREFIX = "module."  # what training on several processors puts before every name

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..files.checkpoint import PREFIX, Checkpoint, check, check_floats, shapes
-from ..files.weights import KINDS, Kind, WeightsError, looks_like, open_weights
+from ..files.contents import KINDS, Kind, WeightsError, looks_like
+from ..files.weights import open_weights
 from ..ops import Ops, TorchOps
 from .streamed import MeasureError
 

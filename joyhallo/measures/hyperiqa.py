@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..files.checkpoint import Checkpoint, State, channels_last, check, check_floats, shapes
+from ..files.contents import KINDS, Kind, WeightsError, looks_like
 from ..files.norms import COUNTER, NORM, folded
-from ..files.weights import KINDS, Kind, WeightsError, looks_like, open_weights
+from ..files.weights import open_weights
 from ..ops import Ops, TorchOps
 
 SIDE, GRID = 224, 7  # of pictures, and of the maps that rules are made from

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.weights import Kind, WeightsError, contents
+from ..files.contents import Kind, WeightsError, contents
 from . import hyperiqa, inception
 from .amt import AMT_FILE
-from .stable_syncnet import STABLE_SYNCNET
-from .syncnet import SYNCNET
+from .kinds import STABLE_SYNCNET, SYNCNET
 from .vit import CLIP_SPELLING, DINO_SPELLING
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".model", ".bin", ".ckpt", ".pkl")

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from ..faces.boxes import Box
 from ..files.checkpoint import Checkpoint, check, check_floats, shapes
-from ..files.weights import WeightsError, looks_like, open_weights
+from ..files.contents import WeightsError, looks_like
+from ..files.weights import open_weights
 from ..ops import Ops, TorchOps
 from ..sound.audio import Recording
 from ..sound.bands import BANDS, PIECE, ROWS, excerpt, gain_of, spectra

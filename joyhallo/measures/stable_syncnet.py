@@ -20,10 +20,12 @@ from torch.nn import functional as F
 from ..config import FPS, check_count
 from ..diffusion.networks.attention import Attention, FeedForward
 from ..files.checkpoint import Checkpoint, check, check_floats, shapes
-from ..files.weights import Kind, WeightsError, looks_like, open_weights
+from ..files.contents import WeightsError, looks_like
+from ..files.weights import open_weights
 from ..libraries import brief
 from ..ops import Ops, TorchOps
 from ..sound.mel import COLUMNS_PER_SECOND, mel
+from .kinds import STABLE_SYNCNET
 from .streamed import Ready, as_it_is
 
 FRAMES = 16  # of a window
@@ -32,10 +34,6 @@ COLUMNS = 52  # of the mel spectrum
 AT_ONCE = 4  # windows
 HEADS, GROUPS, EPSILON = 8, 32, 1e-6
 WANTED = "LatentSync's StableSyncNet: stable_syncnet.pt or latentsync_syncnet.pt."
-STABLE_SYNCNET = Kind(
-    "LatentSync's StableSyncNet, which measures lip sync",
-    (r"audio_encoder\.down_blocks\.", r"visual_encoder\.down_blocks\."),
-)
 
 Factor = tuple[int, int]  # by which rows and columns become fewer
 ONE, TWO = (1, 1), (2, 2)

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
+from ..files.contents import WeightsError, looks_like
 from ..files.norms import COUNTER, NORM, folded
-from ..files.weights import Kind, WeightsError, looks_like, open_weights
+from ..files.weights import open_weights
 from ..ops import Ops, TorchOps
 from ..sound.mfcc import mfcc
+from .kinds import SYNCNET
 from .lipsync import FRAMES
 from .streamed import Ready, as_it_is
 
@@ -26,7 +28,6 @@ SIDE = 224  # pixels of a picture
 COLUMNS, STEP = 20, 4  # of cepstra: of a window, and from one window to the next
 FEATURES = 1024
 WANTED = "SyncNet, syncnet_v2.model."
-SYNCNET = Kind("a SyncNet, which measures lip sync", (r"(module\.)?netcnnlip\.",))
 AT_ONCE = 32  # windows of pictures: more take more memory and no less time
 AT_ONCE_HEARD = 512  # windows of sound
 

@@ -9,10 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from ..files.weights import KINDS, Kind, WeightsError, contents
-from ..files.weights import looks_like as _looks_like
-from ..measures.stable_syncnet import STABLE_SYNCNET
-from ..measures.syncnet import SYNCNET
+from ..files.contents import KINDS, Kind, WeightsError, contents
+from ..files.contents import looks_like as _looks_like
+from ..measures.kinds import STABLE_SYNCNET, SYNCNET
 
 Task = Literal["portrait", "redub"]
 

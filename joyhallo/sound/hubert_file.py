@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..files.checkpoint import Checkpoint, check, check_floats, shapes
-from ..files.weights import HUBERT, WAV2VEC2, WeightsError, looks_like, modern_spelling, open_weights
+from ..files.contents import HUBERT, WAV2VEC2, WeightsError, looks_like
+from ..files.weights import modern_spelling, open_weights
 from ..libraries import brief
 from .hubert import Hubert, Sizes
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..config import SAMPLE_RATE
-from ..files.weights import WeightsError, not_a_model, opened
+from ..files.contents import WeightsError, not_a_model, opened
 from ..libraries import brief, library
 from ..notices import noticed
 from .audio import (

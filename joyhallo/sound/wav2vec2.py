@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ..config import FPS, SAMPLE_RATE, check_choice, check_count, check_number
+from ..files.contents import WeightsError, looks_like, settings
 from ..files.fingerprint import of_module
-from ..files.weights import WeightsError, looks_like, modern_spelling, open_weights, settings
+from ..files.weights import modern_spelling, open_weights
 from ..libraries import library
 from ..notices import Notice
 from .audio import Recording, Sound, Watch, levels, moments, unwatched, video_frames

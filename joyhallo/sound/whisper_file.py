@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..files.checkpoint import Checkpoint, check, check_floats, shapes
-from ..files.weights import WeightsError, looks_like, open_weights
+from ..files.contents import WeightsError, looks_like
+from ..files.weights import open_weights
 from .whisper import BANDS, Whisper
 
 WANTED = "Whisper tiny, such as openai's tiny.pt or model.safetensors of whisper-tiny."

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.dataset import DatasetError
+from ..files.contents import WeightsError
 from ..files.space import RoomError
-from ..files.weights import WeightsError
 from ..film.write import VideoError
 from ..libraries import LibraryError
 from .checkpoints import CheckpointsError

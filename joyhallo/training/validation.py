@@ -24,7 +24,7 @@ from ..config import FPS, SAMPLE_RATE
 from ..data.dataset import Clip, DatasetError, open_dataset
 from ..diffusion.codec import load_codec
 from ..diffusion.schedule import Schedule
-from ..files.weights import WeightsError
+from ..files.contents import WeightsError
 from ..film.write import VideoError, write
 from ..libraries import LibraryError
 from ..methods.hallo.checkpoint import load_checkpoint

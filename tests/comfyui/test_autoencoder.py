@@ -241,7 +241,7 @@ def test_what_is_no_vae_is_said_in_a_sentence(pack, tmp_path):
     keep("flat.safetensors", "ComfyUI cannot build one", **{name: torch.zeros(8) for name in names})
     keep("wav2lip.safetensors", "a Wav2Lip generator", **{"face_decoder_blocks.0.weight": torch.zeros(1)})
     for path, words in files:
-        with pytest.raises(pack.joyhallo.files.weights.WeightsError, match=words):
+        with pytest.raises(pack.joyhallo.files.contents.WeightsError, match=words):
             pack.nodes.autoencoder.load_vae(path)
 
 
@@ -262,7 +262,7 @@ def test_hostile_vaes_are_said_in_a_sentence(pack, tmp_path, kind):
         mark.unlink(missing_ok=True)
         try:
             pack.nodes.autoencoder.load_vae(path)
-        except pack.joyhallo.files.weights.WeightsError as error:
+        except pack.joyhallo.files.contents.WeightsError as error:
             said = str(error)
         except Exception as error:
             pytest.fail(f"{case.name}: {type(error).__name__}: {error}")

@@ -49,7 +49,7 @@ def test_hostile_ones_are_said_in_a_sentence(pack, whole, tmp_path):
         path = tmp_path / case.name
         case.write(path)
         mark.unlink(missing_ok=True)
-        with pytest.raises(pack.joyhallo.files.weights.WeightsError) as caught:
+        with pytest.raises(pack.joyhallo.files.contents.WeightsError) as caught:
             pack.nodes.speech_encoder.load_speech_encoder(path, "some")
         assert case.name in str(caught.value)
         assert "xpected a wav2vec2 encoder in one file" in str(caught.value)

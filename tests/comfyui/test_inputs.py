@@ -201,7 +201,7 @@ def test_a_vae_of_other_latents_is_named(pack, film, tmp_path):
 
 
 def test_a_file_that_is_no_vae_is_named(pack):
-    with pytest.raises(pack.joyhallo.files.weights.WeightsError, match=r"looks like .*; expected a"):
+    with pytest.raises(pack.joyhallo.files.contents.WeightsError, match=r"looks like .*; expected a"):
         pack.nodes.autoencoder.load_vae(FOLDER / "net.safetensors")
 
 

@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
-from PIL import Image, ImageDraw
 from redub_files import ULTRALIGHT, write_ultralight
 
 from joyhallo.commands import main
-from joyhallo.drawn.drawing import Look, Sitter
-from joyhallo.faces.regions import LIPS, OUTLINE
 from joyhallo.film.write import write
-
-SIDE, RATE = 128, 16_000
+from tools.short_rows import draw
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +20,7 @@ def material(tmp_path_factory) -> Path:
     import torch
 
     folder = tmp_path_factory.mktemp("material")
-    sitter = Sitter(Look(), SIDE)
-    Image.fromarray(sitter.picture()).save(folder / "anna.png")
-    for name, points in (("lips", LIPS), ("face", OUTLINE)):
-        mask = Image.new("L", (SIDE, SIDE))
-        outline = sitter.mesh()[list(points)]
-        ImageDraw.Draw(mask).polygon([tuple(point) for point in outline.tolist()], fill=255)
-        mask.save(folder / f"{name}.png")
-    time = np.arange(round(0.2 * RATE)) / RATE
-    for name, pitch in (("hello", 180), ("你好", 240)):
-        soundfile.write(folder / f"{name}.wav", 0.4 * np.sin(2 * np.pi * pitch * time), RATE)
+    sitter = draw(folder)
     (folder / "broken.wav").write_bytes(b"not a sound")
     pictures = torch.from_numpy(np.stack([sitter.picture()] * 6))
     write(folder / "film.mkv", [pictures], 25, None, "mkv", "small")

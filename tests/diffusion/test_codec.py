@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from joyhallo.diffusion.codec import CodecConfig, DecoderSizes, PatchCodec, PatchDecoder, load_codec
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from tools.demo_model.seeded import AUTOENCODER, autoencoder_weights
 
 

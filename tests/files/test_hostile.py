@@ -13,7 +13,8 @@ import torch
 from hostile import Case, cases
 from shared import REPOSITORY
 
-from joyhallo.files.weights import DTYPES, WeightsError, contents, open_weights
+from joyhallo.files.contents import WeightsError, contents
+from joyhallo.files.weights import DTYPES, open_weights
 
 STATE = {"layer.weight": torch.linspace(-1, 1, 64).reshape(8, 8), "layer.bias": torch.zeros(8)}
 EXPECTED = "an ear, such as this one."
@@ -96,7 +97,8 @@ COST = """
 import json, resource, sys, time
 from contextlib import suppress
 from pathlib import Path
-from joyhallo.files.weights import WeightsError, contents, open_weights
+from joyhallo.files.contents import WeightsError, contents
+from joyhallo.files.weights import open_weights
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from shared import shared_folder
 from torch import nn
 
-from joyhallo.files.weights import WeightsError, contents, open_weights
+from joyhallo.files.contents import WeightsError, contents
+from joyhallo.files.weights import open_weights
 from joyhallo.methods import METHODS, kind_of, looks_like, method_of
 
 KEPT = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])

@@ -20,8 +20,9 @@ from shared import CARRIED, REPOSITORY
 from joyhallo.convert import convert, main
 from joyhallo.diffusion.codec import CodecConfig, load_codec
 from joyhallo.diffusion.schedule import ScheduleConfig
+from joyhallo.files.contents import WeightsError
 from joyhallo.files.space import RoomError
-from joyhallo.files.weights import WeightsError, modern_spelling
+from joyhallo.files.weights import modern_spelling
 from joyhallo.methods.hallo.checkpoint import HEADER_ENTRY, header_entry, load_checkpoint
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
 from joyhallo.methods.hallo.networks.net import Net

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from scipy.ndimage import map_coordinates
 from torch.nn import functional as F
 
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.measures import amt
 from joyhallo.measures.amt import AMT, Both, Comparison, open_amt, warped
 from joyhallo.measures.streamed import MeasureError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.measures import inception
 
 theirs = pytest.importorskip("torchvision.models.inception", reason="torchvision comes with ComfyUI")

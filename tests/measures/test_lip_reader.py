@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from joyhallo.data.dataset import SAMPLES
 from joyhallo.evaluation.lip_reading import PLANTED, compared, drawn_talks, faults
 from joyhallo.faces.boxes import Box
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.libraries import LibraryError
 from joyhallo.measures import lip_reader
 from joyhallo.measures.lip_reader import (

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from joyhallo.files.checkpoint import shapes
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.measures.stable_syncnet import (
     FACTORS,
     Judging,

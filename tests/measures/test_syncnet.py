@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.measures import syncnet
 from joyhallo.measures.syncnet import Watching, heard, open_syncnet, windows_shown
 from joyhallo.sound.mfcc import mfcc

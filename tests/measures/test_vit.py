@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.measures.vit import CLIP_SPELLING, DINO_SPELLING, ViT, open_clip, open_dino, opened
 
 SMALL = {"width": 24, "blocks": 2, "heads": 2, "inner": 40, "patch": 4, "grid": 3}

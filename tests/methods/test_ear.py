@@ -8,7 +8,7 @@ import torch
 
 from joyhallo.config import FPS, SAMPLE_RATE
 from joyhallo.drawn.voice import ENGLISH, MANDARIN
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.methods.puppet import hearing
 from joyhallo.methods.puppet.hearing import HEARD, Articulation, listen, open_ear
 from joyhallo.sound import bands

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from small import small_hubert
 
 from joyhallo.config import SAMPLE_RATE
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.recent import Recent
 from joyhallo.sound import hubert as module
 from joyhallo.sound.audio import AudioError

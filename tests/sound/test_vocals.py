@@ -7,7 +7,7 @@ import torch
 from separators import fake_network
 from speakers import ENGLISH, MANDARIN, music, recordings, spoken, voice
 
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.libraries import LibraryError
 from joyhallo.sound import vocals
 from joyhallo.sound.audio import AudioError, load, prepare, read, resampled, stereo

@@ -21,7 +21,7 @@ from speakers import ENGLISH, MANDARIN, recordings, spoken
 from torch import Tensor, nn
 
 from joyhallo.diffusion.schedule import Schedule
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.methods.hallo.sampling import Settings, animate
 from joyhallo.sound import wav2vec2 as speech
 from joyhallo.sound.audio import Recording, load, prepare

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from small import small_whisper
 
 from joyhallo.config import SAMPLE_RATE
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.recent import Recent
 from joyhallo.sound import whisper as module
 from joyhallo.sound.audio import AudioError

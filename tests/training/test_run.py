@@ -28,8 +28,8 @@ from joyhallo.data.models import Models
 from joyhallo.data.prepare import Shares, prepare
 from joyhallo.data.steps import Preparation
 from joyhallo.diffusion.codec import PatchCodec, load_codec
+from joyhallo.files.contents import WeightsError
 from joyhallo.files.space import RoomError
-from joyhallo.files.weights import WeightsError
 from joyhallo.methods.hallo import sampling
 from joyhallo.methods.hallo.checkpoint import load_checkpoint, open_checkpoint
 from joyhallo.training import checkpoints, trainer

@@ -28,8 +28,8 @@ from joyhallo.drawn import voice
 from joyhallo.evaluation.drawn.acceptance import FIGURES, QUICK, SOON, Figure, Mark, Plan, Takes, sheet
 from joyhallo.evaluation.drawn.makers import NET, VAE, EvaluationError, How, Maker, check, open_engine
 from joyhallo.evaluation.drawn.talks import talks
+from joyhallo.files.contents import WeightsError
 from joyhallo.files.digests import sha256
-from joyhallo.files.weights import WeightsError
 from joyhallo.libraries import LibraryError
 from joyhallo.methods.hallo.checkpoint import open_checkpoint
 from joyhallo.methods.hallo.presets import PRESETS

@@ -19,7 +19,7 @@ import torch
 from joyhallo.evaluation.drawn.acceptance import ALL
 from joyhallo.evaluation.drawn.makers import Engine, How, filmed, open_parts
 from joyhallo.evaluation.drawn.talks import Talk, talks
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.libraries import LibraryError
 from joyhallo.training.small.patches import Outcomes
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import SOFTWARE
 from ...files.scratch import write_whole
+from ..crew import Crew
 from ..jobs import Compute, Job
 from ..terminal import Terminal
 from .manifest import ARRIVING, DONE, NAME, Entry, Manifest, file_name, read_of
@@ -25,12 +29,7 @@ MODELS = ("model", "landmarker", "face_models", "vae", "whisper", "hubert", "par
 
 
 def run(chosen: Namespace, terminal: Terminal) -> int:
-    if chosen.workers < 0:
-        raise TableError(f"--workers {chosen.workers}: expected 0 for this process alone, or a number of processes.")
-    if chosen.gpus and not chosen.ray:
-        raise TableError(
-            f"--gpus {chosen.gpus:g} was given without --ray; expected both, or neither with --device cuda."
-        )
+    crew = Crew(chosen.workers, chosen.ray, chosen.gpus)
     folder = chosen.output.absolute()
     if folder.exists() and not folder.is_dir():
         raise TableError(f"The output {chosen.output} is a file; expected a folder for the films.")
@@ -46,19 +45,24 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        done = 0
-        for entry in _worked_off(waiting, folder, chosen, remote, terminal):
-            manifest.add(entry)
-            terminal.begun = True
-            if entry["state"] == ARRIVING:
-                continue
-            done += 1
-            if entry["state"] != DONE:
-                terminal.say(f"row {entry['row']}, {entry['file']}: {entry['error']}")
-            terminal.progress("Batch", done, len(waiting), "rows")
+        with redirect_stdout(sys.stderr):  # Ray prints there what died; the output is for the result alone
+            _note(_worked_off(waiting, folder, crew, remote, terminal), len(waiting), manifest, terminal)
     finally:
         _write_page(tasks, folder, manifest, chosen.table)
     return _concluded(tasks, earlier, folder, manifest, terminal)
+
+
+def _note(entries: Iterable[Entry], count: int, manifest: Manifest, terminal: Terminal) -> None:
+    done = 0
+    for entry in entries:
+        manifest.add(entry)
+        terminal.begun = True
+        if entry["state"] == ARRIVING:
+            continue
+        done += 1
+        if entry["state"] != DONE:
+            terminal.say(f"row {entry['row']}, {entry['file']}: {entry['error']}")
+        terminal.progress("Batch", done, count, "rows")
 
 
 def _remote(chosen: Namespace, terminal: Terminal) -> Remote | None:
@@ -91,14 +95,14 @@ def _tasks(chosen: Namespace, folder: Path, remote: Remote | None, terminal: Ter
 
 def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> list[Task]:
     """With the files of their models, which few rows have of their own."""
-    from ...files.weights import WeightsError
+    from ...files.contents import WeightsError
     from ..provision import provided
     from ..shelf import MissingError, Shelf
 
     shelf, known, found = Shelf.of(chosen.models), dict[tuple[Any, ...], Job](), list[Task]()
     for task in tasks:
         job = task.job
-        named = (job.kind, *(str(job.inputs.get(name, job.options.get(name))) for name in MODELS))
+        named = (job.kind, job.inputs.get("model"), *map(job.options.get, MODELS))
         if named not in known:
             try:
                 known[named] = provided(job, shelf, chosen.fetch, terminal.progress)
@@ -117,17 +121,16 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
 
     A file that nobody here made is never replaced.
     """
-    from ...film.marks import read_marks
-    from ..unfinished import discard
-
     for task in tasks:
         name = file_name(task, folder)
-        if name in manifest.last or not task.job.output.exists():
+        if name in manifest.last or not os.path.exists(task.job.output):
             yield task
             continue
-        record = read_marks(task.job.output).record
+        record = _record(task.job.output)
         key = manifest.key(task.job)
         if key[:32] in record:
+            from ..unfinished import discard
+
             discard(task.job.output)
             manifest.add(_recovered(task, name, key))
         elif f'"ContentProducer":"{SOFTWARE}"' in record:
@@ -137,6 +140,12 @@ def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> I
                 f"Row {task.row}, column output: {task.job.output} exists, and was not made by this program; expected "
                 "a free name. Choose another one, or move the file away."
             )
+
+
+def _record(film: Path) -> str:
+    from ...film.marks import read_marks
+
+    return read_marks(film).record
 
 
 def _recovered(task: Task, name: str, key: str) -> Entry:
@@ -149,7 +158,7 @@ def _recovered(task: Task, name: str, key: str) -> Entry:
 
 
 def _worked_off(
-    tasks: Sequence[Task], folder: Path, chosen: Namespace, remote: Remote | None, terminal: Terminal
+    tasks: Sequence[Task], folder: Path, crew: Crew, remote: Remote | None, terminal: Terminal
 ) -> Iterator[Entry]:
     """As they come. The longest begin first, so that none keeps all others waiting in the end."""
     if not tasks:
@@ -157,15 +166,10 @@ def _worked_off(
     if remote:
         yield from remote.entries(sorted(tasks, key=_length, reverse=True), folder, terminal.say)
         return
-    from ... import work
     from .rows import Work, carry_out, lost
 
-    ordered = sorted(tasks, key=_length, reverse=True) if chosen.workers or chosen.ray else tasks
-    jobs = [Work(task, folder) for task in ordered]
-    if chosen.ray:
-        yield from work.each_on_ray(carry_out, jobs, chosen.ray, lost, chosen.gpus)
-    else:
-        yield from work.each(carry_out, jobs, chosen.workers, lost)
+    ordered = tasks if crew.is_alone else sorted(tasks, key=_length, reverse=True)
+    yield from crew.each(carry_out, [Work(task, folder) for task in ordered], lost)
 
 
 def _length(task: Task) -> int:

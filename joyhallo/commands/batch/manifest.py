@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ class Manifest:
 
 
 def file_name(task: Task, folder: Path) -> str:
-    return task.job.output.relative_to(folder).as_posix()
+    return str(task.job.output).removeprefix(f"{folder}{os.sep}").replace(os.sep, "/")
 
 
 def read_of(job: Job) -> Mapping[str, tuple[str, int, int, str]]:

@@ -9,10 +9,6 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-import torch
-from PIL import Image
-
-from ...film.read import Film
 from ...libraries import brief
 from .. import told
 from ..jobs import make
@@ -36,6 +32,8 @@ def carry_out(work: Work) -> Entry:
     begun = time.monotonic()
     job = work.task.job
     key, read = "", {}
+    import torch  # which those who hand out the rows do without
+
     try:
         torch.set_num_threads(1)  # sums are divided among threads: so every process gives the same bits
         read, key = read_of(job), job.key()
@@ -79,6 +77,10 @@ def thumbnail_of(folder: Path, key: str) -> Path:
 
 
 def write_thumbnail(film: Path, path: Path) -> None:
+    from PIL import Image
+
+    from ...film.read import Film
+
     picture = Image.fromarray(next(Film(film, threads=1).pictures()))
     picture.thumbnail((SIDE, SIDE))
     content = BytesIO()

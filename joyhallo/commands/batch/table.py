@@ -313,16 +313,15 @@ def _option(row: Row, option: Option, value: Any, base: Path, problems: Problems
 def path_of(text: str, base: Path) -> Path | None:
     """Of a file that is there."""
     try:
-        path = Path(os.path.normpath(base / Path(text.strip()).expanduser()))
-        return path if text.strip() and _there(path) == "file" else None
+        path, what = _found(base, text.strip())
     except (OSError, ValueError, RuntimeError):
         return None
+    return path if text.strip() and what == "file" else None
 
 
 def _path(row: Row, name: str, text: str, base: Path, problems: Problems, folder: bool = False) -> Path:
     try:
-        path = Path(os.path.normpath(base / Path(text.strip()).expanduser()))
-        what = _there(path)
+        path, what = _found(base, text.strip())
     except (OSError, ValueError, RuntimeError):
         problems.add(row.number, name, f"found {text!r:.80}, expected the path of a file")
         return Path()
@@ -335,9 +334,10 @@ def _path(row: Row, name: str, text: str, base: Path, problems: Problems, folder
     return path
 
 
-@lru_cache(maxsize=1 << 17)
-def _there(path: Path) -> str:
-    return "file" if os.path.isfile(path) else "folder" if os.path.isdir(path) else "nothing"
+@lru_cache(maxsize=1 << 17)  # tables name the same files again and again
+def _found(base: Path, text: str) -> tuple[Path, str]:
+    whole = os.path.normpath(os.path.join(base, os.path.expanduser(text)))
+    return Path(whole), "file" if os.path.isfile(whole) else "folder" if os.path.isdir(whole) else "nothing"
 
 
 # ---- names of films

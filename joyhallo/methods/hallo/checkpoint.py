@@ -15,7 +15,8 @@ from torch import Tensor
 from ...diffusion.codec import CodecConfig
 from ...diffusion.schedule import ScheduleConfig
 from ...files.checkpoint import Stored
-from ...files.weights import FLOATS, WeightsError, open_weights
+from ...files.contents import WeightsError
+from ...files.weights import FLOATS, open_weights
 from ...libraries import brief
 from ...ops import Ops, TorchOps
 from .. import looks_like

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...files.checkpoint import Checkpoint, check, check_floats, shapes
-from ...files.weights import WeightsError, open_weights
+from ...files.contents import WeightsError
+from ...files.weights import open_weights
 from ...libraries import brief
 from .. import LATENTSYNC, looks_like
 from .network import Sizes, UNet

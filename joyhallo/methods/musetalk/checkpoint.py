@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ...files.checkpoint import Checkpoint, State, check, check_floats, shapes
+from ...files.contents import WeightsError
 from ...files.norms import COUNTER, folded
-from ...files.weights import WeightsError, open_weights
+from ...files.weights import open_weights
 from ...libraries import brief
 from .. import MUSETALK, PARSER, looks_like
 from .network import Sizes, UNet

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...config import check_count
-from ...files.weights import WeightsError, looks_like, open_weights
+from ...files.contents import WeightsError, looks_like
+from ...files.weights import open_weights
 from ...sound.audio import Recording, levels
 from ...sound.bands import BANDS, PIECE, ROWS, excerpt, gain_of, spectra
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ...files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
+from ...files.contents import WeightsError
 from ...files.norms import COUNTER, folded
-from ...files.weights import WeightsError, open_weights
+from ...files.weights import open_weights
 from ...libraries import brief
 from .. import ULTRALIGHT, looks_like
 from .network import WENET, Generator, Sizes

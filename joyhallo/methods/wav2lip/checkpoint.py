@@ -8,8 +8,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ...files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
+from ...files.contents import WeightsError
 from ...files.norms import COUNTER, NORM, folded
-from ...files.weights import WeightsError, open_weights
+from ...files.weights import open_weights
 from .. import looks_like
 from .expert import Expert
 from .network import Generator

@@ -28,8 +28,8 @@ from torch import Generator, Tensor, nn
 
 from ...data.dataset import Clip, DatasetError, Split, open_dataset, replacing
 from ...diffusion.codec import LATENT_SCALE, DecoderSizes, PatchCodec, PatchDecoder, Residual, load_codec
+from ...files.contents import WeightsError
 from ...files.fingerprint import of_module
-from ...files.weights import WeightsError
 from ...film.write import VideoError
 from ...libraries import LibraryError, brief
 from ..average import Average

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from joyhallo.convert import convert
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.methods import METHODS, kind_of, method_of
 from joyhallo.methods.latentsync.checkpoint import open_checkpoint
 from joyhallo.methods.latentsync.network import Sizes, UNet

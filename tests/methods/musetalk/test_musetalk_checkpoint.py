@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from joyhallo.convert import convert
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.methods import kind_of, method_of
 from joyhallo.methods.musetalk.checkpoint import convolution, open_checkpoint, open_parser
 from joyhallo.methods.musetalk.network import Sizes, UNet

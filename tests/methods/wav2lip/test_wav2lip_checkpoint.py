@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from joyhallo.convert import convert, main
-from joyhallo.files.weights import WeightsError
+from joyhallo.files.contents import WeightsError
 from joyhallo.methods import METHODS, method_of
 from joyhallo.methods.wav2lip.checkpoint import open_checkpoint, open_expert
 
