@@ -29,10 +29,11 @@ from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel, arithmetic
 from .places import journal_folder
 from .preview import Preview
-from .run import Job, Made, Memory, make
+from .run import HELD, Job, Made, Memory, OnStep, make
 from .video import Footage, marks_of, reel_of
 
 PASTED = 4 << 20  # pixels of whole pictures that are made at a time
+PASTING = 72  # bytes for each of these: a fifth more than was counted
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Take:
             return None if self.background is None else reel_of(self.background, FPS)
 
         return Job(
-            chunks=lambda preview: self._chunks(preview, meter),
-            placed=lambda chunk: self._placed(chunk, backdrop),
+            chunks=self._chunks,
+            placed=lambda chunk: self._placed(chunk, meter, backdrop),
             count=len(self.starts),
             length=self.speech.length,
             rate=FPS,
@@ -79,6 +80,7 @@ class Take:
                 least=self._memory(replace(self.settings, rows_together=False)),
                 remedy="choose a smaller size",
             ),
+            held=self._held,
             journal=self.journal,
             marks=self.marks,
         )
@@ -92,6 +94,12 @@ class Take:
     def _memory(self, settings: Settings) -> int:
         size, dtype = self.face.crop.size[0], self.model.precision.compute
         return max(working_memory(self.model.config.net, settings, size, dtype).values())
+
+    @property
+    def _held(self) -> int:
+        (width, height), (columns, rows) = self.face.crop.picture, self.face.crop.size
+        chunk = self.settings.chunk_frames * 3 * columns * rows * torch.float32.itemsize
+        return HELD * chunk + (PASTING * max(PASTED, width * height) if self.whole else 0)
 
     def _check_background(self, video: Any) -> None:
         if not self.whole:
@@ -136,8 +144,8 @@ class Take:
 
     # ---- the work itself
 
-    def _chunks(self, preview: Preview, meter: DriftMeter) -> Iterator[Chunk]:
-        chunks = animate(
+    def _chunks(self, on_step: OnStep) -> Iterator[Chunk]:
+        return animate(
             self.model.net,
             ComfyCodec(self.vae, self.model.config),
             Schedule(self.model.config.schedule),
@@ -148,17 +156,15 @@ class Take:
             device=self.model.device,
             dtype=self.model.precision.compute,
             ready=self.model.loader(self.settings, self.face.crop.size[0]),
-            on_step=preview.after_step,
+            on_step=on_step,
             steady=self.steadiness.steady(self.face.portrait),
             anchors=self.steadiness.anchors(self.speech.levels, self.starts),
             kept=self.journal,
         )
-        for chunk in chunks:
-            meter(chunk.frames)
-            yield chunk
 
-    def _placed(self, chunk: Chunk, backdrop: Callable[[], Reel | None]) -> Iterator[Tensor]:
+    def _placed(self, chunk: Chunk, meter: DriftMeter, backdrop: Callable[[], Reel | None]) -> Iterator[Tensor]:
         """(n, height, width, 3)"""
+        meter(chunk.frames)
         if not self.whole:
             yield chunk.frames.movedim(1, -1)
             return

@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 import shutil
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from importlib import import_module
@@ -142,6 +143,27 @@ def test_a_clip_of_several_chunks_shows_its_drift_on_the_node(pack, loaded, spee
     seen = np.array(Image.open(Path(folder_paths.get_temp_directory(), shown["filename"])))
     assert np.array_equal(seen, (found.args[2][0] * 255).round().byte().numpy())
     assert alone.ui == {"joyhallo_notices": []}  # half a second is a single chunk
+
+
+def test_nothing_waits_for_pasting_and_measuring(pack, loaded, make, monkeypatch):
+    """The device has its next chunk while this is done."""
+    places, seen = pack.nodes.take, {}
+
+    def noted(where, name):
+        function = getattr(where, name)
+
+        def note(*given, **more):
+            seen.setdefault(name, set()).add(threading.get_ident())
+            return function(*given, **more)
+
+        monkeypatch.setattr(where, name, note)
+
+    noted(places, "paste")
+    noted(places, "animate")
+    noted(places.DriftMeter, "__call__")
+    make(speech=loaded.speech, picture="whole picture")
+    assert seen["animate"] == {threading.get_ident()}
+    assert seen["paste"] == seen["__call__"] != seen["animate"]
 
 
 # ---- the name of its journal
