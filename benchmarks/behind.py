@@ -69,9 +69,9 @@ def busy(seconds: float) -> Callable[[], object]:
     a = torch.rand(1024, 1024)
     begun = time.perf_counter()
     for _ in range(20):
-        a @ a
+        torch.mm(a, a)
     count = round(seconds / (time.perf_counter() - begun) * 20)
-    return lambda: [a @ a for _ in range(count)]
+    return lambda: [torch.mm(a, a) for _ in range(count)]
 
 
 def main() -> None:
