@@ -7,7 +7,7 @@ import small
 import torch
 
 from benchmarks.waits import META, Asked, hallo, lips
-from joyhallo.methods.hallo.sampling import Settings
+from joyhallo.methods.hallo.sampling import Sampler, Settings
 from joyhallo.methods.latentsync import sampling as latentsync
 from joyhallo.methods.latentsync.network import Sizes
 
@@ -74,3 +74,16 @@ def test_what_a_card_is_told_without_waiting_is_not_counted():
         x[1:3].view(2, 1).transpose(0, 1)
     assert not asked.waits
     assert asked.launches == {"full": 1, "mul": 1, "add": 1}
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_whole_network_is_one_graph():
+    """So that it can be compiled: a break would raise."""
+    net = small.net(TINY)
+    settings = Settings(chunk_frames=3)
+    latent = torch.randn(1, TINY.latent_channels, 8, 8)
+    sampler = Sampler(net, small.portrait(config=TINY), latent, settings, torch.device("cpu"), torch.float32)
+    chunk, x = sampler.prepare_chunk(small.windows(3, TINY), 0, None), latent.expand(3, -1, -1, -1)
+    compiled = torch.compile(net.denoising_unet, backend="eager", fullgraph=True)
+    assert torch.equal(sampler.velocity(compiled, x, 9, chunk), sampler.velocity(net.denoising_unet, x, 9, chunk))
