@@ -13,7 +13,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import torch
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor, nn
 
 from ..joyhallo.files.fingerprint import of_module
@@ -35,6 +35,7 @@ WEIGHTS = {
     "fp32": torch.float32,
     "fp8_e4m3fn": torch.float8_e4m3fn,
 }
+FEW_KEYS, WIDE = 32, 128  # Sage gains nothing with so few keys (over time 18), and has no heads wider than this
 ARITHMETIC = [torch.float16, torch.bfloat16, torch.float32]  # supported for computation, the best first
 
 
@@ -75,7 +76,7 @@ def comfy_ops(precision: Precision) -> Ops:
 
         @staticmethod
         def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-            return optimized_attention(q, k, v, heads)
+            return suited(k.shape[1], q.shape[-1] // heads)(q, k, v, heads)
 
         @staticmethod
         def weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -91,13 +92,35 @@ def comfy_ops(precision: Precision) -> Ops:
     return ComfyOps
 
 
+def suited(keys: int, width: int) -> Callable[..., Tensor]:
+    """The attention ComfyUI was started with, or PyTorch's where Sage would fail, with an error in the log each time,
+    or lose precision for nothing. width: of a head"""
+    return attention_pytorch if _is_sage() and (keys <= FEW_KEYS or width > WIDE) else optimized_attention
+
+
+def _is_sage() -> bool:
+    return "sage" in optimized_attention.__name__
+
+
 def arithmetic() -> tuple[object, ...]:
     """How this process computes: flags of ComfyUI, and threads, in whose number sums are divided.
 
     Beside weights and dtypes, the last digits of every result depend on it; over the chunks of a clip they grow.
     """
     upcast = comfy.model_management.force_upcast_attention_dtype()
-    return optimized_attention.__name__, upcast, torch.get_num_threads()
+    attention = (optimized_attention.__name__, *((FEW_KEYS, WIDE) if _is_sage() else ()))
+    return *attention, upcast, torch.get_num_threads()
+
+
+def with_tables(network: nn.Module, device: torch.device) -> nn.Module:
+    """Tables go where the network computes: of one that is loaded in part, ComfyUI moves only what has weights, and a
+    table elsewhere would be copied, and waited for, at every use."""
+    for module in network.modules():
+        if next(module.parameters(recurse=False), None) is None:
+            for name, table in module.named_buffers(recurse=False):
+                if table.device != device:
+                    setattr(module, name, table.to(device))
+    return network
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,7 @@ class JoyHalloModel:
         def ready(network: nn.Module) -> nn.Module:
             name = next(name for name, patcher in self.patchers.items() if patcher.model is network)
             comfy.model_management.load_models_gpu([self.patchers[name]], memory_required=needed[name])
-            return network
+            return with_tables(network, self.device)
 
         return ready
 
@@ -195,6 +218,8 @@ class RedubModel:
         """memory: bytes that it needs beside its weights"""
         found = [patcher for patcher in self.get_models() if patcher.model is network]
         comfy.model_management.load_models_gpu(found, memory_required=memory)
+        for patcher in found:
+            with_tables(patcher.model, patcher.load_device)
         return network
 
 

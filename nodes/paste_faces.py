@@ -24,7 +24,7 @@ from . import report
 from .inputs import InputError, checked
 from .placing import at_once, checked_track, fitting, mask_video, shown
 from .preview import Preview
-from .run import Job, Memory, make
+from .run import HELD, Job, Memory, OnStep, make
 from .sockets import FaceCrops, chosen, rate_of_images, schema
 from .video import Footage, MadeWhenNeeded, Pictures
 
@@ -141,7 +141,7 @@ class Pasting:
     def job(self) -> Job:
         size, together, face = self.film.size, self.at_once, self.faces[0, ..., 0].numel()
         largest = int((self.cutouts.boxes[:, 2] - self.cutouts.boxes[:, 0]).max()) ** 2
-        memory = together * 3 * (size[0] * size[1] + 4 * face) + PASTED * (largest + face)
+        memory = (1 + HELD) * together * 3 * (size[0] * size[1] + 4 * face) + PASTED * (largest + face)
         return Job(
             chunks=self._chunks,
             placed=lambda chunk: iter([placed(chunk, self.cutouts, self.script, self.blend)]),
@@ -156,11 +156,11 @@ class Pasting:
             marks=self.film.marks,
         )
 
-    def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
+    def _chunks(self, on_step: OnStep) -> Iterator[Redubbed]:
         coming = shown(self.film, self.script.places)
         for chunk in handed_back(coming, self.cutouts, self.faces, len(self.script), self.at_once, self.device):
             yield chunk
-            preview.after_step(Progress(chunk.start + len(chunk.pictures), len(self.script)))
+            on_step(Progress(chunk.start + len(chunk.pictures), len(self.script)))
 
     def mask_video(self) -> MadeWhenNeeded:
         return mask_video(self.film, self.cutouts, self.cutouts.side, self.script, self.blend)

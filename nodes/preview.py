@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ..joyhallo.notices import Notice
 
 log = logging.getLogger(__name__)
 
+SELDOM = 0.25  # seconds between two pictures of what a graphics card makes
 KEPT = 50  # pictures of a kind in the temporary folder, far more than a page shows
 NOTICES = "joyhallo_notices"  # the key that web/notices.js reads
 FACES = "joyhallo_faces"  # the key that web/joyhallo.js reads
@@ -54,6 +56,53 @@ class Pace:
         return (time.monotonic() - since) / (self.done - done) * (self.total - self.done)
 
 
+Arrived = Callable[[], bool]
+Paint = Callable[[Tensor], tuple]
+
+
+class Late:
+    """Pictures of what a device makes, for which it never waits: each is there a step later, and they are few."""
+
+    def __init__(
+        self,
+        fetch: Callable[[Tensor], tuple[Tensor, Arrived]],
+        every: float = SELDOM,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """fetch: begins to bring numbers to where pictures are made of them; every: seconds"""
+        self.fetch, self.every, self.clock = fetch, every, clock
+        self.coming: tuple[Tensor, Arrived, Paint] | None = None
+        self.next = -math.inf
+
+    def __call__(self, frame: Tensor, paint: Paint) -> Any:
+        """What `paint` made of the last one, if that has come; None while there is nothing new."""
+        shown = None
+        if self.coming is not None and self.coming[1]():
+            there, _, how = self.coming
+            shown, self.coming = how(there), None
+        if self.coming is None and self.clock() >= self.next:
+            self.coming, self.next = (*self.fetch(frame), paint), self.clock() + self.every
+        return shown
+
+
+def at_once(frame: Tensor, paint: Paint) -> Any:
+    """Of a CPU nothing is waited for."""
+    return paint(frame)
+
+
+def to_memory(frame: Tensor) -> tuple[Tensor, Arrived]:
+    if frame.device.type != "cuda":
+        return frame.cpu(), lambda: True
+    copy, copied = torch.empty_like(frame, device="cpu", pin_memory=True), torch.cuda.Event()
+    copy.copy_(frame, non_blocking=True)
+    copied.record(torch.cuda.current_stream(frame.device))
+    return copy, copied.query
+
+
+def as_it_is(frame: Tensor) -> tuple[Tensor, Arrived]:
+    return frame, lambda: True
+
+
 class Preview:
     """Counts the steps of the whole clip and shows one frame after another, so that the face is seen to move.
 
@@ -71,6 +120,9 @@ class Preview:
         """picture (3, height, width) in -1..1 is shown until there is more; latents: their kind, if the method has any;
         node: where words are shown."""
         self.previewer = None if latents is None else latent_preview.get_previewer(device, latents)
+        # A network that decodes them works where they are.
+        decoded = self.previewer is not None and not isinstance(self.previewer, latent_preview.Latent2RGBPreviewer)
+        self.show = at_once if device.type == "cpu" else Late(as_it_is if decoded else to_memory)
         self.finished = picture[None] / 2 + 0.5
         self.node, self.pace, self.told = node, Pace(), False
         self.bar = comfy.utils.ProgressBar(1)  # the first step tells how many there are
@@ -93,12 +145,18 @@ class Preview:
             log.info(text)
         tell(text, self.node)
 
-    def _shown(self, progress: Progress) -> tuple:
-        if self.previewer is not None and progress.estimate is not None:
-            frame = progress.done % len(progress.estimate)
-            return self.previewer.decode_latent_to_preview_image("JPEG", progress.estimate[frame : frame + 1])
-        frame = self.finished[progress.done % len(self.finished)]
-        return "JPEG", as_image(frame), latent_preview.MAX_PREVIEW_RESOLUTION
+    def _shown(self, progress: Progress) -> tuple | None:
+        latents = progress.estimate if self.previewer is not None else None
+        frames, paint = (self.finished, _of_frame) if latents is None else (latents, self._of_latents)
+        return self.show(frames[progress.done % len(frames)], paint)
+
+    def _of_latents(self, frame: Tensor) -> tuple:
+        assert self.previewer is not None
+        return self.previewer.decode_latent_to_preview_image("JPEG", frame[None])
+
+
+def _of_frame(frame: Tensor) -> tuple:
+    return "JPEG", as_image(frame), latent_preview.MAX_PREVIEW_RESOLUTION
 
 
 def as_image(frame: Tensor) -> Image.Image:

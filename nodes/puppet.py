@@ -28,7 +28,7 @@ from . import report
 from .inputs import checked
 from .model_folders import face_task, known_faces
 from .preview import Preview, listed, stop
-from .run import Job, Memory, make
+from .run import HELD, Job, Memory, OnStep, make
 from .sockets import Face, Landmarks, OverTime, schema
 from .video import sound_of
 
@@ -169,7 +169,7 @@ class Show:
     def job(self, sound: Sound) -> Job:
         (height, width), together = self.puppet.window.shape, at_once(self.puppet)
         pixels = self.picture[..., 0].numel()
-        memory = MOVED * together * height * width + WHOLE * max(PLACED, pixels)
+        memory = (MOVED + HELD * 12) * together * height * width + WHOLE * max(PLACED, pixels)
         return Job(
             chunks=self._chunks,
             placed=lambda chunk: placed(self.puppet, self.picture, chunk),
@@ -183,10 +183,10 @@ class Show:
             memory=Memory("Moving this picture", memory, memory, "use a smaller picture"),
         )
 
-    def _chunks(self, preview: Preview) -> Iterator[Spoken]:
+    def _chunks(self, on_step: OnStep) -> Iterator[Spoken]:
         for chunk in perform(self.puppet, self.pose):
             yield chunk
-            preview.after_step(Progress(chunk.start + len(chunk.frames), len(self.pose)))
+            on_step(Progress(chunk.start + len(chunk.frames), len(self.pose)))
 
     def used(self) -> str:
         window, direction = self.puppet.window, self.direction

@@ -20,8 +20,7 @@ from . import report
 from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
 from .placing import at_once, checked_track, fitting, mask_video, shown
-from .preview import Preview
-from .run import Job, Memory
+from .run import HELD, Job, Memory, OnStep
 from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 
@@ -79,7 +78,7 @@ class Redubbing:
             marks=self.pictures.marks,
         )
 
-    def _chunks(self, preview: Preview) -> Iterator[Redubbed]:
+    def _chunks(self, on_step: OnStep) -> Iterator[Redubbed]:
         self.model.ready(self.model.network, self._memory)
         return redub(
             self.plan.method,
@@ -88,15 +87,17 @@ class Redubbing:
             self.plan.windows,
             self.plan.script,
             device=self.model.device,
-            on_progress=preview.after_step,
+            on_progress=on_step,
             kept=self.journal,
         )
 
     @property
     def _memory(self) -> int:
         """On the device that computes, beside the weights."""
-        width, height = self.pictures.size
-        return self.plan.method.at_once * 3 * width * height + self.plan.method.memory
+        (width, height), method = self.pictures.size, self.plan.method
+        whole = method.at_once * 3 * width * height
+        spoken = method.at_once * 3 * method.size**2 * torch.float32.itemsize
+        return whole + method.memory + HELD * (whole + spoken)
 
     @cached_property
     def journal(self) -> Journal | None:

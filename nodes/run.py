@@ -16,18 +16,21 @@ from torch import Tensor
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.files.journal import Journal, tidy
 from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
-from ..joyhallo.film.ahead import write_behind
+from ..joyhallo.film.ahead import Behind
 from ..joyhallo.film.marks import Labels, Marks
 from ..joyhallo.film.write import COPY, write
-from ..joyhallo.methods.chunks import Chunk
+from ..joyhallo.methods.chunks import Chunk, Progress
 from ..joyhallo.sound.audio import Sound
 from .labels import Wishes, marked
 from .places import working_folder, working_place
-from .preview import Preview, lasting
+from .preview import Preview, lasting, stop
 from .video import WorkingCopy
 
-BEHIND = 2  # batches of pictures that wait to be written
+BEHIND = 1  # finished chunks that wait to be placed and written
+HELD = BEHIND + 1  # chunks in memory beside the one that is being made
 COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
+
+OnStep = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Memory:
 class Job:
     """What a method is to make: chunks that come one after the other, and the pictures that they are placed in."""
 
-    chunks: Callable[[Preview], Iterable[Chunk]]
-    placed: Callable[[Any], Iterator[Tensor]]  # a chunk -> whole pictures (n, height, width, 3), some at a time
+    chunks: Callable[[OnStep], Iterable[Chunk]]
+    # A chunk -> whole pictures (n, height, width, 3), some at a time; by the writer's thread, for which no device waits
+    placed: Callable[[Any], Iterator[Tensor]]
     count: int  # chunks
     length: int  # frames
     rate: Fraction | int
@@ -54,6 +58,7 @@ class Job:
     moving: Size  # of the part of them that changes from frame to frame
     device: torch.device
     memory: Memory
+    held: int = 0  # bytes of the computer's own memory in which finished chunks wait and are placed
     journal: Journal | None = None
     marks: Marks = field(default_factory=Marks)  # of what it is made from
 
@@ -73,9 +78,17 @@ class Job:
 
     def check(self) -> None:
         """Raise a RoomError for what would run out of memory or disk, before time is spent on it."""
-        there = comfy.model_management.get_total_memory(self.device)
-        check_memory(self.memory.task, self.memory.least, there, self.memory.remedy)
+        self._check(self.memory.task, self.memory.least + self._shared, self.device)
+        self._check("Holding finished frames", self.held, torch.device("cpu"))
         check_disks(self.needs())
+
+    def _check(self, task: str, needed: int, device: torch.device) -> None:
+        check_memory(task, needed, comfy.model_management.get_total_memory(device), self.memory.remedy)
+
+    @property
+    def _shared(self) -> int:
+        """What is held in the memory in which the device computes, too."""
+        return self.held if self.device.type == "cpu" else 0
 
     def plan(self) -> str:
         chunks = f"{self.count} chunk{'' if self.count == 1 else 's'}"
@@ -83,8 +96,8 @@ class Job:
         disk, there = sum(need.size for need in self.needs()), comfy.model_management.get_total_memory(self.device)
         return (
             f"{self.length} frames in {chunks}{earlier}; up to {amount(disk)} on disk, where "
-            f"{amount(free(working_place()))} are free; {amount(self.memory.planned)} of memory beside the weights, "
-            f"of {amount(there)}."
+            f"{amount(free(working_place()))} are free; {amount(self.memory.planned + self._shared)} of memory beside "
+            f"the weights, of {amount(there)}."
         )
 
 
@@ -114,15 +127,17 @@ def make(job: Job, preview: Preview) -> Made:
         with torch.inference_mode():  # which this thread must be told, as ComfyUI told the other
             write(path, pictures, job.rate, job.sound, COPY, labels=labels)
 
-    write_behind(to_file, _pictures(job, preview), BEHIND)
+    with Behind(to_file, BEHIND, job.placed, stop) as behind:
+
+        def on_step(progress: Progress) -> None:
+            behind.check()  # a chunk may take minutes
+            preview.after_step(progress)
+
+        for chunk in job.chunks(on_step):
+            stop()
+            preview.after_chunk(chunk)
+            behind.put(chunk)
     video = WorkingCopy(path, job.length, job.marks, "" if job.journal is None else job.journal.key)
     made = Made(video, plan, time.monotonic() - begun, float(job.length / job.rate))
     preview.tell(made.pace())
     return made
-
-
-def _pictures(job: Job, preview: Preview) -> Iterator[Tensor]:
-    for chunk in job.chunks(preview):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        preview.after_chunk(chunk)
-        yield from job.placed(chunk)

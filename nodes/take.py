@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..joyhallo.config import FPS
 from ..joyhallo.files.fingerprint import of_module
@@ -16,17 +14,17 @@ from ..joyhallo.files.journal import Journal
 from ..joyhallo.film.marks import Marks
 from ..joyhallo.film.read import Reel
 from ..joyhallo.film.write import frame_rate
-from ..joyhallo.methods.hallo.clip import Clip, Engine
+from ..joyhallo.methods.hallo.clip import PASTED, PASTING, Clip, Engine
 from ..joyhallo.methods.hallo.memory import working_memory
 from ..joyhallo.methods.hallo.portrait import Prepared
-from ..joyhallo.methods.hallo.sampling import Chunk, Settings
+from ..joyhallo.methods.hallo.sampling import Settings
 from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness
 from ..joyhallo.sound.wav2vec2 import Speech
 from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel, arithmetic
 from .places import journal_folder
 from .preview import Preview
-from .run import Job, Made, Memory, make
+from .run import HELD, Job, Made, Memory, make
 from .video import Footage, marks_of, reel_of
 
 
@@ -62,8 +60,8 @@ class Take:
             return None if self.background is None else reel_of(self.background, FPS)
 
         return Job(
-            chunks=lambda preview: self.clip.chunks(self._engine, meter, preview.after_step, self.journal),
-            placed=lambda chunk: self._placed(chunk, backdrop),
+            chunks=lambda on_step: self.clip.chunks(self._engine, on_step, self.journal),
+            placed=lambda chunk: self.clip.placed(chunk, meter, backdrop()),
             count=len(self.clip.starts),
             length=self.speech.length,
             rate=FPS,
@@ -77,12 +75,10 @@ class Take:
                 least=self._memory(replace(self.settings, rows_together=False)),
                 remedy="choose a smaller size",
             ),
+            held=self._held,
             journal=self.journal,
             marks=self.marks,
         )
-
-    def _placed(self, chunk: Chunk, backdrop: Callable[[], Reel | None]) -> Iterator[Tensor]:
-        yield from self.clip.placed(chunk, backdrop())
 
     # ---- beforehand
 
@@ -93,6 +89,12 @@ class Take:
     def _memory(self, settings: Settings) -> int:
         size, dtype = self.face.crop.size[0], self.model.precision.compute
         return max(working_memory(self.model.config.net, settings, size, dtype).values())
+
+    @property
+    def _held(self) -> int:
+        (width, height), (columns, rows) = self.face.crop.picture, self.face.crop.size
+        chunk = self.settings.chunk_frames * 3 * columns * rows * torch.float32.itemsize
+        return HELD * chunk + (PASTING * max(PASTED, width * height) if self.whole else 0)
 
     def _check_background(self, video: Any) -> None:
         if not self.whole:

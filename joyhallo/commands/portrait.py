@@ -64,8 +64,8 @@ def make(job: Job, progress: Progress) -> Made:
     meter = clip.meter()
 
     def frames() -> Iterator[Tensor]:
-        for chunk in clip.chunks(model.engine, meter, _steps(speech.length, progress), journal):
-            yield from clip.placed(chunk, behind)
+        for chunk in clip.chunks(model.engine, _steps(speech.length, progress), journal):
+            yield from clip.placed(chunk, meter, behind)
 
     marks = read_marks(options["background"] or job.inputs["picture"])
     done = film(job, frames(), speech.length, Fraction(FPS), sound, marks, silent)

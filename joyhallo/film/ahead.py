@@ -5,9 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+P = TypeVar("P")
 R = TypeVar("R")
 
 WAIT = 0.1  # seconds after which a full or empty queue is looked at again, in case the other side has stopped
@@ -64,53 +65,109 @@ class Abandoned(Exception):
     """What is written will not be whole: making it has failed."""
 
 
-def write_behind(write: Callable[[Iterator[T]], R], coming: Iterable[T], most: int) -> R:
-    """What `write` returns, which takes what comes in another thread, while this one makes the next.
+def as_one(each: Any) -> Iterable[Any]:
+    return (each,)
 
-    If that fails, `write` is told by an Abandoned.
+
+def nothing() -> None:
+    pass
+
+
+class Behind(Generic[T, P, R]):
+    """Another thread that writes what this one makes: `with Behind(write, most) as behind: behind.put(each)`.
+
+    If this one fails, `write` is told by an Abandoned. If `write` fails, `put`, `check` or the end of the block raises
+    its error.
     """
-    waiting: queue.Queue[Any] = queue.Queue(most)
-    stopped = threading.Event()
-    result: list[R] = []
-    failed = _End()
 
-    def taken() -> Iterator[T]:
-        while not isinstance(each := waiting.get(), _End):
-            yield each
+    def __init__(
+        self,
+        write: Callable[[Iterator[P]], R],
+        most: int,
+        parts: Callable[[T], Iterable[P]] = as_one,
+        watch: Callable[[], object] = nothing,
+    ):
+        """most: that wait to be written; parts: turns each into what `write` takes, in its thread; watch: called while
+        this thread waits for the other, it may raise."""
+        self._parts, self._watch = parts, watch
+        self._waiting: queue.Queue[Any] = queue.Queue(most)
+        self._stopped, self._abandoned = threading.Event(), threading.Event()
+        self._failed = _End()
+        self._results: list[R] = []
+        self._writer = threading.Thread(target=self._work, args=(write,), name="joyhallo-write", daemon=True)
+
+    def __enter__(self) -> Behind[T, P, R]:
+        self._writer.start()
+        return self
+
+    def put(self, each: T) -> bool:
+        """False if nothing more is taken."""
+        there = _put(self._waiting, each, self._stopped, self._watch)
+        self.check()
+        return there
+
+    def check(self) -> None:
+        """Raise what went wrong, which is worth knowing while something takes long to make."""
+        self._failed.told()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                _put(self._waiting, _End(), self._stopped, self._watch)
+                while self._writer.is_alive():
+                    self._writer.join(WAIT)
+                    self._watch()
+        except BaseException:
+            self._abandon()
+            raise
+        if kind is None:
+            self.check()
+        else:
+            self._abandon()
+
+    def result(self) -> R:
+        return self._results[0]
+
+    def _abandon(self) -> None:
+        self._abandoned.set()
+        _put(self._waiting, _End(Abandoned()), self._stopped)
+        self._writer.join()
+        self._failed.error = None  # which says no more than that
+
+    def _work(self, write: Callable[[Iterator[P]], R]) -> None:
+        try:
+            self._results.append(write(self._taken()))
+        except BaseException as error:  # raised again by the other thread
+            self._failed.error = error
+        finally:
+            self._stopped.set()
+
+    def _taken(self) -> Iterator[P]:
+        while not isinstance(each := self._waiting.get(), _End):
+            for part in self._parts(each):
+                yield part
+                if self._abandoned.is_set():
+                    raise Abandoned
+            each = part = None  # or they would be held while the next is waited for
         each.told()
 
-    def work() -> None:
-        try:
-            result.append(write(taken()))
-        except BaseException as error:  # raised again below
-            failed.error = error
-        finally:
-            stopped.set()
 
-    writer = threading.Thread(target=work, name="joyhallo-write", daemon=True)
-    writer.start()
-    end = _End(Abandoned())
-    try:
+def write_behind(write: Callable[[Iterator[T]], R], coming: Iterable[T], most: int) -> R:
+    """What `write` returns, which takes what comes in another thread, while this one makes the next."""
+    with Behind[T, T, R](write, most) as behind:
         for each in coming:
-            if not _put(waiting, each, stopped):
+            if not behind.put(each):
                 break
-        end = _End()
-    finally:
-        abandoned = end.error is not None
-        _put(waiting, end, stopped)
-        writer.join()
-        if abandoned:
-            failed.error = None  # which says no more than that
-    failed.told()
-    return result[0]
+    return behind.result()
 
 
-def _put(waiting: queue.Queue[Any], each: Any, stopped: threading.Event) -> bool:
+def _put(waiting: queue.Queue[Any], each: Any, stopped: threading.Event, watch: Callable[[], object] = nothing) -> bool:
     """False if the other side has stopped."""
     while not stopped.is_set():
         try:
             waiting.put(each, timeout=WAIT)
         except queue.Full:
+            watch()
             continue
         return True
     return False

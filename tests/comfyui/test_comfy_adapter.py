@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 import joyhallo.methods.hallo.sampling
+from benchmarks.waits import Asked
 from joyhallo.diffusion.schedule import Schedule
 from joyhallo.methods.hallo.checkpoint import header_entry, load_checkpoint
 from joyhallo.methods.hallo.config import ModelConfig, NetConfig
@@ -74,6 +75,42 @@ def test_every_attention_that_comfyui_may_choose(pack):
             precision = pack.nodes.comfy_adapter.Precision(torch.float32, torch.float32)
             found = pack.nodes.comfy_adapter.comfy_ops(precision).attention(q, k, v, 4)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_sage_is_spared_what_it_cannot_do(pack, monkeypatch):
+    """Heads wider than 128, and attention over time, in which it would gain nothing."""
+    adapter, asked = pack.nodes.comfy_adapter, []
+
+    def attention_sage(q, k, v, heads):
+        asked.append((k.shape[1], q.shape[2] // heads))
+        return TorchOps.attention(q, k, v, heads)
+
+    before = adapter.arithmetic()
+    monkeypatch.setattr(adapter, "optimized_attention", attention_sage)
+    assert adapter.arithmetic() != before
+    ops = adapter.comfy_ops(adapter.Precision(torch.float32, torch.float32))
+    for keys, width in ((18, 40), (32, 40), (256, 40), (256, 128), (256, 160)):
+        q, k, v = (torch.randn(2, tokens, 2 * width) for tokens in (40, keys, keys))
+        found, expected = ops.attention(q, k, v, 2), TorchOps.attention(q, k, v, 2)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert asked == [(256, 40), (256, 128)]
+
+
+def test_tables_go_where_the_network_computes(pack):
+    """Else each of them is a copy that a card waits for, at every use."""
+    positions = pack.joyhallo.diffusion.networks.motion_module.Positions(24, 32)
+    network, card = torch.nn.Sequential(torch.nn.Linear(2, 2), positions), torch.device("meta")
+    x = torch.empty(5, 18, 32, device=card, dtype=torch.float16)
+    with torch.no_grad():
+        with Asked() as asked:
+            network[1](x)
+        assert asked.waits.total() == 1
+        pack.nodes.comfy_adapter.with_tables(network, card)
+        with Asked() as asked:
+            network[1](x)
+    assert not asked.waits
+    assert network[0].weight.device.type == "cpu"  # where ComfyUI left it
+    assert dict(network.named_buffers()).keys() == {"1.pe"}
 
 
 @pytest.mark.parametrize("dtype", HALF)

@@ -26,7 +26,7 @@ def job(pack):
     run, frames = pack.nodes.run, torch.zeros(FRAMES // 2, 3, 32, 32)
 
     def job(meanwhile=lambda: None):
-        def made(preview):
+        def made(on_step):
             yield SimpleNamespace(index=0, start=0, frames=frames)
             meanwhile()
             yield SimpleNamespace(index=1, start=FRAMES // 2, frames=frames)

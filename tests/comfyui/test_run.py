@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
@@ -39,10 +42,8 @@ def job(pack, ours, film):
     def job(painter, journal=None, sound=None, memory=1):
         windows, crops = torch.linspace(0, 1, FRAMES), painter.crops(track)
 
-        def chunks(preview):
-            return redub.redub(
-                painter, iter(film), crops, windows, script, on_progress=preview.after_step, kept=journal
-            )
+        def chunks(on_step):
+            return redub.redub(painter, iter(film), crops, windows, script, on_progress=on_step, kept=journal)
 
         def placed(chunk):
             yield redub.placed(chunk, crops, script, blend)
@@ -77,7 +78,7 @@ def test_the_file_holds_what_the_method_made(pack, job, preview):
     assert found.images.shape == (FRAMES, 90, 128, 3)
     assert found.audio["sample_rate"] == 16_000
     single = job(Painter(1))
-    expected = torch.cat([batch for chunk in single.chunks(preview()) for batch in single.placed(chunk)])
+    expected = torch.cat([batch for chunk in single.chunks(preview().after_step) for batch in single.placed(chunk)])
     assert torch.equal((found.images * 255).round().byte(), expected)
     assert "23 frames in 5 chunks" in made.plan
 
@@ -101,6 +102,44 @@ def test_a_run_that_was_stopped_goes_on(pack, job, ours, preview, tmp_path):
     assert torch.equal(made.video.get_components().images, whole)
 
 
+def test_the_next_chunk_is_made_while_one_is_placed(pack, job, preview):
+    making, waited = threading.Event(), []
+
+    class Watched(Painter):
+        def speak(self, crops, heard, on_step):
+            if self.spoken:
+                making.set()
+            return super().speak(crops, heard, on_step)
+
+    plain = job(Watched())
+
+    def placed(chunk):
+        waited.append(making.wait(10))
+        return plain.placed(chunk)
+
+    pack.nodes.run.make(replace(plain, placed=placed), preview())
+    assert all(waited)
+
+
+def test_a_full_disk_ends_a_chunk_in_its_midst(pack, job, preview, monkeypatch):
+    def full(path, pictures, *_, **__):
+        next(pictures)
+        raise OSError("disk full")
+
+    class Slow(Painter):
+        def speak(self, crops, heard, on_step):
+            for step in range(500 if self.spoken else 0):
+                time.sleep(0.01)
+                on_step(step, 500, None)
+            return super().speak(crops, heard, on_step)
+
+    monkeypatch.setattr(pack.nodes.run, "write", full)
+    painter = Slow()
+    with pytest.raises(OSError, match="disk full"):
+        pack.nodes.run.make(job(painter), preview())
+    assert len(painter.spoken) == 1
+
+
 def test_cancelling_leaves_no_file(pack, job, preview):
     import comfy.model_management as manager
 
@@ -121,4 +160,6 @@ def test_too_little_memory_is_told_before_anything_is_read(pack, job, preview):
     painter = Painter()
     with pytest.raises(ValueError, match=r"Painting needs .* of memory.*paint less"):
         pack.nodes.run.make(job(painter, memory=1 << 60), preview())
+    with pytest.raises(ValueError, match=r"Painting needs .* of memory.*paint less"):
+        pack.nodes.run.make(replace(job(painter), held=1 << 60), preview())
     assert painter.spoken == []

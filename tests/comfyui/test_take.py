@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 import shutil
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from importlib import import_module
@@ -162,6 +163,27 @@ def test_the_command_line_makes_the_same_frames(loaded, tmp_path):
     with filmed(media) as frames:
         make_job(Job("talk", inputs, options, tmp_path / "film.mkv"))
     assert (torch.cat(frames) - loaded.frames()).abs().max() < 1e-4
+
+
+def test_nothing_waits_for_pasting_and_measuring(pack, loaded, make, monkeypatch):
+    """The device has its next chunk while this is done."""
+    places, seen = pack.joyhallo.methods.hallo.clip, {}
+
+    def noted(where, name):
+        function = getattr(where, name)
+
+        def note(*given, **more):
+            seen.setdefault(name, set()).add(threading.get_ident())
+            return function(*given, **more)
+
+        monkeypatch.setattr(where, name, note)
+
+    noted(places, "paste")
+    noted(places, "animate")
+    noted(places.DriftMeter, "__call__")
+    make(speech=loaded.speech, picture="whole picture")
+    assert seen["animate"] == {threading.get_ident()}
+    assert seen["paste"] == seen["__call__"] != seen["animate"]
 
 
 # ---- the name of its journal

@@ -4,11 +4,11 @@ import gc
 import threading
 import time
 import weakref
-from itertools import chain
+from itertools import chain, count
 
 import pytest
 
-from joyhallo.film.ahead import Abandoned, read_ahead, write_behind
+from joyhallo.film.ahead import Abandoned, Behind, read_ahead, write_behind
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +141,79 @@ def test_errors_of_writing_stop_the_making():
     with pytest.raises(OSError, match="disk full"):
         write_behind(write, film(), 2)
     assert len(made) < 1000
+
+
+def test_parts_are_made_while_the_next_is():
+    making = threading.Event()
+
+    def parts(each):
+        if each == 0:
+            assert making.wait(5)
+        return [each, -each]
+
+    with Behind(list, 1, parts) as behind:
+        behind.put(0)
+        making.set()
+        behind.put(1)
+    assert behind.result() == [0, 0, 1, -1]
+
+
+def test_a_failing_maker_does_not_wait_for_all_parts():
+    def make():
+        with Behind(lambda parts: sum(1 for _ in parts), 1, count) as behind:
+            behind.put(0)
+            raise ValueError("tired")
+
+    with pytest.raises(ValueError, match="tired"):
+        make()
+
+
+def test_the_maker_can_ask_whether_writing_has_failed():
+    def write(parts):
+        raise OSError("disk full")
+
+    def make():
+        with Behind(write, 1) as behind:
+            for _ in range(500):  # of one long piece of work
+                time.sleep(0.01)
+                behind.check()
+            done.append(True)
+
+    done = []
+    with pytest.raises(OSError, match="disk full"):
+        make()
+    assert not done
+
+
+@pytest.mark.parametrize("pieces", [1, 9], ids=["at the end", "in between"])
+def test_waiting_for_the_writer_can_be_watched(pieces):
+    held = threading.Event()
+
+    def write(parts):
+        held.wait(20)
+        return list(parts)
+
+    def cancelled():
+        held.set()
+        raise InterruptedError
+
+    def make():
+        with Behind(write, 1, watch=cancelled) as behind:
+            for number in range(pieces):
+                behind.put(number)
+
+    with pytest.raises(InterruptedError):
+        make()
+
+
+def test_what_was_written_goes_before_the_next_comes():
+    with Behind(list, 1, lambda network: [1]) as behind:
+        network = Network()
+        gone = weakref.ref(network)
+        behind.put(network)
+        del network
+        for _ in range(500):
+            if gone() is None:
+                break
+            time.sleep(0.01)
+        assert gone() is None

@@ -5,9 +5,8 @@ import small
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from joyhallo.diffusion.networks import attention as shared_attention
+from joyhallo.diffusion.networks.portions import PORTIONS, Portions
 from joyhallo.diffusion.schedule import Schedule
-from joyhallo.methods.hallo.networks import attention
 from joyhallo.methods.hallo.networks.denoising_unet import ChunkConditions
 from joyhallo.methods.hallo.sampling import Portrait, Sampler, Settings, Stage, _guided, animate
 from joyhallo.ops import CastOps
@@ -72,8 +71,7 @@ def test_no_memory_at_all_is_an_error(net, monkeypatch):
 
 def test_memory_limits_do_not_change_the_result(net, monkeypatch):
     expected = frames_of(net)
-    monkeypatch.setattr(attention, "WORKSPACE_KEYS", 1)
-    monkeypatch.setattr(shared_attention, "FEED_FORWARD_ELEMENTS", {"cpu": 4096})
+    monkeypatch.setitem(PORTIONS, "cpu", Portions(4096, 1))
     close(frames_of(net), expected)
 
 

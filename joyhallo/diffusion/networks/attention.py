@@ -15,10 +15,7 @@ from torch.nn import functional as F
 
 from ...ops import Ops
 from .blocks import laid_out
-
-# Elements at a time inside a feed-forward: sized for a CPU's cache, and for the memory of a small GPU.
-FEED_FORWARD_ELEMENTS = {"cpu": 1 << 22}
-FEED_FORWARD_ELEMENTS_ELSEWHERE = 1 << 26
+from .portions import portions
 
 
 class KeysValues(NamedTuple):
@@ -67,8 +64,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The inner width is eight times the outer: a slice of the tokens at a time keeps it small."""
         tokens = x.flatten(0, -2)
-        limit = FEED_FORWARD_ELEMENTS.get(x.device.type, FEED_FORWARD_ELEMENTS_ELSEWHERE)
-        slices = tokens.split(max(1, limit // (8 * x.shape[-1])))
+        slices = tokens.split(max(1, portions(x.device).feed_forward // (8 * x.shape[-1])))
         return torch.cat([self.net[2](self.net[0](some)) for some in slices]).view(x.shape)
 
 

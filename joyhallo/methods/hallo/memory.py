@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from ...diffusion.codec import LATENT_SCALE
-from ...diffusion.networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
+from ...diffusion.networks.portions import ELSEWHERE
 from .config import NetConfig
 from .sampling import Settings
 
@@ -23,7 +23,7 @@ def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torc
     """Bytes per network, by name, for square frames of `size` pixels."""
     frames, rows = settings.chunk_frames, 2 if settings.guided and settings.rows_together else 1
     map_bytes = config.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
-    slices = FEED_FORWARD_ELEMENTS_ELSEWHERE * dtype.itemsize
+    slices = ELSEWHERE.feed_forward * dtype.itemsize
     heard = HEARD_BY_REGION if config.regional_audio else HEARD
     waiting = WAITING if settings.reuse > 1 and settings.guided and rows == 1 else 0.0
     denoised = map_bytes * (frames * (rows * DENOISED + heard + waiting) + KEPT) + 1.6 * slices

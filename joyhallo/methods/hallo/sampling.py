@@ -349,7 +349,7 @@ class Sampler:
         the second result is what to pass at the next step, or None without reuse. If both rows together exceed the
         memory, they run one after the other from then on.
         """
-        clip, x, t = self.clip, self.here(x), torch.tensor([timestep], device=self.device)
+        clip, x, t = self.clip, self.here(x), torch.full((1,), timestep, device=self.device)
         shallow = SHALLOW_LAYERS if self.settings.reuse > 1 else 0
 
         def run(passes: Sequence[Conditions]) -> tuple[list[Tensor], Tensor | None]:

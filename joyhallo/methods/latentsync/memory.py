@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from ...diffusion.codec import LATENT_SCALE
-from ...diffusion.networks.attention import FEED_FORWARD_ELEMENTS_ELSEWHERE
+from ...diffusion.networks.portions import ELSEWHERE
 from .network import FRAMES, Sizes
 from .sampling import Settings
 
@@ -27,5 +27,5 @@ def working_memory(
     rows = 2 if settings.guidance > 1 else 1
     maps = frames * sizes.channels[0] * (size // LATENT_SCALE) ** 2
     waiting = SHARED * (rows - 1) + REUSED * (rows if settings.reuse > 1 else 0)
-    widened = min(WIDENED * maps, FEED_FORWARD_ELEMENTS_ELSEWHERE)
+    widened = min(WIDENED * maps, ELSEWHERE.feed_forward)
     return int(dtype.itemsize * (maps * (WORKED + waiting) + SLICES * widened))

@@ -60,7 +60,7 @@ def denoise(
     solver, x, deep = method.solver(), noise.float().expand(len(given), -1, -1, -1), None
     for number, step in enumerate(method.steps(Leading(), settings.steps)):
         seen = torch.cat([x.to(given.dtype), given], dim=1)
-        timestep = torch.tensor([step.timestep], device=x.device)
+        timestep = torch.full((1,), step.timestep, device=x.device)
         found = network(seen, timestep, rows, deep if number % settings.reuse else None, settings.reuse > 1)
         deep = found.deep
         v = step.velocity_of(guided(found.noise.float(), settings.guidance), x)

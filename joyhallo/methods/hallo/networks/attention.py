@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ....diffusion.networks.attention import Attention, FeedForward, KeysValues, Transformer
+from ....diffusion.networks.portions import portions
 from ....ops import Ops
 from ..config import NetConfig
-
-WORKSPACE_KEYS = 8192  # keys at a time when frames share reference keys: few enough for small GPUs
 
 
 class TokenFold(NamedTuple):
@@ -104,7 +103,7 @@ def attend_with_shared(ops: Ops, q: Tensor, own: KeysValues, shared: KeysValues,
         k, v = (torch.cat([t, s.expand(frames, -1, -1)], 1) for t, s in zip(own, shared, strict=True))
         out.copy_(ops.attention(q, k, v, heads))
         return
-    group = min(frames, max(1, WORKSPACE_KEYS // total))
+    group = min(frames, max(1, portions(q.device).shared_keys // total))
     workspace = KeysValues(*(q.new_empty(group, total, width) for _ in range(2)))
     for room, keys in zip(workspace, shared, strict=True):
         room[:, pixels:] = keys
