@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..measures.qalign import prompt, score, tokens, word_tokens
+from ..measures.qalign import prompt, tokens, word_tokens
 from .elsewhere import Died, Elsewhere, ElsewhereError
 from .one_align_worker import MARK
 
@@ -42,7 +42,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Told:
-    score: float  # 0..1
+    logits: Tensor  # float64 (prompts, 5), by measures.qalign.WORDS
     note: str = ""  # of what is to be known
 
 
@@ -138,15 +138,15 @@ class OneAlign:
         self._tokens = dict[Shown, list[int]]()
         self._words = list[int]()
 
-    def rate(self, pictures: Tensor, shown: Shown) -> Told:
-        """float16 (n, 3, side, side): of images one after the other, the mean; of a video all in one prompt."""
+    def look(self, pictures: Tensor, shown: Shown) -> Told:
+        """float16 (n, 3, side, side): a prompt for each image, or one for all of a video."""
         self._be_ready()
         if shown == "image":
             answers = [self._ask(one, shown) for one in pictures.split(1)]
         else:
             answers = [self._ask(pictures, shown)]
-        found = score(torch.tensor([answer["logits"] for answer in answers], dtype=torch.float64))
-        return Told(float(found.mean()), _too_long(answers[-1]))
+        logits = torch.tensor([answer["logits"] for answer in answers], dtype=torch.float64)
+        return Told(logits, _too_long(answers[-1]))
 
     def _ask(self, pictures: Tensor, shown: Shown) -> dict[str, Any]:
         message = {

@@ -6,7 +6,7 @@ import atexit
 from functools import lru_cache
 from pathlib import Path
 
-from ..measures.qalign import Glances
+from ..measures.qalign import Glances, score
 from ..measures.table import QUALITY
 from .elsewhere import ElsewhereError
 from .one_align import Interpreter, OneAlign, Shown
@@ -32,11 +32,11 @@ def _by_one_align(showing: Showing, asked: Asked, names: frozenset[str]) -> Find
     model, pictures = _one_align(asked.interpreter, asked.weights["qalign"]), glances.pictures
     for name in sorted(names):
         try:
-            told = model.rate(pictures, SHOWN[name])
+            told = model.look(pictures, SHOWN[name])
         except ElsewhereError as error:
             found.missing[name], found.again = str(error), True
         else:
-            found.values[name] = told.score
+            found.values[name] = float(score(told.logits).mean())
             found.notes += [told.note] if told.note else []
     return found
 
