@@ -59,7 +59,7 @@ def check(interpreter: Interpreter, folder: Path) -> None:
         raise ElsewhereError(f"{folder} lacks {', '.join(lacking)}; --qalign-model takes a whole copy of {PAGE}.")
     found = _libraries(python, folder)
     if found["lacks"]:
-        names = [PACKAGES.get(name, name) for name in found["lacks"]]
+        names = [PACKAGES.get(name, name) for name in map(str, found["lacks"])]
         install = f'"{python}" -m pip install {" ".join(names)}'
         raise ElsewhereError(
             f"{python} lacks {', '.join(names)}, which Q-Align takes; install what is missing: {install}"

@@ -66,14 +66,12 @@ def _tell(answers: BinaryIO, told: dict[str, Any]) -> None:
 
 
 def _found(folder: Path) -> dict[str, Any]:
-    wanted = dict.fromkeys(ALWAYS)
-    for file in sorted(folder.glob("*.py")):
-        wanted.update(dict.fromkeys(_imported(file)))
+    wanted = [*ALWAYS, *(name for file in sorted(folder.glob("*.py")) for name in _imported(file))]
     try:
         version = importlib.metadata.version("transformers")
     except importlib.metadata.PackageNotFoundError:
         version = ""
-    return {"lacks": [name for name in wanted if not _is_there(name)], "transformers": version}
+    return {"lacks": [name for name in dict.fromkeys(wanted) if not _is_there(name)], "transformers": version}
 
 
 def _imported(file: Path) -> list[str]:
