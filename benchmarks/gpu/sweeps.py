@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import torch
 
-from joyhallo.diffusion.networks import attention as layers
-from joyhallo.methods.hallo.networks import attention as portrait
+from joyhallo.diffusion.networks.portions import PORTIONS, portions
 
-from .bench import Bench, Unavailable
+from .bench import Bench
 from .scene import scene
-
-KEYS, SLICES, SLICES_ELSEWHERE = "WORKSPACE_KEYS", "FEED_FORWARD_ELEMENTS", "FEED_FORWARD_ELEMENTS_ELSEWHERE"
 
 
 def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -27,19 +25,18 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 @contextmanager
-def workspace(bench: Bench, keys: int) -> Iterator[None]:
-    if not hasattr(portrait, KEYS):
-        raise Unavailable(f"{portrait.__name__} has no {KEYS} any more")
-    with mock.patch.object(portrait, KEYS, keys):
+def portioned(bench: Bench, **changed: int) -> Iterator[None]:
+    kind = bench.device.type
+    with mock.patch.dict(PORTIONS, {kind: replace(portions(bench.device), **changed)}):
         yield
 
 
-@contextmanager
-def slices(bench: Bench, elements: int) -> Iterator[None]:
-    if not hasattr(layers, SLICES) or not hasattr(layers, SLICES_ELSEWHERE):
-        raise Unavailable(f"{layers.__name__} has no {SLICES} any more")
-    with mock.patch.dict(getattr(layers, SLICES), {bench.device.type: elements}):
-        yield
+def workspace(bench: Bench, keys: int) -> AbstractContextManager[None]:
+    return portioned(bench, shared_keys=keys)
+
+
+def slices(bench: Bench, elements: int) -> AbstractContextManager[None]:
+    return portioned(bench, feed_forward=elements)
 
 
 @torch.inference_mode()

@@ -16,11 +16,13 @@ from pathlib import Path
 
 from ..faces.find import FaceError
 from ..libraries import LibraryError
-from ..measures.judges import JUDGES, judges_in
+from ..measures.judges import judges_in
 from ..measures.table import CHOICES, MEASURES
 from .clips import Beside, ClipsError, found
+from .elsewhere import ElsewhereError
+from .one_align import PAGE, Interpreter, check
 from .outcome import write_outcome
-from .panel import OPTIONS, PROTOCOLS, Asked
+from .panel import ABSENT, OPTIONS, PROTOCOLS, Asked
 from .records import Record
 from .running import Shares, evaluate
 from .showing import Finding
@@ -44,9 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = {MEASURES[name].judge for name in names}
         weights = {judge: path for judge, path in judges_in(chosen.weights).items() if judge in wanted}
         finding = Finding(_landmarker(chosen), str(chosen.face_models or ""), _box(chosen.box))
-        asked = Asked(names, weights, finding, _given(chosen), chosen.protocol, chosen.device)
+        interpreter = _interpreter(chosen) if "qalign" in wanted else None
+        if interpreter is not None:
+            weights["qalign"] = chosen.qalign_model
+        asked = Asked(names, weights, finding, _given(chosen), chosen.protocol, chosen.device, interpreter)
         sys.stdout.write(f"{_plan(len(clips), asked)}\n")
-        records = evaluate(clips, asked, chosen.out, Shares(chosen.workers, chosen.ray), _show)
+        records = evaluate(clips, asked, chosen.out, Shares(_workers(chosen, interpreter), chosen.ray), _show)
     except (LibraryError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -95,9 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     judges.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="of SyncNet (default: %(default)s)")
     judges.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    qalign = parser.add_argument_group(
+        "Q-Align, for iqa and vqa",
+        "A language model of 16 GB, which runs in another Python, with transformers 4.36 and the model's own code.\nIt "
+        "takes some 20 GB of a GPU's memory, or as much of the machine's, and far longer.",
+    )
+    qalign.add_argument("--qalign-python", metavar="PATH", help="the interpreter of that environment")
+    qalign.add_argument("--qalign-model", type=Path, metavar="FOLDER", help=f"a copy of {PAGE}; its code will be run")
+    qalign.add_argument(
+        "--qalign-device", default="cuda", metavar="DEVICE", help="cpu, auto: all there are (default: %(default)s)"
+    )
     who = parser.add_argument_group("how")
-    cores = os.cpu_count() or 1
-    who.add_argument("--workers", type=int, default=cores, metavar="N", help="processes (default: %(default)s)")
+    who.add_argument(
+        "--workers", type=int, metavar="N", help=f"processes (default: {os.cpu_count() or 1}; 1 with Q-Align)"
+    )
     who.add_argument("--ray", nargs="?", const="auto", metavar="ADDRESS", help='of a cluster; "local": a new one')
     who.add_argument("--strict", action="store_true", help="whether a missing measure counts as a failure")
     return parser
@@ -116,6 +132,27 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _given(chosen: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name for name in OPTIONS if getattr(chosen, name) is not None)
+
+
+def _interpreter(chosen: argparse.Namespace) -> Interpreter | None:
+    """Who runs Q-Align, if it can be run at all; None where it was not asked for."""
+    python, folder = chosen.qalign_python, chosen.qalign_model
+    if python is None and folder is None:
+        return None
+    if python is None or folder is None:
+        raise ElsewhereError("Q-Align takes both --qalign-python and --qalign-model.")
+    if chosen.ray is not None:
+        raise ElsewhereError("Q-Align is not run on a cluster; leave out --ray, or measure it in a run of its own.")
+    interpreter = Interpreter(python, chosen.qalign_device)
+    check(interpreter, folder)
+    return interpreter
+
+
+def _workers(chosen: argparse.Namespace, interpreter: Interpreter | None) -> int:
+    """Each process loads a Q-Align of its own."""
+    if chosen.workers is not None:
+        return chosen.workers
+    return 1 if interpreter else os.cpu_count() or 1
 
 
 def _landmarker(chosen: argparse.Namespace) -> str:
@@ -143,7 +180,7 @@ def _box(text: str | None) -> tuple[float, float, float, float] | None:
 def _plan(clips: int, asked: Asked) -> str:
     faces = asked.finding.backend or "nobody finds them"
     line = f"{clips} clip{'' if clips == 1 else 's'}, {len(asked.possible)} measures; faces: {faces}"
-    return "\n".join([line, *(f"not there: {JUDGES[judge].absent}" for judge in asked.absent)])
+    return "\n".join([line, *(f"not there: {ABSENT[judge]}" for judge in asked.absent)])
 
 
 def _show(done: int, total: int, record: Record) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..libraries import LibraryError, brief
 from ..measures.table import MEASURES
-from . import faces, lips, pixels, sets, shapes
+from . import faces, lips, pixels, quality, sets, shapes
 from .clips import Clip
 from .panel import Asked, Findings, Panel
 from .records import Record
@@ -26,6 +26,7 @@ PANELS: tuple[Panel, ...] = (
     *pixels.PANELS,
     *faces.PANELS,
     *sets.PANELS,
+    *quality.PANELS,
 )
 DIGITS = 5  # of curves, which are looked at
 POINTS = 500  # of a curve, at most
@@ -106,6 +107,7 @@ def _note(record: Record, names: frozenset[str], found: Findings) -> None:
     record.counts |= {name: count for name, count in found.counts.items() if name in names}
     record.curves.update({title: _drawn(curve) for title, curve in found.curves.items()})
     record.notes += found.notes
+    record.lost |= found.again
 
 
 def _drawn(curve: Sequence[float]) -> list[float | None]:

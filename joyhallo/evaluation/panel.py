@@ -11,11 +11,16 @@ from ..files.digests import digest_of
 from ..files.journal import key_of
 from ..measures.judges import JUDGES
 from ..measures.table import MEASURES, Measure
+from .one_align import Interpreter
 from .showing import Finding, Showing
 
 PROTOCOLS = ("stock", "wav2lip")  # of SyncNet: crops of faces, or whole frames
 OPTIONS = {"truth": "--truth", "portrait": "--portrait", "source": "--source"}
-QALIGN = "Q-Align is not run by this command: it takes 16 GB of weights and an older transformers"
+QALIGN = (
+    "Q-Align: give --qalign-python and --qalign-model (16 GB, from huggingface.co/q-future/one-align); "
+    "S-Lab License 1.0, non-commercial"
+)
+ABSENT = {name: judge.absent for name, judge in JUDGES.items()} | {"qalign": QALIGN}
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Asked:
     given: tuple[str, ...] = ()  # of what OPTIONS name
     protocol: str = "stock"
     device: str = "cpu"
+    interpreter: Interpreter | None = None  # who runs Q-Align
 
     def wants(self, measure: Measure) -> bool:
         return measure.name in self.names
@@ -40,7 +46,7 @@ class Asked:
     def absent(self) -> list[str]:
         """Judges that were asked for but are not there."""
         wanted = {measure.judge: None for measure in MEASURES.values() if self.wants(measure) and measure.judge}
-        return [judge for judge in wanted if judge not in self.weights and judge in JUDGES]
+        return [judge for judge in wanted if judge not in self.weights]
 
     @property
     def possible(self) -> list[Measure]:
@@ -48,9 +54,8 @@ class Asked:
 
     def why(self) -> dict[str, str]:
         """Why measures that were asked for are there of no clip, by their names."""
-        reasons = {name: f"not there: {judge.absent}" for name, judge in JUDGES.items()} | {"qalign": QALIGN}
         wanted = [measure for measure in MEASURES.values() if self.wants(measure)]
-        lacking = {one.name: reasons[one.judge] for one in wanted if one.judge and one.judge not in self.weights}
+        lacking = {one.name: f"not there: {ABSENT[one.judge]}" for one in wanted if one.judge in self.absent}
         return lacking | {
             one.name: f"give {', '.join(absent)}"
             for one in wanted
@@ -72,6 +77,7 @@ class Findings:
     curves: dict[str, Sequence[float]] = field(default_factory=dict)  # by what a plot's title says
     missing: dict[str, str] = field(default_factory=dict)  # why a measure has no figure, by its name
     notes: list[str] = field(default_factory=list)
+    again: bool = False  # what is missing may be found the next time
 
     def control(self, name: str, values: Mapping[str, float]) -> None:
         self.controls.setdefault(name, {}).update(values)

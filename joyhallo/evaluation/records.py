@@ -26,7 +26,7 @@ class Record:
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failed: str = ""  # why there are no figures at all
-    lost: bool = False  # its process died: it is measured again the next time
+    lost: bool = False  # a process died, its own or one that it asked: it is measured again the next time
     seconds: dict[str, float] = field(default_factory=dict)  # that each part took
 
     def note(self, name: str, value: float, control: str = "") -> None:

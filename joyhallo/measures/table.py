@@ -120,8 +120,9 @@ REDUBS = (
             "lower", "levels", ".3f", needs=("face", "source"), ours=True),
 )  # fmt: skip
 QUALITY = (
-    Measure("iqa", "IQA", "Q-Align's quality of frames", "higher", form=".4f", judge="qalign"),
-    Measure("vqa", "VQA", "Q-Align's quality of the video", "higher", form=".4f", judge="qalign"),
+    Measure("iqa", "IQA", "Q-Align's quality of frames, one a second, from 0 to 1", "higher", form=".4f",
+            judge="qalign"),
+    Measure("vqa", "VQA", "Q-Align's quality of the video, from 0 to 1", "higher", form=".4f", judge="qalign"),
 )  # fmt: skip
 
 MEASURES = {
