@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from canvases import install_finder
 from drawn_faces import drawn_mesh
-from looks import View
+from looks import SCREENS, View, size_of
+from stock import stock
 
 from tools.comfyui.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
 from tools.comfyui.server import Server, get_comfyui, install_pack
@@ -60,6 +61,16 @@ def start(base) -> Iterator[Callable[[bool], Server]]:
         yield start
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """View after view, so that the page is opened once for each; by newcomers, who have not opened anything before."""
+
+    def place(item: pytest.Item) -> tuple[str, bool]:
+        given = getattr(item, "callspec", None)
+        return str(given.params.get("view", "")) if given else "", item.path.stem != "test_newcomer"
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def view(request) -> View:
     return request.param
@@ -71,4 +82,26 @@ def page(view, browser, base, start) -> Iterator[Page]:
     server = start(view.newest)
     settings(base, view.language, view.nodes2)
     with browser.open(server.url) as page:
+        yield page
+
+
+# ---- whoever has all files
+
+
+@pytest.fixture(scope="session")
+def redub_base(tmp_path_factory) -> Path:
+    """With a file of every redub model, and a recording of 0.6 s, `brief.wav`."""
+    base = tmp_path_factory.mktemp("redubbing")
+    install_pack(base)
+    (base / "input").mkdir()
+    stock(base)
+    speech_of(0.6, FOLDER / "speech.wav", base / "input" / "brief.wav")
+    settings(base)
+    return base
+
+
+@pytest.fixture(scope="session")
+def redub_page(browser, redub_base) -> Iterator[Page]:
+    with Server(redub_base) as server, browser.open(server.url) as page:
+        page.tab.set_viewport_size(size_of(SCREENS[0]))
         yield page

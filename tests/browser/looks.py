@@ -30,3 +30,35 @@ def views(*chosen):
 def only(found: list):
     (one,) = found
     return one
+
+
+SCREENS = ((1366, 768), (1600, 1000))
+
+# Where the video is on the screen. Pages add it first, as wide as they are, and then place it on its node.
+LOOK = """name => {
+  const video = [...document.querySelectorAll('video')].find(v => v.checkVisibility() && v.currentSrc.includes(name))
+  if (!video) return null
+  const {left, top, right, bottom} = video.getBoundingClientRect()
+  const {scale, offset} = app.canvas.ds, screen = [innerWidth, innerHeight]
+  const free = document.elementFromPoint(right - 20, bottom - 10) === video // where the page's map would lie
+  return {left, top, right, bottom, free, playable: video.readyState >= 2, screen, scale, offset: [...offset]}
+}"""
+SEEN = f"""name => {{
+  const seen = ({LOOK})(name), {{left, top, right, bottom, free, playable, screen}} = seen ?? {{}}
+  return playable && free && left >= 0 && top >= 0 && right <= screen[0] && bottom <= screen[1] && right - left > 120
+}}"""
+
+
+def size_of(screen: tuple[int, int]) -> dict[str, int]:
+    """As the browser wants it told."""
+    return dict(zip(("width", "height"), screen, strict=True))
+
+
+def check_seen(page, file: str) -> None:
+    """The whole video is on the screen, nothing upon its controls, wide enough to be watched."""
+    from playwright.sync_api import TimeoutError as Never
+
+    try:
+        page.tab.wait_for_function(SEEN, arg=file, timeout=30_000)
+    except Never:
+        pytest.fail(f"The video is not seen as it should be: {page.tab.evaluate(LOOK, file)}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, only, views
+from looks import CHINESE, NEWEST, PINNED, PINNED_NODES2, SCREENS, check_seen, only, size_of, views
 
 from joyhallo.evaluation.drawn.mouths import Album, Gauge
 from joyhallo.evaluation.drawn.talks import FAINTEST
 from joyhallo.film.read import Film
 from joyhallo.measures.curves import correlation
 from joyhallo.sound.audio import levels, prepare, read
+from tools.comfyui.browser import SIZE
 from tools.demo_model.bundle import FOLDER
 from tools.pictures.portrait import COUPLE, sitter
 
@@ -34,24 +36,15 @@ OPENED = {
 PUPPETS = ("puppet", "animatic")
 AT_ONCE = ("demo", *PUPPETS)  # run as they are opened
 SMALL = {"en": "Try it with the small model", "zh": "先用小模型试试"}
-SCREENS = ((1366, 768), (1600, 1000))
-
-# Where the video is on the screen. Pages add it first, as wide as they are, and then place it on its node.
-LOOK = """name => {
-  const video = [...document.querySelectorAll('video')].find(v => v.checkVisibility() && v.currentSrc.includes(name))
-  if (!video) return null
-  const {left, top, right, bottom} = video.getBoundingClientRect()
-  const {scale, offset} = app.canvas.ds, screen = [innerWidth, innerHeight]
-  const free = document.elementFromPoint(right - 20, bottom - 10) === video // where the page's map would lie
-  return {left, top, right, bottom, free, playable: video.readyState >= 2, screen, scale, offset: [...offset]}
-}"""
-SEEN = f"""name => {{
-  const seen = ({LOOK})(name), {{left, top, right, bottom, free, playable, screen}} = seen ?? {{}}
-  return playable && free && left >= 0 && top >= 0 && right <= screen[0] && bottom <= screen[1] && right - left > 120
-}}"""
-
 LISTED = """() => app.graph.nodes.filter(({type}) => ['LoadImage', 'LoadAudio'].includes(type))
   .map(({widgets: [{value, options}]}) => options.values.includes(value))"""
+
+
+@pytest.fixture
+def screen(page, view) -> Iterator[None]:
+    page.tab.set_viewport_size(size_of(SCREENS[view.seed % 2]))
+    yield
+    page.tab.set_viewport_size(size_of(SIZE))
 
 
 @pytest.mark.parametrize(("name", "view"), OPENED.items(), indirect=["view"], ids=str)
@@ -65,8 +58,7 @@ def test_a_template_has_all_it_needs_after_one_click(page, view, name):
 
 
 @pytest.mark.parametrize(("name", "view"), RUN.items(), indirect=["view"], ids=str)
-def test_a_template_speaks_when_run_is_pressed(page, view, name, base):
-    page.tab.set_viewport_size(dict(zip(("width", "height"), SCREENS[view.seed % 2], strict=True)))
+def test_a_template_speaks_when_run_is_pressed(page, view, name, base, screen):
     page.template(name)
     assert page.missing() == []
     if name not in AT_ONCE:
@@ -107,16 +99,6 @@ def test_a_template_is_an_app_of_two_fields_where_the_page_has_apps(page, view):
     check_seen(page, "JoyHallo_")
     page.command("Comfy.ToggleLinear")
     assert page.errors == []
-
-
-def check_seen(page, file: str) -> None:
-    """The whole video is on the screen, nothing upon its controls, wide enough to be watched."""
-    from playwright.sync_api import TimeoutError as Never
-
-    try:
-        page.tab.wait_for_function(SEEN, arg=file, timeout=30_000)
-    except Never:
-        pytest.fail(f"The video is not seen as it should be: {page.tab.evaluate(LOOK, file)}")
 
 
 def check_speaks(saved: Path, ruler: type[Gauge] | type[Album]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from looks import only
-from test_newcomer import check_seen
-from test_redub import own_base, own_page  # noqa: F401  fixtures
+from looks import check_seen, only
 
 # Of the classic page, which draws the table on the canvas: where it is on the screen.
 TABLE = """id => {
@@ -18,25 +16,25 @@ TABLE = """id => {
 }"""
 
 
-def test_of_two_videos_the_table_is_seen(own_page):  # noqa: F811
-    own_page.template("which_is_better")
-    assert own_page.run() == "success", own_page.seen("execution_error")
-    report = only(own_page.nodes("EvaluationReport"))
-    seen = own_page.tab.wait_for_function(TABLE, arg=report, timeout=30_000).json_value()
-    screen = own_page.tab.viewport_size
+def test_of_two_videos_the_table_is_seen(redub_page):
+    redub_page.template("which_is_better")
+    assert redub_page.run() == "success", redub_page.seen("execution_error")
+    report = only(redub_page.nodes("EvaluationReport"))
+    seen = redub_page.tab.wait_for_function(TABLE, arg=report, timeout=30_000).json_value()
+    screen = redub_page.tab.viewport_size
     assert seen["wide"] >= 768
     assert seen["left"] >= 0
     assert seen["top"] >= 0
     assert seen["right"] <= screen["width"]
     assert seen["bottom"] <= screen["height"]
     assert seen["beside"], "the page's map lies on it"
-    assert own_page.errors == []
+    assert redub_page.errors == []
 
 
-def test_a_late_sound_is_mended_and_the_video_is_seen(own_page):  # noqa: F811
-    own_page.template("align_sound")
-    assert own_page.run() == "success", own_page.seen("execution_error")
-    saving = [str(node) for node in own_page.nodes("SaveTalkingVideo")]
-    told = [one for one in own_page.seen("executed") if one["node"] in saving]
-    check_seen(own_page, only(told[-1]["output"]["images"])["filename"])
-    assert own_page.errors == []
+def test_a_late_sound_is_mended_and_the_video_is_seen(redub_page):
+    redub_page.template("align_sound")
+    assert redub_page.run() == "success", redub_page.seen("execution_error")
+    saving = [str(node) for node in redub_page.nodes("SaveTalkingVideo")]
+    told = [one for one in redub_page.seen("executed") if one["node"] in saving]
+    check_seen(redub_page, only(told[-1]["output"]["images"])["filename"])
+    assert redub_page.errors == []
