@@ -116,6 +116,10 @@ def check_tasks(table: Path, tasks: Sequence[Task]) -> None:
     usual = {kind: by_name(options) for kind, options in OPTIONS.items()}
     for task in tasks:
         kind, options = task.job.kind, task.job.options
+        if options.get("model") is not None:
+            problems.add(task.row, "model", f"found {options['model']}, but a picture talks through a model on servers "
+                         "only as a workflow; give --workflow, or leave it empty for the puppet")  # fmt: skip
+            continue
         for name in options.keys() - KNOWN[kind]:
             if options[name] != usual[kind][name].default:
                 own = "a ComfyUI server takes its own" if name in OWN else "rows on servers do not have it"
