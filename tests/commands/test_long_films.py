@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import RATE
 from handmade import made
 from PIL import Image
 from redub_files import LATENTSYNC, MUSETALK, ULTRALIGHT, write_all
@@ -24,6 +23,7 @@ from joyhallo.film.read import Film
 from joyhallo.methods.redub import RedubError
 from joyhallo.methods.ultralight.method import Ultralight
 from joyhallo.sound.audio import prepare, read
+from tools.short_rows import RATE
 
 TOGETHER = 4  # frames of a chunk, where the method does not insist
 SHOWN = 21  # pictures of the film

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, entries
+from conftest import entries
 from PIL import Image
 from redub_files import ULTRALIGHT
 
@@ -16,6 +16,7 @@ from joyhallo.film.marks import read_marks
 from joyhallo.film.read import Film
 from joyhallo.methods.hallo.sampling import Sampler
 from tools.demo_model.seeded import write_autoencoder, write_encoder, write_net
+from tools.short_rows import RATE
 
 QUICK = "--size", 64, "--steps", 1, "--cfg", 1, "--quality", "small"
 FRAMES = 20  # of two chunks
