@@ -12,13 +12,12 @@ from ..files.space import amount
 from ..methods import METHODS, Method, Task, method_of
 from ..methods.hallo.published import ENCODERS
 from ..methods.published import OF_PORTRAIT, OF_REDUB, PUBLISHED
-from ..sound.vocals import FILE
 from .jobs import Progress
 from .places import DEMO, DEMO_MODEL, models_folder
 
 LANDMARKER = "face_analysis/models/face_landmarker_v2_with_blendshapes.task"
 FACES = "face_analysis"
-SEPARATOR = f"audio_separator/{FILE}"
+SEPARATOR = "audio_separator/Kim_Vocal_2.onnx"
 PARTS = {  # by the words in METHODS
     "vae": "sd-vae-ft-mse/diffusion_pytorch_model.safetensors",
     "whisper": "whisper-tiny/model.safetensors",

@@ -228,11 +228,13 @@ def test_a_row_has_its_own_value_where_all_rows_have_one(run, table, tmp_path):
     assert [one["seed"] for one in entries(tmp_path / "films")] == [5, 3]
 
 
-def test_a_table_is_checked_without_torch(table):
-    path = table("picture,sound\nnix.png,hello.wav\n")
+@pytest.mark.parametrize(("picture", "code", "told"), [("nix.png", 2, "row 2"), ("anna.png", 0, "1 to do")])
+def test_a_table_is_checked_without_torch(table, picture, code, told):
+    path = table(HEAD + f"{picture},hello.wav,,,lips.png,face.png\n")
     program = (
         "import sys\nfrom joyhallo.commands import main\n"
-        "code = main(['batch', sys.argv[1], '-o', 'films'])\nassert 'torch' not in sys.modules\nsys.exit(code)"
+        "code = main(['batch', sys.argv[1], '-o', 'films', '--check'])\n"
+        "assert 'torch' not in sys.modules\nsys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, cwd=REPOSITORY)
-    assert (done.returncode, "row 2" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
