@@ -163,7 +163,7 @@ def sentences():
 
 @READMES
 def test_quoted_errors_are_the_programs_own(readme):
-    quoted = [words for row in rows(section(readme, 10)) for words in re.findall(r"`([^`]+)`", row[0])]
+    quoted = [words for row in rows(section(readme, 11)) for words in re.findall(r"`([^`]+)`", row[0])]
     assert len(quoted) > 12
     assert [words for words in quoted if words not in sentences()] == []
 
