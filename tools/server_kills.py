@@ -29,19 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-from PIL import Image, ImageDraw
 
-from joyhallo.drawn.drawing import Look, Sitter
-from joyhallo.faces.regions import LIPS, OUTLINE
+from joyhallo.files.scratch import GRACE, sweep
 from joyhallo.film.read import Film
 
 from .comfyui.server import ROOT, Client, Server, install_pack
 from .comfyui.workflow import Graph
+from .short_rows import SOUNDS, draw
 
-SIDE, RATE = 128, 16_000
-PITCHES = (150, 180, 210)  # Hz of the hums that are spoken
-LENGTHS = (0.2, 0.6)  # seconds of them, at least and at most
 BETWEEN_SERVERS, BETWEEN_COMMANDS = (4.0, 20.0), (6.0, 40.0)  # seconds between two kills, at least and at most
 DOWN = (0.0, 6.0)  # seconds until a killed server is started again
 NOTHING = 2  # the exit code of a command that could not begin
@@ -136,15 +131,7 @@ class Trials:
 
     def _written(self) -> Path:
         """The table, beside all that it names."""
-        sitter = Sitter(Look(), SIDE)
-        Image.fromarray(sitter.picture()).save(self.base / "anna.png")
-        for name, points in (("lips", LIPS), ("face", OUTLINE)):
-            mask = Image.new("L", (SIDE, SIDE))
-            ImageDraw.Draw(mask).polygon([tuple(point) for point in sitter.mesh()[list(points)].tolist()], fill=255)
-            mask.convert("RGB").save(self.base / f"{name}.png")
-        for number, pitch in enumerate(PITCHES):
-            seconds = np.arange(round(self.chance.uniform(*LENGTHS) * RATE)) / RATE
-            soundfile.write(self.base / f"{number}.wav", 0.4 * np.sin(2 * np.pi * pitch * seconds), RATE)
+        draw(self.base)
         if self.filled:
             (self.base / "workflow.json").write_text(json.dumps(_workflow()), encoding="utf-8")
         table = self.base / "table.jsonl"
@@ -153,7 +140,7 @@ class Trials:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for seed in range(self.rows):
-            sound, film = f"{seed % len(PITCHES)}.wav", f"film-{seed}.mp4"
+            sound, film = f"{list(SOUNDS)[seed % len(SOUNDS)]}.wav", f"film-{seed}.mp4"
             if self.filled:
                 yield {"Sound.audio": sound, "Puppet.seed": seed, "output": film} | {
                     f"{name}.image": f"{file}.png" for name, file in PICTURES.items()
@@ -178,6 +165,8 @@ class Trials:
                 self.faults.append(f"{name} is missing.")
             elif not self._equal(films / name, quiet / name):
                 self.faults.append(f"{name} is not that of the undisturbed run.")
+        time.sleep(GRACE + 1)  # a command that is killed just before the end leaves a folder to the next
+        sweep(films)
         left = {path.name for path in films.iterdir()} - names - set(ALLOWED)
         self.faults += [f"{name} was left behind." for name in sorted(left)]
 
