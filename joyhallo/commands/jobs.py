@@ -45,7 +45,7 @@ class Job:
     compute: Compute = field(default_factory=Compute)
     number: str = ""  # by which the film's label names it; "": a new one
     replacing: bool = False  # whether a file under the output's name makes way
-    resuming: bool = True  # whether a redub that is stopped can be taken up again
+    resuming: bool = True  # whether what a model makes can be taken up again after a stop
     crew: Crew = ALONE  # who shares a redub
 
     @property

@@ -298,14 +298,6 @@ PORTRAIT = (
         "whether the film shows the generated square alone, not put back into the picture",
         group="sampling",
     ),
-    Option(
-        "resume",
-        "switch",
-        True,
-        "whether finished chunks are kept beside the film until it is finished, so "
-        "that the same command goes on after a kill",
-        group="sampling",
-    ),
     *MOTION,
     *STEADINESS,
     *SPEECH,

@@ -147,6 +147,7 @@ def _talk(made: argparse.ArgumentParser) -> None:
     made.add_argument("sound", type=Path, metavar="SOUND", help="speech: WAV, FLAC, MP3, OGG, or a video with sound")
     _output(made)
     _options(made, TALK)
+    _resume(made)
     _common(made)
 
 
@@ -156,12 +157,12 @@ def _redub(made: argparse.ArgumentParser) -> None:
     _output(made)
     made.add_argument("--model", type=Path, required=True, metavar="FILE", help="the network, or a published name")
     _options(made, REDUB)
+    _resume(made)
     _common(made)
     who = made.add_argument_group("who works")
     who.add_argument("--workers", type=int, default=0, metavar="N", help="processes that share the film (default: 0)")
     who.add_argument("--ray", metavar="ADDRESS", help='a Ray cluster that shares it, as for batch; or "local"')
     who.add_argument("--gpus", type=float, default=0.0, metavar="N", help="graphics cards of each worker on Ray")
-    _resume(made)
 
 
 def _track(made: argparse.ArgumentParser) -> None:
@@ -261,7 +262,7 @@ def _resume(made: argparse.ArgumentParser) -> None:
         "--no-resume",
         dest="resume",
         action="store_false",
-        help="keep nothing beside an unfinished redub, which then begins anew after a stop",
+        help="keep nothing beside an unfinished film of a model, which then begins anew after a stop",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..config import FPS
 from ..faces.boxes import Picture
 from ..faces.find import FaceError, FaceModels
 from ..faces.known import KnownFaces
-from ..files.journal import ENDING, Journal
+from ..files.journal import Journal
 from ..film.marks import read_marks
 from ..film.read import Film, Reel
 from ..methods import chunks
@@ -39,6 +38,7 @@ from .faces import NO_LANDMARKER
 from .jobs import MAKING, Job, Made, Progress, silent
 from .media import film, mask_of, picture_of, sound_of
 from .places import KNOWN_FACES, PlaceError, checked_input
+from .unfinished import beside, check_room, discard
 
 STEADINESS = ("overlap", "hold_colours", "fade", "anchor_every")
 
@@ -60,7 +60,7 @@ def make(job: Job, progress: Progress) -> Made:
         Steadiness(**{name: options[name] for name in STEADINESS}),
         not options["square"],
     )
-    journal = _journal(job, clip, model) if options["resume"] else None
+    journal = _journal(job, clip, model) if job.resuming else None
     meter = clip.meter()
 
     def frames() -> Iterator[Tensor]:
@@ -69,8 +69,7 @@ def make(job: Job, progress: Progress) -> Made:
 
     marks = read_marks(options["background"] or job.inputs["picture"])
     done = film(job, frames(), speech.length, Fraction(FPS), sound, marks, silent)
-    if journal is not None:
-        _forget(journal.path.parent)
+    discard(job.output)
     found = (*speech.notices, *face.notices, *doubts.of_run(model.engine.config.net, speech, face.crop.size[0]))
     return Made(
         done.file,
@@ -177,20 +176,9 @@ def _steps(frames: int, progress: Progress) -> Callable[[chunks.Progress], None]
 def _journal(job: Job, clip: Clip, model: PortraitModel) -> Journal:
     arithmetic = torch.__version__, torch.get_num_threads()  # sums are divided among threads
     channels = model.engine.config.net.latent_channels
-    return clip.journal(_kept_of(job.output), channels, {**model.depends, "torch": arithmetic})
-
-
-def _kept_of(output: Path) -> Path:
-    """The folder of a film's chunks until it is finished: its own, as others may be made at the same time."""
-    return output.with_name(f".{output.name}{ENDING}")
-
-
-def _forget(folder: Path) -> None:
-    """All that was kept for a film, also with other options."""
-    with suppress(OSError):
-        for path in folder.glob(f"*{ENDING}"):
-            path.unlink()
-        folder.rmdir()
+    journal = clip.journal(beside(job.output), channels, {**model.depends, "torch": arithmetic})
+    check_room(journal, len(clip.starts))
+    return journal
 
 
 # ---- what is told

@@ -12,29 +12,27 @@ from ..faces.track import Track, gaps
 from ..sound.audio import Recording, prepare
 from .faces import tracked
 from .jobs import Job, Made, Progress
-from .media import Source, film, sound_of
+from .media import film, sound_of
 from .options import REDUB, by_name
-from .redubbing import Redubbing, loaded, painted, redubber, wishes_of
+from .redubbing import Redubbing, Setting, wishes_of
 from .shares import Awaited, Whole, do, lost, shares
-from .unfinished import Chunks, Unfinished, discard
+from .unfinished import Chunks, Unfinished, check_room, discard
 
 
 def make(job: Job, progress: Progress) -> Made:
     if not job.crew.is_alone:
         torch.set_num_threads(1)  # as in the processes that share the work, whose sums are to be the same
-    source, sound = Source.of(job.inputs["video"]), sound_of(job.inputs["sound"])
-    painted(job, source.size)
-    recording, model = prepare(*sound), loaded(job)
-    redubber(job, source, model)
-    unfinished = Unfinished.of(job, model) if job.resuming or not job.crew.is_alone else None
-    track, report = _face(job, source, unfinished, progress)
-    work = Redubbing.planned(job, source, model, track, recording)
+    sound = sound_of(job.inputs["sound"])
+    recording, setting = prepare(*sound), Setting.of(job)
+    unfinished = Unfinished.of(job, setting.model) if job.resuming or not job.crew.is_alone else None
+    track, report = _face(setting, unfinished, progress)
+    work, source = setting.planned(track, recording), setting.source
     count = len(work.plan.script)
     with _kept(job, work, unfinished, recording) as kept:
         done = film(job, work.pictures(kept), count, source.rate, sound, source.marks, progress)
     discard(job.output)
     facts = {
-        **_told(job, work, source),
+        **_told(job, work),
         "face": report,
         "labels": str(done.marks),
         "frames_of_an_earlier_run": 0 if kept is None else kept.earlier * work.plan.method.at_once,
@@ -42,11 +40,12 @@ def make(job: Job, progress: Progress) -> Made:
     return Made(done.file, count, float(count / source.rate), done.took, facts, tuple(map(str, recording.notices)))
 
 
-def _face(job: Job, source: Source, unfinished: Unfinished | None, progress: Progress) -> tuple[Track, list[str]]:
+def _face(setting: Setting, unfinished: Unfinished | None, progress: Progress) -> tuple[Track, list[str]]:
     earlier = None if unfinished is None else unfinished.face()
     if earlier is not None:
         return earlier
-    found = tracked(source, job.options, painted(job, source.size), progress)
+    job = setting.job
+    found = tracked(setting.source, job.options, setting.mask, progress)
     if unfinished is not None and (unfinished.is_worth_it or not job.crew.is_alone):
         unfinished.keep_face(found.track, found.report)
     return found.track, found.report
@@ -60,7 +59,7 @@ def _kept(
         yield None
         return
     kept = unfinished.chunks(work.plan.method)
-    unfinished.check(kept.journal, work.count)
+    check_room(kept.journal, work.count)
     if job.crew.is_alone:
         yield kept
         return
@@ -70,7 +69,7 @@ def _kept(
         yield Awaited(kept, coming)
 
 
-def _told(job: Job, work: Redubbing, source: Source) -> dict[str, Any]:
+def _told(job: Job, work: Redubbing) -> dict[str, Any]:
     method, model, options = work.plan.method, work.model, job.options
     usual = by_name(REDUB)
     ignored = [
@@ -83,7 +82,7 @@ def _told(job: Job, work: Redubbing, source: Source) -> dict[str, Any]:
         "licence": model.method.licence,
         "not_used": ", ".join(ignored),
         "without_a_face": [[gap.start, gap.stop] for gap in gaps(work.plan.crops.usable)],
-        "size": list(source.size),
-        "rate": float(source.rate),
+        "size": list(work.source.size),
+        "rate": float(work.source.rate),
         "seed": options["seed"],
     }

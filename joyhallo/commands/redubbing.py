@@ -29,20 +29,36 @@ WAITING = 16 << 20  # pixels of whole pictures that are read ahead
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What is known before the face is."""
+
+    job: Job
+    source: Source
+    mask: Mask | None  # where alone something may change, if that was painted
+    model: RedubModel
+    method: Redubber
+
+    @classmethod
+    def of(cls, job: Job) -> Setting:
+        source = Source.of(job.inputs["video"])
+        mask, model = _painted(job, source.size), _loaded(job)
+        width, height = source.size
+        return cls(
+            job, source, mask, model, model.redubber(max(1, TOGETHER // (width * height)), wishes_of(job.options))
+        )
+
+    def planned(self, track: Track, recording: Recording) -> Redubbing:
+        mask, rate = None if self.mask is None else as_tensor(self.mask), self.source.rate
+        with torch.inference_mode():
+            made = plan(self.method, track, recording, rate, _look(self.job.options), mask)
+        return Redubbing(self.source, self.model, made)
+
+
+@dataclass(frozen=True)
 class Redubbing:
     source: Source
     model: RedubModel
     plan: Plan
-
-    @classmethod
-    def planned(cls, job: Job, source: Source, model: RedubModel, track: Track, recording: Recording) -> Redubbing:
-        mask = painted(job, source.size)
-        method = redubber(job, source, model)
-        with torch.inference_mode():
-            made = plan(
-                method, track, recording, source.rate, _look(job.options), None if mask is None else as_tensor(mask)
-            )
-        return cls(source, model, made)
 
     @property
     def count(self) -> int:
@@ -67,19 +83,13 @@ class Redubbing:
             yield from self.plan.placed(chunk)
 
 
-def loaded(job: Job) -> RedubModel:
+def _loaded(job: Job) -> RedubModel:
     parts = {word: job.options[word] for word in PARTS if job.options[word] is not None}
     version = job.options["version"]
     return load_redub_model(job.inputs["model"], parts, job.compute, "" if version == "auto" else version)
 
 
-def redubber(job: Job, source: Source, model: RedubModel) -> Redubber:
-    width, height = source.size
-    return model.redubber(max(1, TOGETHER // (width * height)), wishes_of(job.options))
-
-
-def painted(job: Job, size: Size) -> Mask | None:
-    """Where alone something may change, if that was painted."""
+def _painted(job: Job, size: Size) -> Mask | None:
     path = job.options["mask"]
     return None if path is None else _fitting(mask_of(path, "mask"), size)
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from ..methods.redub import RedubError
 from .jobs import Job
-from .media import Source
-from .redubbing import Redubbing, loaded
+from .redubbing import Redubbing, Setting
 from .unfinished import Chunks, Unfinished
 
 LONGEST = 256  # frames of a share: about as many as lie between two key frames, from which it must be decoded
@@ -69,8 +68,7 @@ def _opened(film: Whole) -> Redubbing:
     face, sound = film.unfinished.face(), film.unfinished.sound()
     if face is None or sound is None:
         raise FileNotFoundError(f"{film.unfinished.folder} was deleted while a film was made with it; run it again.")
-    source = Source.of(film.job.inputs["video"])
-    return Redubbing.planned(film.job, source, loaded(film.job), face[0], sound)
+    return Setting.of(film.job).planned(face[0], sound)
 
 
 def lost(share: Share, reason: str) -> Done:

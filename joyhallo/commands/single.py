@@ -42,8 +42,8 @@ def job_of(chosen: Namespace) -> Job:
     crew = Crew(chosen.workers, chosen.ray, chosen.gpus) if kind == "redub" else ALONE
     # Whoever begins the work may have no graphics card, but must know in which precision others make it.
     precision = "fp16" if crew.gpus and chosen.weight_dtype == "auto" else chosen.weight_dtype
-    compute, resuming = Compute(chosen.device, precision), kind == "redub" and chosen.resume
-    return Job(kind, inputs, options, chosen.output, compute, "", chosen.force, resuming, crew)
+    compute = Compute(chosen.device, precision)
+    return Job(kind, inputs, options, chosen.output, compute, "", chosen.force, chosen.resume, crew)
 
 
 def said(made: Made) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""What a redub has finished, in a folder beside its film until that is whole: `Unfinished`.
+"""What is finished of a film, in a folder beside it until that is whole: `beside`, and of a redub `Unfinished`.
 
-The folder holds the face track, and a journal of the crops that speak: much smaller than pictures, and all that takes
+A redub keeps the face track, and a journal of the crops that speak: much smaller than pictures, and all that takes
 long. Whoever makes the same film takes them up, whatever its quality, label and blend are this time.
 """
 
@@ -66,6 +66,15 @@ def _emptied(folder: Path, spare: str = "") -> None:
         if OURS.fullmatch(path.name) and path.stem != spare:
             with suppress(OSError):  # another process has it open, or deletes it, too
                 path.unlink()
+
+
+def check_room(journal: Journal, count: int) -> None:
+    """Raise a RoomError if the disk cannot take so many chunks. What is there for other wishes makes way."""
+    folder = journal.path.parent
+    if folder.is_dir():
+        _emptied(folder, spare=journal.key)
+    missing = max(0, count - len(journal))
+    check_disks([Need("finished chunks", folder, missing * journal.record)], REMEDY)
 
 
 @dataclass(frozen=True)
@@ -147,13 +156,6 @@ class Unfinished:
     def chunks(self, method: Redubber) -> Chunks:
         shape = method.at_once, 3, method.size, method.size
         return Chunks(Journal(self.folder, self.key, shape, method.stored), self)
-
-    def check(self, journal: Journal, count: int) -> None:
-        """Raise a RoomError if the disk cannot take so many chunks. What is there for other wishes makes way."""
-        if self.folder.is_dir():
-            _emptied(self.folder, spare=self.key)
-        missing = max(0, count - len(journal))
-        check_disks([Need("finished faces", self.folder, missing * journal.record)], REMEDY)
 
 
 @dataclass

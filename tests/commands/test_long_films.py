@@ -14,10 +14,11 @@ from PIL import Image
 from redub_files import LATENTSYNC, MUSETALK, ULTRALIGHT, write_all
 
 from joyhallo.commands import redub as command
-from joyhallo.commands import redubbing, shares, unfinished
+from joyhallo.commands import shares, unfinished
 from joyhallo.commands.jobs import OPTIONS, Compute, Job
 from joyhallo.commands.media import Source
 from joyhallo.commands.options import by_name
+from joyhallo.commands.redubbing import Setting
 from joyhallo.faces.track import Track
 from joyhallo.film.read import Film
 from joyhallo.methods.redub import RedubError
@@ -39,7 +40,7 @@ def long(material, monkeypatch, tmp_path):
     pictures = [np.roll(still, (number, -number), (0, 1)) for number in range(SHOWN)]
     options = {"qp": "0", "g": "8", "bf": "2"}
     made(tmp_path / "short.mp4", pictures, codec="libx264rgb", options=options)
-    monkeypatch.setattr(redubbing, "TOGETHER", TOGETHER * 128 * 128)
+    monkeypatch.setattr("joyhallo.commands.redubbing.TOGETHER", TOGETHER * 128 * 128)
     torch.set_num_threads(1)
     return tmp_path
 
@@ -79,14 +80,14 @@ def test_shares_done_in_any_order_are_the_whole(long, models, monkeypatch, reque
         write_all(models)
     options = {"when_video_is_short": rule, "blend": "feather", "silence": "source", "steps": 1, "seed": 5}
     job = job_of(long, models, model, **options)
-    network = redubbing.loaded(job)
-    known = unfinished.Unfinished.of(job, network).at_once()
-    whole = shares.Whole(known, job)
     source = Source.of(job.inputs["video"])
     source = Source(source.read, source.count, source.size, Fraction(rate), source.marks)
     monkeypatch.setattr(Source, "of", lambda path: source)
     recording = prepare(*read(job.inputs["sound"]))
-    work = redubbing.Redubbing.planned(job, source, network, track(source), recording)
+    setting = Setting.of(job)
+    work = setting.planned(track(source), recording)
+    known = unfinished.Unfinished.of(job, setting.model).at_once()
+    whole = shares.Whole(known, job)
     expected = torch.cat(list(work.pictures(None)))
     known.keep_face(track(source), [])
     known.keep_sound(recording)
@@ -145,7 +146,7 @@ def test_workers_make_the_same_file(run, long, models, model, monkeypatch):
 
 def test_other_wishes_are_another_film(long, models):
     job = job_of(long, models, ULTRALIGHT)
-    network = redubbing.loaded(job)
+    network = Setting.of(job).model
 
     def key(**options) -> str:
         return unfinished.Unfinished.of(job_of(long, models, ULTRALIGHT, **options), network).key
@@ -159,7 +160,7 @@ def test_other_wishes_are_another_film(long, models):
 
 def test_what_is_damaged_is_made_again(long, models, caplog):
     job = job_of(long, models, ULTRALIGHT)
-    known = unfinished.Unfinished.of(job, redubbing.loaded(job))
+    known = unfinished.Unfinished.of(job, Setting.of(job).model)
     found = track(Source.of(job.inputs["video"]))
     known.keep_face(found, ["a report"])
     again, report = known.face()
@@ -179,15 +180,15 @@ def test_a_full_disk_is_told_before_work_begins(run, long, models, model, monkey
     monkeypatch.setattr("joyhallo.files.space.free", lambda folder: 256 << 20)
     given = "redub", "short.mp4", "long.wav", "-o", "r.mkv", "--model", model, "--models", models, "--box", "9,9,90,99"
     code, _, err = run(*given)
-    assert (code, "--no-resume" in err, "for finished faces" in err) == (2, True, True)
+    assert (code, "--no-resume" in err, "for finished chunks" in err) == (2, True, True)
     assert run(*given, "--no-resume")[0] == 0
     assert len(list(Film(long / "r.mkv").pictures())) == 25
 
 
 def test_a_worker_that_died_is_told(long, models):
     job = job_of(long, models, ULTRALIGHT)
-    network = redubbing.loaded(job)
-    kept = unfinished.Unfinished.of(job, network).chunks(network.redubber(TOGETHER, redubbing.wishes_of(job.options)))
+    setting = Setting.of(job)
+    kept = unfinished.Unfinished.of(job, setting.model).chunks(setting.method)
     share = shares.Share(shares.Whole(kept.unfinished, job), range(8, 12))
     awaited = shares.Awaited(kept, iter([shares.Done(range(4)), shares.lost(share, "it was killed")]))
     assert awaited.read(3) is None

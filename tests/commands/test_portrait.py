@@ -110,13 +110,13 @@ def test_a_stopped_film_goes_on_where_it_was(talk, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Sampler, "prepare_chunk", stopped)
     assert talk("c.mkv")[0] == 130
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [".c.mkv.chunks"]
-    assert len(list((tmp_path / ".c.mkv.chunks").iterdir())) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["c.mkv.unfinished"]
+    assert len(list((tmp_path / "c.mkv.unfinished").iterdir())) == 1
     assert not (tmp_path / "c.mkv").exists()
     frames = talk("c.mkv")[-1]
     assert begun == [0, 16, 16]
     assert (frames == usual).all()
-    assert not (tmp_path / ".c.mkv.chunks").exists()
+    assert not (tmp_path / "c.mkv.unfinished").exists()
 
 
 @pytest.mark.parametrize(
