@@ -23,10 +23,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from joyhallo.files.lines import read
 from joyhallo.files.scratch import GRACE
 
 from .short_rows import draw, film_of, write_table
@@ -152,6 +152,8 @@ class Trials:
     # ---- checks
 
     def faults(self, quiet: Path) -> Iterator[str]:
+        if missing := [moment for moment in (*OFTEN, EVERYTHING) if not self.kills[moment]]:
+            yield f"No kill of {', '.join(missing)}: this shows too little; give more --rows, or a smaller --every."
         time.sleep(GRACE + 1)  # so that the last run takes away what killed ones have left
         last = _batch(self.table, self.films, "--json", stdout=subprocess.PIPE)
         told = json.loads(last.communicate()[0])
@@ -175,13 +177,7 @@ def _batch(table: Path, films: Path, *more: str, stdout: int = subprocess.DEVNUL
 
 def _done(films: Path) -> list[str]:
     """The films of all lines that tell of one that was done; what a kill tore off tells nothing."""
-    found = []
-    with suppress(FileNotFoundError):
-        for line in (films / "manifest.jsonl").read_bytes().splitlines():
-            with suppress(ValueError):
-                entry: dict[str, Any] = json.loads(line)
-                found += [entry["file"]] if entry["state"] == "done" else []
-    return found
+    return [entry["file"] for entry in read(films / "manifest.jsonl") if entry["state"] == "done"]
 
 
 # ---- processes
@@ -264,7 +260,7 @@ def main() -> None:
 
 
 def _failures(films: Path) -> int:
-    return (films / "manifest.jsonl").read_bytes().count(b'"state": "failed"')
+    return sum(entry["state"] == "failed" for entry in read(films / "manifest.jsonl"))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from joyhallo.files.lines import read
 from joyhallo.files.scratch import GRACE, sweep
 from joyhallo.film.read import Film
 
@@ -37,7 +38,8 @@ from .comfyui.server import ROOT, Client, Server, install_pack
 from .comfyui.workflow import Graph
 from .short_rows import SOUNDS, draw
 
-BETWEEN_SERVERS, BETWEEN_COMMANDS = (4.0, 20.0), (6.0, 40.0)  # seconds between two kills, at least and at most
+# Between two kills, at least and at most, in shares of what the quiet run took, but no less than so many seconds.
+BETWEEN_SERVERS, BETWEEN_COMMANDS, LEAST = (0.1, 0.4), (0.15, 0.6), 1.0
 DOWN = (0.0, 6.0)  # seconds until a killed server is started again
 NOTHING = 2  # the exit code of a command that could not begin
 ALLOWED = ("index.html", "manifest.jsonl", ".thumbnails")  # beside the films
@@ -89,7 +91,7 @@ class Trials:
             while True:
                 command = self._command("films", servers)
                 try:
-                    code = command.wait(self.chance.uniform(*BETWEEN_COMMANDS))
+                    code = command.wait(self._pause(self.chance, BETWEEN_COMMANDS))
                 except subprocess.TimeoutExpired:
                     command.send_signal(signal.SIGKILL)
                     command.wait()
@@ -106,9 +108,12 @@ class Trials:
             over.set()
             killer.join()
 
+    def _pause(self, chance: random.Random, between: tuple[float, float]) -> float:
+        return max(LEAST, self.took["quiet"] * chance.uniform(*between))
+
     def _kill(self, servers: list[Server], over: threading.Event, chance: random.Random) -> None:
         """One at a time, so that there is always another."""
-        while not over.wait(chance.uniform(*BETWEEN_SERVERS)):
+        while not over.wait(self._pause(chance, BETWEEN_SERVERS)):
             server = chance.choice(servers)
             self._restart(server, chance.uniform(*DOWN))
             self.kills[f"server {server.base.name}"] += 1
@@ -153,7 +158,9 @@ class Trials:
 
     def _judge(self) -> None:
         quiet, films = self.base / "quiet", self.base / "films"
-        lines = [json.loads(line) for line in (films / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+        if not self.kills["command"] or not any(name.startswith("server") for name in self.kills):
+            self.faults.append("Too little was killed for this to show anything; give more --rows, or another --seed.")
+        lines = list(read(films / "manifest.jsonl"))
         done = Counter(line["file"] for line in lines if line["state"] == "done")
         names = {f"film-{seed}.mp4" for seed in range(self.rows)}
         self.faults += [f"{name} was made {done[name]} times." for name in sorted(names) if done[name] != 1]
