@@ -20,9 +20,10 @@ check: $(VENV)/ready
 # Three at a time: those in ComfyUI and in the browser often wait for servers and pages. Shorter ones come last, so that
 # no core is idle for long at the end.
 TOGETHER := $(MAKE) --jobs=3 --keep-going
+SOME_ROOMS := $(addprefix tests/,commands data evaluation faces files film)
 OTHER_ROOMS := tests/hallo tests/training
 BESIDE :=  # what else is to be made meanwhile
-TESTS := tests-comfyui-a-i tests-comfyui-j-z tests-browser tests-others tests-rooms
+TESTS := tests-comfyui-a-i tests-comfyui-j-z tests-browser tests-some-rooms tests-rest tests-other-rooms
 
 test: $(VENV)/ready
 	$(TOGETHER) $(TESTS) $(BESIDE)
@@ -34,10 +35,12 @@ tests-comfyui-j-z: $(VENV)/ready
 	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[a-i]*.py'
 tests-browser: $(VENV)/ready
 	$(RUN) -m pytest tests/browser
-tests-rooms: $(VENV)/ready
+tests-some-rooms: $(VENV)/ready
+	$(RUN) -m pytest $(SOME_ROOMS)
+tests-rest: $(VENV)/ready
+	$(RUN) -m pytest tests $(addprefix --ignore=,tests/comfyui tests/browser $(SOME_ROOMS) $(OTHER_ROOMS))
+tests-other-rooms: $(VENV)/ready
 	$(RUN) -m pytest $(OTHER_ROOMS)
-tests-others: $(VENV)/ready
-	$(RUN) -m pytest tests $(addprefix --ignore=,tests/comfyui tests/browser $(OTHER_ROOMS))
 
 lint: style types
 
