@@ -26,5 +26,7 @@ def test_words_among_names_of_files_are_read_in_chinese_too(page, view):
     node = only(page.nodes("LoadJoyHalloModels"))
     page.look_at(node, 0.8)
     loader = page.tab.locator(f"[data-node-id='{node}']")
-    assert loader.get_by_text("演示（demo）", exact=True).count() == 4
+    choices = loader.get_by_text("演示（demo）", exact=True)
+    choices.nth(3).wait_for()
+    assert choices.count() == 4
     assert page.widget(node, "checkpoint") == "demo"
