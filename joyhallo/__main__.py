@@ -3,6 +3,8 @@
 import sys
 
 from .commands import main
+from .streams import escape_what_is_lacking
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

@@ -29,6 +29,7 @@ from .files.space import Need, RoomError, check_disks
 from .files.weights import open_weights
 from .methods import METHODS, Method, kind_of
 from .methods.hallo import checkpoint as hallo
+from .streams import escape_what_is_lacking
 
 log = logging.getLogger(__name__)
 
@@ -181,4 +182,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

@@ -9,7 +9,7 @@ from shared import REPOSITORY
 
 # From the ground up: a room imports from its own floor and from those below.
 FLOORS = (
-    ("config", "libraries", "notices", "ops", "recent", "work"),
+    ("config", "libraries", "notices", "ops", "recent", "streams", "work"),
     ("files",),
     ("sound", "faces", "diffusion"),
     ("film",),

@@ -11,6 +11,7 @@ import time
 import unicodedata
 from typing import Any
 
+from ..streams import has_all_letters
 from .jobs import MAKING
 
 OFTEN = 0.2  # seconds between two renewals of a terminal's line
@@ -66,15 +67,21 @@ class Terminal:
     def result(self, words: str, facts: Any) -> None:
         """The result itself: words, or the facts as JSON where that was asked for."""
         self.clear()
-        text = json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False) if self.as_json else words
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        self._print(json.dumps(facts, ensure_ascii=self._escapes, indent=1, allow_nan=False) if self.as_json else words)
 
     def error(self, words: str) -> None:
         self.clear()
         if self.as_json:
-            sys.stdout.write(f"{json.dumps({'error': words}, ensure_ascii=False)}\n")
+            self._print(json.dumps({"error": words}, ensure_ascii=self._escapes))
         self._write(f"{words}\n")
+
+    @property
+    def _escapes(self) -> bool:
+        return not has_all_letters(sys.stdout)
+
+    def _print(self, text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
     def listen(self, level: int = logging.WARNING) -> None:
         """Let notices of the engine be seen, each once, above the line of progress."""

@@ -33,6 +33,7 @@ from ..libraries import brief
 from ..methods.hallo.config import NetConfig
 from ..methods.hallo.masks import BASE, SoftMasks
 from ..sound.audio import load, prepare
+from ..streams import escape_what_is_lacking
 from .dataset import (
     CLIPS,
     MASKS,
@@ -309,4 +310,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

@@ -21,6 +21,7 @@ from .. import work
 from ..config import FPS
 from ..libraries import LibraryError
 from ..sound import vocals
+from ..streams import escape_what_is_lacking
 from .dataset import (
     MANIFEST,
     Record,
@@ -249,4 +250,5 @@ def concluded(records: Sequence[Record], output: Path) -> int:
 
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

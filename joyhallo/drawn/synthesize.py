@@ -44,6 +44,7 @@ from ..faces.boxes import Picture
 from ..faces.crops import MULTIPLE
 from ..libraries import LibraryError
 from ..methods.hallo import likeness
+from ..streams import escape_what_is_lacking
 from . import voice
 from .drawing import Pose, Sitter, look_of
 from .mouths import Motion
@@ -265,4 +266,5 @@ def _show(done: int, total: int, record: Record) -> None:
 
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

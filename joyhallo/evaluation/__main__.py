@@ -18,6 +18,7 @@ from ..faces.find import FaceError
 from ..libraries import LibraryError
 from ..measures.judges import judges_in
 from ..measures.table import CHOICES, MEASURES
+from ..streams import escape_what_is_lacking
 from .clips import Beside, ClipsError, found
 from .elsewhere import ElsewhereError
 from .one_align import PAGE, Interpreter, check
@@ -194,4 +195,5 @@ def _lacks(record: Record, names: Sequence[str]) -> bool:
 
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

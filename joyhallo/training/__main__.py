@@ -19,6 +19,7 @@ from ..files.contents import WeightsError
 from ..files.space import RoomError
 from ..film.write import VideoError
 from ..libraries import LibraryError
+from ..streams import escape_what_is_lacking
 from .checkpoints import CheckpointsError
 from .recipe import RecipeError, read_recipe
 from .trainer import TrainingError, dry_run, train
@@ -70,4 +71,5 @@ def found(name: str) -> Path:
 
 
 if __name__ == "__main__":
+    escape_what_is_lacking()
     sys.exit(main())

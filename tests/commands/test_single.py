@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -254,3 +255,16 @@ def test_convert_and_score_are_other_programs(monkeypatch):
         ("joyhallo.convert", ["a.pth", "-o", "b"]),
         ("joyhallo.evaluation.__main__", ["films", "--help"]),
     ]
+
+
+def test_an_output_that_lacks_letters_shows_them_as_escapes(tmp_path):
+    """A file that a command of Windows is redirected to has the letters of its region alone."""
+
+    def printed(*given):
+        command = [sys.executable, "-m", "joyhallo", *given]
+        few = os.environ | {"PYTHONIOENCODING": "cp1252"}
+        return subprocess.run(command, capture_output=True, cwd=REPOSITORY, env=few).stdout.decode("cp1252")
+
+    assert r"portraits/\u738b\u82b3.jpg" in printed("batch", "--help")
+    told = printed("talk", str(tmp_path / "王芳.jpg"), "-o", "film.mp4", "speech.wav", "--json")
+    assert "王芳.jpg" in json.loads(told)["error"]
