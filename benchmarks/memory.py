@@ -1,6 +1,7 @@
 """The memory that each network needs beside its weights.
 
     python -m benchmarks.memory --px 256 384 512 768 --json
+    python -m benchmarks.memory --weights fp8_e4m3fn
 
 Every tensor is followed from its making to its end while the networks run on the meta device, so no memory is needed
 to ask. Attention is counted as the fused kernels have it: without the table of scores. The largest sum is compared with
@@ -27,15 +28,21 @@ from joyhallo.methods.hallo.config import NetConfig
 from joyhallo.methods.hallo.memory import working_memory
 from joyhallo.methods.hallo.networks.net import Net
 from joyhallo.methods.hallo.sampling import Sampler, Settings
-from joyhallo.ops import TorchOps
+from joyhallo.ops import CastOps, TorchOps
 
 from .denoise import DTYPES, random_inputs
+
+KEPT = {**DTYPES, "fp8_e4m3fn": torch.float8_e4m3fn}
 
 
 class FusedOps(TorchOps):
     @staticmethod
     def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         return torch.empty_like(q)
+
+
+class FusedCastOps(CastOps):
+    attention = FusedOps.attention
 
 
 class Followed(TorchDispatchMode):
@@ -84,14 +91,17 @@ class Meter(Followed):
 
 
 @cache
-def on_meta(config: NetConfig, dtype: torch.dtype) -> Net:
+def on_meta(config: NetConfig, dtype: torch.dtype, kept: torch.dtype) -> Net:
     with torch.device("meta"):
-        return Net(config, FusedOps).to(dtype)
+        return Net(config, FusedOps if kept == dtype else FusedCastOps).to(kept)
 
 
 @torch.no_grad()
-def measured(config: NetConfig, px: int, settings: Settings, dtype: torch.dtype) -> dict[str, int]:
-    net = on_meta(config, dtype)
+def measured(
+    config: NetConfig, px: int, settings: Settings, dtype: torch.dtype, kept: torch.dtype | None = None
+) -> dict[str, int]:
+    """kept: the dtype of weights that are cast on use"""
+    net = on_meta(config, dtype, kept or dtype)
     portrait, windows = random_inputs(config, px, settings.chunk_frames)
     side = px // LATENT_SCALE
     latents = torch.randn(settings.chunk_frames, config.latent_channels, side, side)
@@ -108,15 +118,17 @@ def main() -> None:
     parser.add_argument("--px", type=int, nargs="+", default=[256, 384, 512, 768])
     parser.add_argument("--frames", type=int, default=Settings.chunk_frames)
     parser.add_argument("--dtype", choices=DTYPES, default="fp16")
+    parser.add_argument("--weights", choices=KEPT, help="cast on use, if they are not as the rest")
     parser.add_argument("--hallo", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     config, dtype = NetConfig(regional_audio=arguments.hallo), DTYPES[arguments.dtype]
+    kept = KEPT[arguments.weights or arguments.dtype]
     for px in arguments.px:
         for together in (True, False):
             settings = Settings(chunk_frames=arguments.frames, rows_together=together)
-            found = measured(config, px, settings, dtype)
-            told = working_memory(config, settings, px, dtype)
+            found = measured(config, px, settings, dtype, kept)
+            told = working_memory(config, settings, px, dtype, kept)
             for name, peak in found.items():
                 row = {"px": px, "together": together, "network": name, "MB": peak >> 20, "told_MB": told[name] >> 20}
                 print(json.dumps(row) if arguments.json else "  ".join(f"{k} {v}" for k, v in row.items()))

@@ -2,12 +2,15 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.talking
     OMP_NUM_THREADS=1 python -m benchmarks.talking --only steps guidance --clips 4 --json
+    OMP_NUM_THREADS=1 python -m benchmarks.talking --only spans --steps 6 --seeds 42 43 44
     OMP_NUM_THREADS=1 python -m benchmarks.talking --recordings VOICE.wav OTHER.wav
 
 The bundled small model lets drawn people speak whom it never met, each curve with one setting changed. Against the
 truth: the correlation of the mouth, what is left of it given loudness, how far it moves, and decibels of the face
 beside the lips and of what is around it. Without a truth: the step from frame to frame, the step at joints in usual
-steps, and how many levels even frames are from odd ones. `seconds` are a processor's for a second of video.
+steps, and how many levels even frames are from odd ones. Against the curve's first row: what the mouth gained, person
+by person, give or take two standard errors, and how close the frames are. `seconds` are a processor's for a second of
+video.
 
 Recordings have no truth: mouths are compared with the loudness of their own recording, and of the others.
 """
@@ -15,13 +18,14 @@ Recordings have no truth: mouths are compared with the loudness of their own rec
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -67,6 +71,7 @@ class Change:
     steady: Steadiness = PLAIN
     anchored: int = 0  # every so many chunks
     recognised: bool = False  # whose face it is is told, as with a recogniser
+    kept: Callable[[Tensor], Tensor] | None = None  # a matrix of weights, as it is after it was kept in fewer bits
     within: Callable[[], AbstractContextManager] = nullcontext
 
 
@@ -74,6 +79,48 @@ def weighted(**weights: float) -> Change:
     """A change of the weights of pose, expression and lip."""
     usual = dict(zip(("pose", "expression", "lip"), ALL, strict=True))
     return Change({"weights": tuple((usual | weights).values())})
+
+
+PARTS: Mapping[str, tuple[float, float]] = {
+    "whole": (0, 1),
+    "first half": (0, 1 / 2),
+    "second half": (1 / 2, 1),
+    "first third": (0, 1 / 3),
+    "middle third": (1 / 3, 2 / 3),
+    "last third": (2 / 3, 1),
+}
+
+
+def spans(*scales: float) -> dict[str, Change]:
+    """No guidance, and each scale on parts of the way."""
+    parts = {
+        f"{scale:g}, {name}": Change({"guidance": scale, "guidance_span": part})
+        for scale in scales
+        for name, part in PARTS.items()
+    }
+    return {"none": Change(), **parts}
+
+
+# ---- weights in fewer bits, as ComfyUI's layers keep them: matrices alone
+
+
+def kept_as(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    return lambda matrix: matrix.to(dtype).to(matrix)
+
+
+def kept_scaled(matrix: Tensor) -> Tensor:
+    """With the largest of its numbers at the end of the range."""
+    eight = torch.float8_e4m3fn
+    scale = matrix.abs().max() / torch.finfo(eight).max
+    return kept_as(eight)(matrix / scale) * scale
+
+
+def keeping(engine: Engine, kept: Callable[[Tensor], Tensor]) -> Engine:
+    net = copy.deepcopy(engine.model.net)
+    for parameter in net.parameters():
+        if parameter.ndim >= 2:
+            parameter.data = kept(parameter.data)
+    return replace(engine, model=replace(engine.model, net=net))
 
 
 # ---- the original's ways, otherwise
@@ -120,6 +167,7 @@ SWEEPS: Mapping[str, Mapping[str, Change]] = {
     "steps": {str(count): Change({"steps": count}) for count in (1, 2, 3, 4, 6, 8, 12, 20)},
     "presets": {name: Change(asdict(preset)) for name, preset in PRESETS.items()},
     "guidance": {f"{scale:g}": Change({"guidance": scale}) for scale in (1.0, 1.5, 2.0, 3.5, 5.0)},
+    "spans": spans(1.5, 3.5),
     "rescaled": {f"{scale:g}": Change({"guidance": scale}, within=rescaled) for scale in (1.5, 2.0, 3.5)},
     "lip": {f"{weight:g}": weighted(lip=weight) for weight in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)},
     "expression": {f"{weight:g}": weighted(expression=weight) for weight in (0.0, 1.0, 2.0)},
@@ -129,6 +177,13 @@ SWEEPS: Mapping[str, Mapping[str, Change]] = {
         "overlap of 2": Change({"overlap": 2}),
         "overlap of 4": Change({"overlap": 4}),
         "fade over 4": Change(steady=Steadiness(fade=4)),
+    },
+    "weights": {
+        "fp32": Change(),
+        "bf16": Change(kept=kept_as(torch.bfloat16)),
+        "fp8_e4m3fn": Change(kept=kept_as(torch.float8_e4m3fn)),
+        "fp8_e4m3fn, scaled": Change(kept=kept_scaled),
+        "fp8_e5m2": Change(kept=kept_as(torch.float8_e5m2)),
     },
     "originals": ORIGINALS,
     "strides": {
@@ -147,15 +202,34 @@ LONG: Mapping[str, Change] = {
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a row made of each person: films of several seeds, and the mouth's correlation."""
+
+    films: Sequence[Sequence[Film]]
+    mouths: Sequence[float]
+
+    def against(self, other: Made) -> Row:
+        gains = np.subtract(self.mouths, other.mouths)
+        pairs = zip(chain(*self.films), chain(*other.films), strict=True)
+        return {
+            "gained": float(gains.mean()),
+            "give or take": 2 * float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan,
+            "close": float(np.mean([psnr(mine, its, np.ones(mine.shape[1:3], bool)) for mine, its in pairs])),
+        }
+
+
+@dataclass(frozen=True)
 class Bench:
     engine: Engine
     said: Sequence[Talk]
     long: Talk
+    seeds: Sequence[int] = (SEED,)
 
-    def film(self, talk: Talk, change: Change) -> Film:
-        settings = replace(self.engine.how.settings(ALL, SEED), **change.settings)
+    def film(self, talk: Talk, change: Change, seed: int = SEED) -> Film:
+        settings = replace(self.engine.how.settings(ALL, seed), **change.settings)
         whose = (lambda talk: by_colours(talk.portrait, talk.sitter.face())) if change.recognised else None
         engine = replace(self.engine, whose=whose)
+        engine = keeping(engine, change.kept) if change.kept else engine
         chunks = math.ceil(talk.length / CHUNK_FRAMES)
         anchors = range(change.anchored, chunks, change.anchored) if change.anchored else ()
         with change.within():
@@ -163,13 +237,19 @@ class Bench:
             return engine.film(talk, talk.samples, settings, steady=steady, anchors=anchors)
 
     def sweep(self, changes: Mapping[str, Change]) -> Iterator[tuple[str, Row]]:
+        first: Made | None = None
         for name, change in changes.items():
             before = time.process_time()
-            films = [self.film(talk, change) for talk in self.said]
-            seconds = (time.process_time() - before) / sum(len(film) / FPS for film in films)
+            films = [[self.film(talk, change, seed) for seed in self.seeds] for talk in self.said]
+            seconds = (time.process_time() - before) / sum(len(film) / FPS for of_one in films for film in of_one)
             joint = CHUNK_FRAMES - int(change.settings.get("overlap", 0))
-            rows = [told(talk, film, joint) for talk, film in zip(self.said, films, strict=True)]
-            yield name, mean(rows) | {"seconds": seconds}
+            rows = [
+                mean([told(talk, film, joint) for film in of_one])
+                for talk, of_one in zip(self.said, films, strict=True)
+            ]
+            made = Made(films, [row["mouth"] for row in rows])
+            first = first or made
+            yield name, mean(rows) | made.against(first) | {"seconds": seconds}
 
     def lag(self) -> Iterator[tuple[str, Row]]:
         """The correlation with the true mouth shifted by frames, and its peak between frames."""
@@ -236,6 +316,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=64, help="of each clip")
     parser.add_argument("--long", type=float, default=120, help="seconds of the long talk, for drift")
     parser.add_argument("--steps", type=int, default=how.steps, help="where they are not what is changed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[SEED], help="of the curves but lag and drift")
     parser.add_argument("--recordings", type=Path, nargs="+", metavar="FILE", help="of voices, instead of the curves")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each row")
     chosen = parser.parse_args()
@@ -243,7 +324,7 @@ def main() -> None:
     engine = open_engine(chosen.model, replace(how, steps=chosen.steps, usual=ALL))
     said = talks(chosen.clips, chosen.frames, how.size)
     (long,) = talks(1, round(chosen.long * FPS), how.size)
-    bench = Bench(engine, said, long)
+    bench = Bench(engine, said, long, chosen.seeds)
     for curve in ("heard",) if chosen.recordings else chosen.only:
         special = {"lag": bench.lag, "drift": bench.drift, "heard": lambda: bench.heard(chosen.recordings)}
         rows = special.get(curve, lambda: bench.sweep(SWEEPS[curve]))  # noqa: B023

@@ -157,7 +157,8 @@ class JoyHalloModel:
 
     def loader(self, settings: Settings, size: int) -> Callable[[nn.Module], nn.Module]:
         """A callback for `animate` that loads a network, leaving room for its working memory at this size."""
-        needed = working_memory(self.config.net, settings, size, self.precision.compute)
+        precision = self.precision
+        needed = working_memory(self.config.net, settings, size, precision.compute, precision.weights)
 
         def ready(network: nn.Module) -> nn.Module:
             name = next(name for name, patcher in self.patchers.items() if patcher.model is network)

@@ -34,6 +34,16 @@ def test_the_networks_need_what_is_told(px, settings, hallo):
     assert all(told[name] <= 1.35 * found[name] for name in ("reference_unet", "denoising_unet"))
 
 
+def test_weights_of_eight_bits_are_cast_beside_all_else():
+    config, settings, eight = NetConfig(), Settings(rows_together=False), torch.float8_e4m3fn
+    told = working_memory(config, settings, 256, torch.float16, eight)
+    found = measured(config, 256, settings, torch.float16, eight)
+    plain = followed(config, 256, settings)
+    assert all(found[name] <= told[name] for name in found)
+    assert found["reference_unet"] > plain["reference_unet"]
+    assert told["reference_unet"] <= 1.35 * found["reference_unet"]
+
+
 def test_deep_features_that_wait_for_the_other_row_are_told():
     config = NetConfig()
     apart, waiting = Settings(rows_together=False), Settings(rows_together=False, reuse=2)

@@ -17,10 +17,13 @@ DENOISED, HEARD, HEARD_BY_REGION, KEPT = 10.5, 4.0, 8.0, 110.0
 WAITING = 1.0  # for each frame whose deep features are held until the other guidance row has run, too
 LOOKED_AT = 52.0  # for each picture that the reference network encodes
 PREPARED = 60.0  # for the outputs of the three small networks
+WIDEST = 2 * 3 * 3  # squares of the channels in the largest matrix: a convolution of a map beside a skip
 
 
-def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torch.dtype) -> dict[str, int]:
-    """Bytes per network, by name, for square frames of `size` pixels."""
+def working_memory(
+    config: NetConfig, settings: Settings, size: int, dtype: torch.dtype, kept: torch.dtype | None = None
+) -> dict[str, int]:
+    """Bytes per network, by name, for square frames of `size` pixels. kept: the dtype of weights, cast on use."""
     frames, rows = settings.chunk_frames, 2 if settings.guided and settings.rows_together else 1
     map_bytes = config.channels[0] * (size // LATENT_SCALE) ** 2 * dtype.itemsize
     slices = ELSEWHERE.feed_forward * dtype.itemsize
@@ -29,6 +32,9 @@ def working_memory(config: NetConfig, settings: Settings, size: int, dtype: torc
     denoised = map_bytes * (frames * (rows * DENOISED + heard + waiting) + KEPT) + 1.6 * slices
     looked = map_bytes * LOOKED_AT * (1 + settings.motion_frames) + 0.4 * slices
     small = map_bytes * PREPARED + 0.4 * slices
+    if kept not in (None, dtype):  # the denoiser's large matrices are cast where its maps are small
+        looked += dtype.itemsize * WIDEST * max(config.channels) ** 2
+        small += dtype.itemsize * config.audio_inputs * config.audio_hidden
     return {
         "reference_unet": int(looked),
         "denoising_unet": int(denoised),
