@@ -18,11 +18,11 @@ from .rescale import Taps, check_bytes, interpolated, rescale, taps_at
 def area(pictures: Tensor, size: Size) -> Tensor:
     """pictures uint8 (n, height, width, channels) -> (n, size[1], size[0], channels), their aspect ratio ignored."""
     check_bytes(pictures, size)
-    height, width = pictures.shape[1:3]
+    height, width, channels = pictures.shape[1:]
     if (width, height) in (size, (2 * size[0], 2 * size[1])):
         return rescale(pictures, size)  # which does the same
     if width < size[0] or height < size[1]:
-        across, down = (_taps(width, size[0], pictures.device, True), _taps(height, size[1], pictures.device))
+        across, down = (_taps(width, size[0], pictures.device, channels), _taps(height, size[1], pictures.device))
         return interpolated(pictures, across, down)
     if width % size[0] == 0 and height % size[1] == 0:
         blocks = pictures.int().unflatten(2, (size[0], -1)).unflatten(1, (size[1], -1))
@@ -58,15 +58,15 @@ def _covered(source: int, target: int, device: torch.device) -> tuple[Tensor, Te
 
 
 @lru_cache(maxsize=128)
-def _taps(source: int, target: int, device: torch.device, clamped: bool = False) -> Taps:
+def _taps(source: int, target: int, device: torch.device, channels: int = 0) -> Taps:
     """The pixel of the source that one of the result begins in, and the next, by how far it reaches into that.
 
-    clamped: the last pixel counts alone, which is OpenCV's rule for columns, not rows.
+    channels: of columns; the last one of these counts alone, which is not OpenCV's rule for rows.
     """
     places = torch.arange(target, dtype=torch.float64)
     first = (places * (1 / (target / source))).floor()  # in this precision: some places are whole numbers
     reach = ((places + 1) - (first + 1) * (target / source)).float()
     share = torch.where(reach <= 0, 0.0, reach - reach.floor())
-    if clamped:
+    if channels:
         share[first >= source - 1] = 0
-    return taps_at(first, share, source, device)
+    return taps_at(first, share, source, device, channels or 1)

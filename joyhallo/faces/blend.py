@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from .boxes import Box, Points
 from .regions import JAW
 from .track import Track
+from .unshared import unshared
 
 # The weights (height, width) of a part of a frame, in 0..1 on a device; None: all of it counts.
 Weights = Callable[[int, Box, torch.device], Tensor | None]
@@ -55,7 +56,7 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
     rows, columns = patch.box.slices
     there = picture[rows, columns]
     if weights is None and amount >= 1 and patch.pixels.dtype == torch.uint8:
-        _put(there, patch.pixels)
+        unshared(there)[:] = unshared(patch.pixels)
         return
     before, made = there.float(), patch.pixels.float()
     share = torch.ones_like(before[..., 0]) if weights is None else weights.float()
@@ -65,14 +66,6 @@ def blended(picture: Tensor, patch: Patch, weights: Tensor | None, amount: float
     mixed = torch.lerp(before, made, share)
     mixed = (mixed.round_() if patch.rounded else mixed).clamp_(0, 255).byte()
     there.copy_(torch.where(share > 0, mixed, there))
-
-
-def _put(there: Tensor, pixels: Tensor) -> None:
-    """On a CPU by NumPy: torch would share it among threads, which wait for those that read and write films."""
-    if there.device.type == "cpu":
-        there.numpy()[:] = pixels.numpy()
-    else:
-        there.copy_(pixels)
 
 
 def _shift(before: Tensor, made: Tensor, share: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch.nn import functional as F
 
 from .boxes import Box, Picture, Points, around, joint, whole
 from .find import DETECTION_SIZE, Face, FaceMesh, InsightFace, face_of, outline_box, turn
@@ -118,9 +119,9 @@ def shrunk(picture: Picture, longest: int) -> tuple[Picture, NDArray[np.float64]
     if scale <= 1:
         return picture, np.ones(2)
     size = max(1, round(width / scale)), max(1, round(height / scale))
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-    return np.asarray(small), np.array([width, height]) / size
+    pixels = torch.from_numpy(np.require(picture, None, ["C", "W"])).permute(2, 0, 1)[None]
+    small = F.interpolate(pixels, size[::-1], mode="bilinear", antialias=True)  # Pillow takes four times as long
+    return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy()), np.array([width, height]) / size
 
 
 def mesh_box(mesh: Points) -> Box:

@@ -87,7 +87,7 @@ class Film:
             seconds = Fraction(file.duration or 0, 1_000_000)
             if stream.duration:
                 seconds = stream.duration * stream.time_base
-            height, width = _shown(self._first(file, stream), _aspect(stream)).shape[:2]
+            height, width = _Screen(stream).shown(self._first(file, stream)).shape[:2]
             return Facts(width, height, _rate(stream), float(seconds))
 
     def pictures(self, rate: Fraction | int | None = None) -> Iterator[Picture]:
@@ -98,10 +98,10 @@ class Film:
         """
         with self._opened() as (file, stream):
             stream.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
-            step, aspect = 1 / _rate(stream), _aspect(stream)
+            step, screen = 1 / _rate(stream), _Screen(stream)
             timed = _timed(self._decoded(file, stream, "pictures"), step)
             found = False
-            for picture in _each((frame for _, frame in timed) if rate is None else at_rate(timed, rate, step), aspect):
+            for picture in screen.each((frame for _, frame in timed) if rate is None else at_rate(timed, rate, step)):
                 found = True
                 yield picture
             if not found:
@@ -117,12 +117,12 @@ class Film:
     def _sought(self, start: int, rate: Fraction, begin: Fraction) -> Iterator[Picture]:
         with self._opened() as (file, stream):
             stream.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
-            step, aspect = 1 / _rate(stream), _aspect(stream)
+            step, screen = 1 / _rate(stream), _Screen(stream)
             file.seek(math.floor((begin + (start - 1) / rate) / stream.time_base), stream=stream)
             timed = _timed(self._decoded(file, stream, "pictures"), step)
             first = next(timed, None)
             if first is not None and first[0] <= begin + (start + HALF) / rate:
-                yield from _each(at_rate(chain([first], timed), rate, step, begin, start), aspect)
+                yield from screen.each(at_rate(chain([first], timed), rate, step, begin, start))
                 return
         yield from islice(self.pictures(rate), start, None)  # the file's index leads elsewhere
 
@@ -332,30 +332,35 @@ def _rate(stream: Any) -> Fraction:
 # ---- one picture
 
 
-def _each(frames: Iterable[Any], aspect: Fraction) -> Iterator[Picture]:
-    before, picture = None, None
-    for frame in frames:
-        if picture is None or frame is not before:
-            before, picture = frame, _shown(frame, aspect)
-        yield picture
+class _Screen:
+    """Shows frames as a player does: in square pixels, upright."""
 
+    def __init__(self, stream: Any):
+        self._aspect = Fraction(stream.sample_aspect_ratio or 1)  # of a pixel: width by height
+        # One for all frames: preparing it takes longer than its work on one of them.
+        self._converter = library("av.video.reformatter", "Reading videos").VideoReformatter()
 
-def _shown(frame: Any, aspect: Fraction) -> Picture:
-    """As a player shows it: square pixels, upright."""
-    picture = _as_rgb(frame)
-    if aspect != 1:
-        size = max(1, round(picture.shape[1] * aspect)), picture.shape[0]
-        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-    return np.ascontiguousarray(_upright(picture, frame.side_data.get("DISPLAYMATRIX")))
+    def each(self, frames: Iterable[Any]) -> Iterator[Picture]:
+        before, picture = None, None
+        for frame in frames:
+            if picture is None or frame is not before:
+                before, picture = frame, self.shown(frame)
+            yield picture
 
+    def shown(self, frame: Any) -> Picture:
+        picture = self._as_rgb(frame)
+        if self._aspect != 1:
+            size = max(1, round(picture.shape[1] * self._aspect)), picture.shape[0]
+            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+        return np.ascontiguousarray(_upright(picture, frame.side_data.get("DISPLAYMATRIX")))
 
-def _as_rgb(frame: Any) -> Picture:
-    """What is transparent is white."""
-    if not any(part.is_alpha for part in frame.format.components):
-        return frame.to_ndarray(format="rgb24")
-    picture = frame.to_ndarray(format="rgba").astype(np.uint16)
-    colour, alpha = picture[..., :3], picture[..., 3:]
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    def _as_rgb(self, frame: Any) -> Picture:
+        """What is transparent is white."""
+        if not any(part.is_alpha for part in frame.format.components):
+            return self._converter.reformat(frame, format="rgb24").to_ndarray()
+        picture = self._converter.reformat(frame, format="rgba").to_ndarray().astype(np.uint16)
+        colour, alpha = picture[..., :3], picture[..., 3:]
+        return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def _upright(picture: Picture, matrix: Any) -> Picture:
@@ -366,11 +371,6 @@ def _upright(picture: Picture, matrix: Any) -> Picture:
     if abs(b) > abs(a):
         picture, a, d = picture.swapaxes(0, 1), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-
-
-def _aspect(stream: Any) -> Fraction:
-    """Of a pixel: width by height."""
-    return Fraction(stream.sample_aspect_ratio or 1)
 
 
 def _without_pictures() -> UnreadableError:

@@ -43,3 +43,12 @@ def test_what_cannot_be_resized(shape):
         rescale(torch.zeros(shape, dtype=torch.uint8), (9, 9))
     with pytest.raises(ValueError, match="float32"):
         rescale(torch.zeros(1, 5, 5, 3), (9, 9))
+
+
+@pytest.mark.parametrize("size", [(96, 96), (20, 30), (15, 20), (250, 300)])
+def test_tensors_are_resized_like_numpy_s_arrays(size, monkeypatch):
+    """A CPU takes the latter, other devices the former."""
+    pictures = torch.randint(0, 256, (2, 60, 40, 3), dtype=torch.uint8)
+    expected = rescale(pictures, size)
+    monkeypatch.setattr("joyhallo.faces.rescale.unshared", lambda numbers: numbers)
+    assert torch.equal(rescale(pictures, size), expected)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...faces.rescale import rescale
+from ...faces.unshared import unshared
 
 
 def cut(pictures: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -39,12 +40,24 @@ def _parts(pictures: Tensor, boxes: Tensor) -> list[Tensor]:
 
 def inputs(crops: Tensor) -> Tensor:
     """crops uint8 (n, size, size, 3) -> (n, 6, size, size): first with a black lower half, then whole."""
-    whole = crops.flip(3).permute(0, 3, 1, 2).float() / 255
-    masked = whole.clone()
-    masked[:, :, whole.shape[2] // 2 :] = 0
-    return torch.cat([masked, whole], dim=1)
+    count, size, _, channels = crops.shape
+    shape = (count, 2 * channels, size, size)
+    made = torch.empty(shape, device=crops.device, memory_format=torch.channels_last)
+    numbers, pixels = unshared(made), unshared(torch.empty_like(crops, dtype=torch.float32))
+    pixels[:] = unshared(crops)
+    pixels /= 255
+    for channel in range(channels):
+        numbers[:, channels + channel] = pixels[..., channels - 1 - channel]
+        numbers[:, channel, : size // 2] = pixels[:, : size // 2, :, channels - 1 - channel]
+    numbers[:, :channels, size // 2 :] = 0
+    return made
 
 
 def as_crops(prediction: Tensor) -> Tensor:
     """prediction (n, 3, size, size) in 0..1 -> crops uint8 (n, size, size, 3); truncated, not rounded."""
-    return (prediction.float() * 255).to(torch.uint8).permute(0, 2, 3, 1).flip(3)
+    count, channels, height, width = prediction.shape
+    made = torch.empty(count, height, width, channels, dtype=torch.uint8, device=prediction.device)
+    numbers, pixels = unshared(prediction.float()), unshared(made)
+    for channel in range(channels):
+        pixels[..., channel] = numbers[:, channels - 1 - channel] * 255
+    return made
