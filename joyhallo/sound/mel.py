@@ -26,6 +26,7 @@ COLUMNS = 16  # of a window
 SILENT = -4.0  # what digital silence is in every band; 4 is the loudest
 PRE_EMPHASIS = 0.97
 LOWEST, HIGHEST = 55.0, 7600.0  # Hz
+LEAST = WINDOW // 2 + 1  # samples, which mirroring needs
 AT_ONCE = 1 << 13  # columns, so that the spectrum of an hour is never held whole
 
 Rate = Fraction | float
@@ -39,13 +40,22 @@ def mel(samples: Tensor, ends: Ends = "mirrored") -> Tensor:
     ends: what is heard beyond them. It changes the first and the last two columns.
     """
     check_numbers(samples)
-    sound = F.pad(samples.float(), (0, max(0, WINDOW // 2 + 1 - len(samples))))  # reflection needs that many
-    sound = torch.cat([sound[:1], sound[1:] - PRE_EMPHASIS * sound[:-1]])
-    padded = F.pad(sound[None], (WINDOW // 2, WINDOW // 2), mode=BEYOND[ends])[0]
-    starts = range(0, 1 + len(sound) // HOP, AT_ONCE)
-    last = HOP * (len(sound) // HOP)
-    blocks = [padded[HOP * start : min(HOP * (start + AT_ONCE - 1), last) + WINDOW] for start in starts]
-    return torch.cat([_columns(block) for block in blocks], dim=1)
+    sound = F.pad(samples, (0, max(0, LEAST - len(samples)))) if len(samples) < LEAST else samples
+    count = 1 + len(sound) // HOP
+    blocks = (range(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE))
+    return torch.cat([_columns(_heard(sound, block, ends)) for block in blocks], dim=1)
+
+
+def _heard(sound: Tensor, columns: range, ends: Ends) -> Tensor:
+    """All samples in the windows of these columns, high tones emphasised."""
+    low, high = HOP * columns.start - WINDOW // 2, HOP * (columns.stop - 1) + WINDOW // 2
+    first, last = max(0, low - LEAST), min(len(sound), high)
+    before = sound[max(0, first - 1) : last].float()
+    there = before[1:] - PRE_EMPHASIS * before[:-1]
+    if not first:
+        there = torch.cat([before[:1], there])
+    lead, rest = max(0, first - low), max(0, high - last)
+    return F.pad(there[None], (lead, rest), mode=BEYOND[ends])[0, low - first + lead :]
 
 
 def _columns(block: Tensor) -> Tensor:
