@@ -105,6 +105,12 @@ def test_a_mouth_is_as_soft_as_its_picture(puppet):
     assert steepest(Puppet(soft, face)) < 0.6 * steepest(puppet)
 
 
+def test_a_grey_picture_opens_a_grey_mouth():
+    grey = PICTURE.permute(2, 0, 1).mean(0).expand(3, -1, -1)
+    (frame,) = Puppet(grey, Features.of_mesh(SITTER.mesh())).frames(pose(opening=0.8))
+    assert (frame.amax(0) - frame.amin(0)).max() < 0.02
+
+
 def test_lips_that_were_parted_meet_without_steps():
     """At a slanting seam, pixels are as much of one lip as of the other."""
     shown = Drawn(opening=0.5)

@@ -46,13 +46,24 @@ class Palette:
         cheeks = torch.cat([left, right], dim=1)
         slope = float((right.mean() - left.mean()) / (cheeks.mean() * 2.8 + 1e-3))
         return cls(
-            lip * torch.tensor([0.22, 0.15, 0.15]).to(lip),
-            lip * torch.tensor([0.45, 0.26, 0.27]).to(lip),
-            lip * torch.tensor([0.80, 0.60, 0.60]).to(lip),
+            _dyed(lip, 0.22, 0.15, 0.15),
+            _dyed(lip, 0.45, 0.26, 0.27),
+            _dyed(lip, 0.80, 0.60, 0.60),
             _own(at, face) if lines.parted else _white(cheeks, _eye_white(picture, face)),
             max(-0.3, min(0.3, slope)),
             blur(picture, face),
         )
+
+
+def _dyed(lip: Tensor, *factors: float) -> Tensor:
+    """The lip's colour times a factor for each channel, or grey where lips are: in old photographs and in stone"""
+    channels = torch.tensor(factors).to(lip)
+    return lip * torch.lerp(channels.mean(), channels, _colourful(lip, 0.1))
+
+
+def _colourful(colour: Tensor, fully: float) -> float:
+    """0 for a grey, 1 where channels are `fully` apart"""
+    return float(((colour.max() - colour.min()) / fully).clamp(0, 1))
 
 
 def _own(at: Callable[[Points], Tensor], face: Features) -> Tensor:
@@ -69,8 +80,7 @@ def _white(cheeks: Tensor, eye_white: float) -> Tensor:
     bright = max(1.12 * float(grey.quantile(0.8).clamp(0.2, 0.85)) + 0.06, 0.92 * eye_white)
     middle = cheeks.median(dim=1).values
     tint = (middle / grey.median().clamp(min=0.05)).clamp(0.5, 1.6) - 1
-    colourful = float((middle.max() - middle.min()).clamp(0, 0.2)) / 0.2
-    warm = 1 + colourful * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
+    warm = 1 + _colourful(middle, 0.2) * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
     return (bright * (1 + 0.12 * tint) * warm).clamp(0, 0.97)
 
 
