@@ -7,10 +7,13 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from joyhallo.drawn.drawing import Look, Sitter
+from joyhallo.drawn.drawing import Pose as Drawn
 from joyhallo.faces.find import FaceError
 from joyhallo.film.write import as_bytes, as_floats
+from joyhallo.methods.puppet.blur import blur
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.head import Moves
 from joyhallo.methods.puppet.hearing import Articulation
@@ -79,6 +82,48 @@ def test_pressed_lips_are_thinner(puppet):
         return int((red[150:] > 0.25).sum())
 
     assert lips(press=1.0) < 0.9 * lips()
+
+
+def softened(picture: torch.Tensor) -> torch.Tensor:
+    """Blurred by two pixels"""
+    bell = torch.exp(-0.5 * (torch.arange(-6, 7) / 2) ** 2)
+    weights = torch.outer(bell, bell) / bell.sum() ** 2
+    return F.conv2d(F.pad(picture[:, None], (6, 6, 6, 6), "replicate"), weights[None, None])[:, 0]
+
+
+def test_a_mouth_is_as_soft_as_its_picture(puppet):
+    picture, face = PICTURE.permute(2, 0, 1), Features.of_mesh(SITTER.mesh())
+    soft = softened(picture)
+    sharp, blurred = (blur(one, face) * face.mouth.unit for one in (picture, soft))
+    assert sharp < 0.5 < 0.8 < blurred
+    assert blur(torch.full_like(picture, 0.5), face) * face.mouth.unit < 0.4
+
+    def steepest(puppet):
+        (frame,) = puppet.frames(pose(opening=0.6))
+        return float(frame[:, 150:220, 90:170].diff(dim=1).abs().max())
+
+    assert steepest(Puppet(soft, face)) < 0.6 * steepest(puppet)
+
+
+def test_a_grey_picture_opens_a_grey_mouth():
+    grey = PICTURE.permute(2, 0, 1).mean(0).expand(3, -1, -1)
+    (frame,) = Puppet(grey, Features.of_mesh(SITTER.mesh())).frames(pose(opening=0.8))
+    assert (frame.amax(0) - frame.amin(0)).max() < 0.02
+
+
+def test_lips_that_were_parted_meet_without_steps():
+    """At a slanting seam, pixels are as much of one lip as of the other."""
+    shown = Drawn(opening=0.5)
+    picture = torch.from_numpy(SITTER.picture(shown).copy()).permute(2, 0, 1).float() / 255
+    face = Features.of_mesh(SITTER.mesh(shown))
+    # Whatever hangs from above is black, and what follows the jaw is white.
+    middle = round(float(face.mouth.in_pixels((face.inner_upper + face.inner_lower) / 2)[5, 1]))
+    picture[:, :middle], picture[:, middle:] = 0.0, 1.0
+    puppet = Puppet(picture, face)
+    assert puppet.mouth.lines.parted
+    (frame,) = puppet.frames(pose())
+    seam = frame[0, middle - 12 : middle + 12, 118:138]
+    assert ((seam > 0.1) & (seam < 0.9)).float().mean() > 0.02
 
 
 def test_lids_cover_the_eyes(puppet):

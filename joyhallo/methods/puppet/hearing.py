@@ -65,7 +65,7 @@ class Ear(nn.Module):
     idle: Tensor  # an opening that silence may seem to have
     pressed: Tensor  # presses at which lips begin to meet, and are shut
 
-    def __init__(self, fine: int = 64, width: int = 96, blocks: int = 7):
+    def __init__(self, fine: int = 64, width: int = 112, blocks: int = 7):
         super().__init__()
         self.bands = nn.BatchNorm1d(BANDS)
         self.spectrum = nn.Conv1d(BANDS, fine, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...faces.boxes import Points
+from .blur import blur
 from .easing import smooth
 from .face import Features
 from .mouth import Lines
@@ -20,6 +22,7 @@ LOWER_TEETH = (0.0, 0.2, 0.41, 0.63, 0.8)
 INCISORS = 0.11  # by which the upper teeth reach below the line where the lips meet
 CHEEK = (-0.6, -0.4, -0.2, 0.0)  # heights beside the mouth where the light is read
 NOTCH = 0.022  # by which they are rounded at their borders
+SOFT, BELL = 2.2, 2.6  # of _soft's and _near's widths for a blur's deviation
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Palette:
     tongue: Tensor
     teeth: Tensor
     slope: float  # how much brighter the light is on the right, for a half width
+    blur: float  # deviation of an edge, in half widths
 
     @classmethod
     def of(cls, picture: Tensor, face: Features, lines: Lines) -> Palette:
@@ -42,12 +46,24 @@ class Palette:
         cheeks = torch.cat([left, right], dim=1)
         slope = float((right.mean() - left.mean()) / (cheeks.mean() * 2.8 + 1e-3))
         return cls(
-            lip * torch.tensor([0.22, 0.15, 0.15]).to(lip),
-            lip * torch.tensor([0.45, 0.26, 0.27]).to(lip),
-            lip * torch.tensor([0.80, 0.60, 0.60]).to(lip),
+            _dyed(lip, 0.22, 0.15, 0.15),
+            _dyed(lip, 0.45, 0.26, 0.27),
+            _dyed(lip, 0.80, 0.60, 0.60),
             _own(at, face) if lines.parted else _white(cheeks, _eye_white(picture, face)),
             max(-0.3, min(0.3, slope)),
+            blur(picture, face),
         )
+
+
+def _dyed(lip: Tensor, *factors: float) -> Tensor:
+    """The lip's colour times a factor for each channel, or grey where lips are: in old photographs and in stone"""
+    channels = torch.tensor(factors).to(lip)
+    return lip * torch.lerp(channels.mean(), channels, _colourful(lip, 0.1))
+
+
+def _colourful(colour: Tensor, fully: float) -> float:
+    """0 for a grey, 1 where channels are `fully` apart"""
+    return float(((colour.max() - colour.min()) / fully).clamp(0, 1))
 
 
 def _own(at: Callable[[Points], Tensor], face: Features) -> Tensor:
@@ -64,8 +80,7 @@ def _white(cheeks: Tensor, eye_white: float) -> Tensor:
     bright = max(1.12 * float(grey.quantile(0.8).clamp(0.2, 0.85)) + 0.06, 0.92 * eye_white)
     middle = cheeks.median(dim=1).values
     tint = (middle / grey.median().clamp(min=0.05)).clamp(0.5, 1.6) - 1
-    colourful = float((middle.max() - middle.min()).clamp(0, 0.2)) / 0.2
-    warm = 1 + colourful * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
+    warm = 1 + _colourful(middle, 0.2) * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
     return (bright * (1 + 0.12 * tint) * warm).clamp(0, 0.97)
 
 
@@ -118,10 +133,10 @@ def _row(
     """A row of teeth over what is seen. within: how far a place lies on the teeth's side of their edge."""
     side = u.abs()
     near = torch.stack([(side - border).abs() for border in borders]).amin(0)
-    edge = within - NOTCH * _near(near, 0.06)
-    there = _soft(edge, 0.018) * _soft(reach - side, 0.10)
+    edge = within - NOTCH * _line(near, 0.06, palette.blur)
+    there = _soft(edge, math.hypot(0.018, SOFT * palette.blur)) * _soft(reach - side, 0.10)
     form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
-    form = form * (1 - 0.16 * _near(near, 0.028))  # between two teeth
+    form = form * (1 - 0.16 * _line(near, 0.028, palette.blur))  # between two teeth
     form = form * (1 + palette.slope * u)
     shade = 0.68 + 0.32 * smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
     translucent = 1 - 0.10 * _near(edge, 0.05)
@@ -133,6 +148,12 @@ def _near(distance: Tensor, reach: float) -> Tensor:
     """1 at no distance, 0 from `reach` on: a bell that is cheaper than Gauss's"""
     share = (1 - (distance / reach).square()).clamp(min=0)
     return share * share
+
+
+def _line(distance: Tensor, reach: float, blur: float) -> Tensor:
+    """_near, blurred: wider, and so much fainter"""
+    wider = math.hypot(reach, BELL * blur)
+    return reach / wider * _near(distance, wider)
 
 
 def _soft(distance: Tensor, width: float) -> Tensor:

@@ -152,7 +152,7 @@ class Mouth:
         across = across + 0.02 * opening[:, None, None] * torch.sign(self.u) * self._cheeks
         still, v = self._still, self.v[None, :, None]
         movement = [across * still, (above - rise) * still, (below - rise) * still]
-        depth = [v - upper.edge[:, None], lower.edge[:, None] - v]
+        depth = [_beyond(upper.edge, v, self.u), -_beyond(lower.edge, v, self.u)]
         return Field(torch.stack([*movement, *depth], dim=1), dropped, shapes.rounding)
 
     def _columns(self, shapes: Shapes, opening: Tensor) -> Tensor:
@@ -231,6 +231,12 @@ class Mouth:
 
 def _cells(pixels: float) -> int:
     return int(min(FINEST, max(COARSEST, pixels / 1.5)))
+
+
+def _beyond(line: Tensor, v: Tensor, u: Tensor) -> Tensor:
+    """(n, rows, columns): how far heights v lie below a line (n, columns) over places u, square to the line"""
+    slope = torch.gradient(line, spacing=(u,), dim=1)[0]
+    return (v - line[:, None]) / (1 + slope.square()).sqrt()[:, None]
 
 
 def _bump(distance: Tensor, reach: float) -> Tensor:

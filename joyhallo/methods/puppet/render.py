@@ -22,8 +22,8 @@ from .inside import Palette, inside
 from .mouth import Field, Mouth, Shapes, sampled
 
 MIDPOINT = (12, -40, 156, 156, -40, 12)  # of 256: between two points, a little sharper than the picture
-SMALL = 400_000  # pixels of a window that is read with the sharper, slower filter
-EDGE = 1.1  # pixels over which one layer passes into the next
+SMALL = 500_000  # pixels of a window that is read with the sharper, slower filter
+RAMP = 3.45  # deviations of a blur over which one layer passes into the next
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,17 @@ class Pose:
 
     def __len__(self) -> int:
         return len(self.mouth)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Places around the space between the lips, (n, 2, h, w) each."""
+
+    before: Tensor  # in the picture, as if the mouth did not move
+    other: Tensor  # there, if they moved with the lip that is further away
+    uv: Tensor  # in the mouth's coordinates
+    depth: Tensor  # below the upper and above the lower lip, in half widths
+    field: Field
 
 
 class Puppet:
@@ -55,6 +66,7 @@ class Puppet:
         self.window = joint([head, mouth]).within(everything)
         self.head = Head(face, (height, width), self.window, device)
         self.palette = Palette.of(picture, face, self.mouth.lines)
+        self._edge = RAMP * self.palette.blur * face.mouth.unit  # pixels
         self.still = picture[(slice(None), *self.window.slices)]
         self.is_small = self.still[0].numel() <= SMALL and _reads_bicubically(device)
         fine = self.still if self.is_small else finer(self.still)
@@ -73,41 +85,45 @@ class Puppet:
         """(n, 3, height, width) of the window, in 0..1"""
         places = self.head.places(pose.head)
         eyes = [places[eye.here].clone() for eye in self._eyes]
-        at, uv, depth, field = self._follow_mouth(places, pose.mouth)
+        gap = self._follow_mouth(places, pose.mouth)
         frames = self._seen(places)
-        self._fill_gap(frames, at, uv, depth, field)
+        self._fill_gap(frames[self._mouth.here][(slice(None), slice(None), *self._gap.slices)], gap)
         for lid, part, there in zip(self.lids, self._eyes, eyes, strict=True):
             self._blink(frames, there, pose.blink, lid, part)
         return frames
 
-    def _follow_mouth(self, places: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor, Tensor, Field]:
-        """Move places with lips and jaw; returns those around the gap as they were, and what is known there."""
+    def _follow_mouth(self, places: Tensor, shapes: Shapes) -> Gap:
+        """Move places with lips and jaw."""
         part, field = self._mouth, self.mouth.field(shapes)
         at = places[part.here]
         uv = part.coordinates(at)
-        across, above, below, under, over = sampled(field.values, uv, self.mouth.bounds).unbind(1)
-        gap = (slice(None), slice(None), *self._gap.slices)
-        before = at[gap].clone()
+        here = (slice(None), slice(None), *self._gap.slices)
+        before, found = at[here].clone(), sampled(field.values, uv, self.mouth.bounds)
+        across, above, below, under, over = found.unbind(1)
         at -= part.movement(across, torch.where(under < over, above, below))
-        rows, columns = self._gap.slices
-        depth = torch.stack([under[:, rows, columns], over[:, rows, columns]], dim=1)
-        return before, uv[gap], depth, field
+        across, above, below, under, over = found[here].unbind(1)
+        other = before - part.movement(across, torch.where(under < over, below, above))
+        return Gap(before, other, uv[here], found[here][:, 3:], field)
 
-    def _fill_gap(self, frames: Tensor, at: Tensor, uv: Tensor, depth: Tensor, field: Field) -> None:
-        sharp = self.face.mouth.unit / EDGE
-        above, below = ((0.5 - one * sharp).clamp(0, 1) for one in depth.split(1, dim=1))
-        seen = inside(self.mouth.lines, self.palette, uv, depth, field.drop, field.rounding)
+    def _fill_gap(self, frames: Tensor, gap: Gap) -> None:
+        sharp = self.face.mouth.unit / self._edge
+        above, below = ((0.5 - one * sharp).clamp(0, 1) for one in gap.depth.split(1, dim=1))
+        field = gap.field
+        seen = inside(self.mouth.lines, self.palette, gap.uv, gap.depth, field.drop, field.rounding)
+        lips = frames
         if self._own is not None:
-            own = sampled(self._own.expand(len(uv), -1, -1, -1), uv, self.mouth.bounds)
-            seen = torch.lerp(seen, self._seen(at), own)
-        there = frames[self._mouth.here][(slice(None), slice(None), *self._gap.slices)]
-        there.copy_(torch.lerp(there, seen, (1 - above - below).clamp(0, 1)))
+            own = sampled(self._own.expand(len(frames), -1, -1, -1), gap.uv, self.mouth.bounds)
+            seen = torch.lerp(seen, self._seen(gap.before), own)
+            # Lips that meet come from different places of the picture.
+            shared = torch.minimum(above, below) / (above + below).clamp(min=1e-3)
+            lips = torch.lerp(frames, self._seen(gap.other), shared)
+        frames.copy_(torch.lerp(lips, seen, (1 - above - below).clamp(0, 1)))
 
     def _blink(self, frames: Tensor, at: Tensor, blink: Tensor, lid: Lid, part: Part) -> None:
         found = sampled(lid.field(blink), part.coordinates(at), lid.bounds)
         skin = self._seen(at - part.movement(found[:, 0], found[:, 1]))
         there = frames[part.here]
-        there.copy_(lid.covered(skin, there, found[:, 2:3], found[:, 3:], part.frame.unit / EDGE))
+        there.copy_(lid.covered(skin, there, found[:, 2:3], found[:, 3:], part.frame.unit / self._edge))
 
     def _seen(self, places: Tensor) -> Tensor:
         """The picture at places (n, 2, h, w) -> (n, 3, h, w)"""

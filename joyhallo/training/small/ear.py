@@ -48,10 +48,10 @@ ABOUT = (
 @dataclass(frozen=True)
 class EarTraining:
     hours: float = 3.0  # of speech to learn from
-    steps: int = 4600
+    steps: int = 9500
     batch: int = 10
     seconds: float = 4.0  # of each piece
-    english: float = 0.45  # share of the takes
+    english: float = 0.55  # share of the takes
     learning_rate: float = 3e-3
     seed: int = 0
 
