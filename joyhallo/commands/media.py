@@ -89,14 +89,15 @@ class Source:
     marks: Marks = field(default_factory=Marks)
 
     @classmethod
-    def of(cls, path: Path) -> Source:
+    def of(cls, path: Path, rate: Fraction | None = None) -> Source:
+        """rate: at which a video is read, instead of its own"""
         checked_input(path, "video")
         if path.suffix.lower() in PICTURES:
             still = torch.from_numpy(picture_of(path))
             size = still.shape[1], still.shape[0]
             return cls(lambda start: repeat(still, max(0, 1 - start)), 1, size, Fraction(FPS), read_marks(path))
         film = Film(path)
-        facts, rate = film.facts, frame_rate(film.facts.rate)
+        facts, rate = film.facts, rate or frame_rate(film.facts.rate)
 
         def read_from(start: int) -> Iterator[Tensor]:
             return map(torch.from_numpy, film.pictures_from(start, rate))

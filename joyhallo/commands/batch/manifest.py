@@ -16,6 +16,7 @@ from .table import Task
 NAME = "manifest.jsonl"
 DONE, FAILED = "done", "failed"
 ARRIVING = "arriving"  # a film from elsewhere is finished, and about to get its name
+UNSCORED = "not_scored"  # why a film has no score
 
 Entry = dict[str, Any]
 
