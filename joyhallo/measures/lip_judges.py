@@ -125,7 +125,7 @@ def compared(watched: Watched, samples: Tensor, shuffled: Tensor) -> dict[Contro
     }
 
 
-def controls_of(others: Mapping[Control, Told]) -> dict[Control, dict[str, float]]:
+def controls_of(others: Mapping[Control, Told]) -> dict[str, dict[str, float]]:
     """Of each control, the measures that it is a control of."""
     return {
         control: {name: value for name, value in told.values.items() if control in MEASURES[name].controls}
