@@ -53,6 +53,7 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
         with redirect_stdout(sys.stderr):  # Ray prints there what died; the output is for the result alone
             _note(_worked_off(works, folder, crew, remote, terminal), len(works), manifest, terminal)
     finally:
+        manifest.settle()
         _write_page(tasks, folder, manifest, chosen.table)
     return _concluded(tasks, earlier, folder, manifest, terminal)
 
