@@ -98,8 +98,8 @@ PAINTED = {"lip_mask": Path("l.png"), "face_mask": Path("f.png")}
     ("kind", "options", "models"),
     [
         ("talk", PAINTED, {}),
-        ("talk", {"which_face": "0", "identity": "neutral", **PAINTED}, DEMO),
-        ("talk", KEYFRAMES, DEMO),
+        ("talk", {"model": Path("demo"), "which_face": "0", "identity": "neutral", **PAINTED}, DEMO),
+        ("talk", {"model": Path("demo"), **KEYFRAMES}, DEMO),
         ("redub", {"mask": Path("m.png"), "reference": Path("r.png")}, {"model": "wav2lip/wav2lip_gan.pth"}),
     ],
 )
