@@ -18,13 +18,14 @@ from ..joyhallo.methods.chunks import Progress
 from ..joyhallo.methods.handed import handed_back
 from ..joyhallo.methods.plan import BLENDS, blended
 from ..joyhallo.methods.redub import Redubbed, placed
+from ..joyhallo.methods.room import Memory
 from ..joyhallo.methods.script import Script, presence
 from ..joyhallo.sound.audio import Sound
 from . import report
 from .inputs import InputError, checked
 from .placing import at_once, checked_track, fitting, mask_video, shown
 from .preview import Preview
-from .run import HELD, Job, Memory, OnStep, make
+from .run import HELD, Job, OnStep, make
 from .sockets import FaceCrops, chosen, rate_of_images, schema
 from .video import Footage, MadeWhenNeeded, Pictures
 

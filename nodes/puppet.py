@@ -23,12 +23,13 @@ from ..joyhallo.methods.puppet.hearing import Articulation, listen, open_ear
 from ..joyhallo.methods.puppet.perform import PLACED, Direction, Spoken, at_once, perform, placed, poses
 from ..joyhallo.methods.puppet.render import Pose, Puppet
 from ..joyhallo.methods.puppet.sitter import Hints, Sitter, sit
+from ..joyhallo.methods.room import Memory
 from ..joyhallo.sound.audio import Sound, as_channels, checked_rate, prepare
 from . import report
 from .inputs import checked
 from .model_folders import face_task, known_faces
 from .preview import Preview, listed, stop
-from .run import HELD, Job, Memory, OnStep, make
+from .run import HELD, Job, OnStep, make
 from .sockets import Face, Landmarks, OverTime, schema
 from .video import sound_of
 

@@ -15,12 +15,13 @@ from ..joyhallo.faces.track import Track, gaps
 from ..joyhallo.files.journal import Journal, key_of
 from ..joyhallo.methods.plan import Look, Plan, plan
 from ..joyhallo.methods.redub import Redubbed, Wishes, chunk_count, redub
+from ..joyhallo.methods.room import Memory
 from ..joyhallo.sound.audio import Recording, Sound
 from . import report
 from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
 from .placing import at_once, checked_track, fitting, mask_video, shown
-from .run import HELD, Job, Memory, OnStep
+from .run import HELD, Job, OnStep
 from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
 

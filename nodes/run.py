@@ -15,11 +15,12 @@ from torch import Tensor
 
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.files.journal import Journal, tidy
-from ..joyhallo.files.space import Need, amount, check_disks, check_memory, free
+from ..joyhallo.files.space import Need, amount, check_disks, free
 from ..joyhallo.film.ahead import Behind
 from ..joyhallo.film.marks import Labels, Marks
 from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.chunks import Chunk, Progress
+from ..joyhallo.methods.room import Memory, frames_need, shared
 from ..joyhallo.sound.audio import Sound
 from .labels import Wishes, marked
 from .places import working_folder, working_place
@@ -28,19 +29,8 @@ from .video import WorkingCopy
 
 BEHIND = 1  # finished chunks that wait to be placed and written
 HELD = BEHIND + 1  # chunks in memory beside the one that is being made
-COMPRESSED = 0.6  # of the bytes of what moves, at most: 0.4 were measured with noise in it
 
 OnStep = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes on the device that computes, beside the weights."""
-
-    task: str  # what needs it, as a sentence begins
-    planned: int
-    least: int  # with every saving
-    remedy: str  # where even that is too much
 
 
 @dataclass(frozen=True)
@@ -64,8 +54,7 @@ class Job:
 
     def needs(self) -> list[Need]:
         """What will lie on disks."""
-        still, moving = self.size[0] * self.size[1], self.moving[0] * self.moving[1]
-        copy = Need("the frames", working_place(), 3 * still + int(COMPRESSED * self.length * 3 * moving))
+        copy = frames_need(working_place(), self.length, self.size, self.moving)
         if self.journal is None:
             return [copy]
         missing = (self.count - self.known) * self.journal.record
@@ -78,26 +67,18 @@ class Job:
 
     def check(self) -> None:
         """Raise a RoomError for what would run out of memory or disk, before time is spent on it."""
-        self._check(self.memory.task, self.memory.least + self._shared, self.device)
-        self._check("Holding finished frames", self.held, torch.device("cpu"))
+        self.memory.check(self.device, self.held, comfy.model_management.get_total_memory)
         check_disks(self.needs())
-
-    def _check(self, task: str, needed: int, device: torch.device) -> None:
-        check_memory(task, needed, comfy.model_management.get_total_memory(device), self.memory.remedy)
-
-    @property
-    def _shared(self) -> int:
-        """What is held in the memory in which the device computes, too."""
-        return self.held if self.device.type == "cpu" else 0
 
     def plan(self) -> str:
         chunks = f"{self.count} chunk{'' if self.count == 1 else 's'}"
         earlier = f", {self.known} of them finished earlier" if self.known else ""
         disk, there = sum(need.size for need in self.needs()), comfy.model_management.get_total_memory(self.device)
+        beside = self.memory.planned + shared(self.device, self.held)
         return (
             f"{self.length} frames in {chunks}{earlier}; up to {amount(disk)} on disk, where "
-            f"{amount(free(working_place()))} are free; {amount(self.memory.planned + self._shared)} of memory beside "
-            f"the weights, of {amount(there)}."
+            f"{amount(free(working_place()))} are free; {amount(beside)} of memory beside the weights, of "
+            f"{amount(there)}."
         )
 
 

@@ -10,11 +10,11 @@ from comfy_api.latest import io
 from ..joyhallo.config import FPS, SAMPLE_RATE
 from ..joyhallo.faces.track import Track
 from ..joyhallo.film.plot import Curve, plot
-from ..joyhallo.measures.lip_judges import Told
+from ..joyhallo.measures.lip_judges import Told, compared, controls_of
 from ..joyhallo.measures.lipsync import COMPARABLE, SPAN
 from ..joyhallo.measures.scores import Scores
-from ..joyhallo.measures.sync import delayed, rotated
-from ..joyhallo.measures.table import MEASURES, SHIFT, SHIFTED, SHUFFLED, STILL, Control
+from ..joyhallo.measures.sync import rotated
+from ..joyhallo.measures.table import SHIFTED, SHUFFLED
 from . import model_folders, report
 from .inputs import checked
 from .lip_judge import LipJudge, lip_judge
@@ -116,11 +116,8 @@ class ScoreLipSync(io.ComfyNode):
         speaking = Speaking.of(film, track)
         watched = network.watch(speaking, progress(len(speaking)))
         samples = recording.samples[: len(speaking) * SAMPLE_RATE // FPS]
-        own, shuffled, shifted = (
-            watched.score(sound) for sound in (samples, rotated(samples), delayed(samples, SHIFT))
-        )
-        compared: dict[Control, Told] = {STILL: watched.still(samples), SHUFFLED: shuffled, SHIFTED: shifted}
-        controls = {control: _of(other, control) for control, other in compared.items()}
+        own, others = watched.score(samples), compared(watched, samples, rotated(samples))
+        controls = controls_of(others)
         scores = Scores(film.key(), name_of(video), own.values, controls, notes=_notes(own, network))
         lines = {
             "Judge": network.title,
@@ -129,7 +126,7 @@ class ScoreLipSync(io.ComfyNode):
             "Offset": _said(own.offset, any(scores.silent(name) for name in controls[SHIFTED])),
         }
         text = "\n".join([report.listed(lines), *told(scores), *report.warnings(recording.notices)])
-        picture = torch.from_numpy(_curve(own, shuffled))[None].float() / 255
+        picture = torch.from_numpy(_curve(own, others[SHUFFLED]))[None].float() / 255
         return io.NodeOutput(
             own.confidence, own.distance, own.offset, picture, text, scores, ui=listed(recording.notices)
         )
@@ -144,11 +141,6 @@ def _said(offset: int, silent: bool) -> str:
     return (
         f"the sound comes {frames} too {'early' if offset > 0 else 'late'}; Align Sound with offset {offset} moves it"
     )
-
-
-def _of(told: Told, control: Control) -> dict[str, float]:
-    """What the control is compared with."""
-    return {name: value for name, value in told.values.items() if control in MEASURES[name].controls}
 
 
 def _notes(own: Told, judge: LipJudge) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
@@ -14,8 +14,7 @@ from ..joyhallo.files.journal import Journal
 from ..joyhallo.film.marks import Marks
 from ..joyhallo.film.read import Reel
 from ..joyhallo.film.write import frame_rate
-from ..joyhallo.methods.hallo.clip import PASTED, PASTING, Clip, Engine
-from ..joyhallo.methods.hallo.memory import working_memory
+from ..joyhallo.methods.hallo.clip import Clip, Engine
 from ..joyhallo.methods.hallo.portrait import Prepared
 from ..joyhallo.methods.hallo.sampling import Settings
 from ..joyhallo.methods.hallo.steadiness import DriftMeter, Steadiness
@@ -24,7 +23,7 @@ from .autoencoder import ComfyCodec
 from .comfy_adapter import JoyHalloModel, arithmetic
 from .places import journal_folder
 from .preview import Preview
-from .run import HELD, Job, Made, Memory, make
+from .run import HELD, Job, Made, make
 from .video import Footage, marks_of, reel_of
 
 
@@ -52,8 +51,6 @@ class Take:
         return make(self.job(meter), preview), meter
 
     def job(self, meter: DriftMeter) -> Job:
-        crop = self.face.crop
-
         @cache
         def backdrop() -> Reel | None:
             """Opened when the first frames are placed, after all checks."""
@@ -67,15 +64,10 @@ class Take:
             rate=FPS,
             sound=self.speech.sound,
             size=self.clip.size,
-            moving=crop.seen if self.whole else crop.size,
+            moving=self.clip.moving,
             device=self.model.device,
-            memory=Memory(
-                f"Denoising at {crop.size[0]}x{crop.size[0]}",
-                planned=self._memory(self.settings),
-                least=self._memory(replace(self.settings, rows_together=False)),
-                remedy="choose a smaller size",
-            ),
-            held=self._held,
+            memory=self.clip.memory(self.model.config.net, self.model.precision.compute),
+            held=self.clip.held(HELD),
             journal=self.journal,
             marks=self.marks,
         )
@@ -85,16 +77,6 @@ class Take:
     @cached_property
     def marks(self) -> Marks:
         return Marks() if self.background is None else marks_of(self.background)
-
-    def _memory(self, settings: Settings) -> int:
-        size, dtype = self.face.crop.size[0], self.model.precision.compute
-        return max(working_memory(self.model.config.net, settings, size, dtype).values())
-
-    @property
-    def _held(self) -> int:
-        (width, height), (columns, rows) = self.face.crop.picture, self.face.crop.size
-        chunk = self.settings.chunk_frames * 3 * columns * rows * torch.float32.itemsize
-        return HELD * chunk + (PASTING * max(PASTED, width * height) if self.whole else 0)
 
     def _check_background(self, video: Any) -> None:
         if not self.whole:

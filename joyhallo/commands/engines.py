@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -40,6 +42,15 @@ def device_of(compute: Compute) -> torch.device:
             "or install a PyTorch made for the card."
         )
     return torch.device("cuda" if there and compute.device != "cpu" else "cpu")
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes, used ones too; no limit where a system, as Windows, does not tell in this way."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return sys.maxsize
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def dtype_of(compute: Compute, device: torch.device) -> torch.dtype:

@@ -14,7 +14,7 @@ from ..faces.find import FaceError, FaceMesh, InsightFace
 from ..faces.finders import Detector, Finder, Landmarker
 from ..faces.pursuit import Which
 from ..faces.regions import Mask
-from ..faces.tracking import Tracked, Wishes, drawn, track
+from ..faces.tracking import EVERY, Tracked, Wishes, drawn, track
 from .jobs import Progress
 from .media import Source, picture_of
 
@@ -25,8 +25,10 @@ NO_LANDMARKER = (
 )
 
 
-def tracked(source: Source, options: Mapping[str, Any], mask: Mask | None, progress: Progress) -> Tracked:
-    """options: those of TRACKING, and a box if there is one; mask: of the face"""
+def tracked(
+    source: Source, options: Mapping[str, Any], mask: Mask | None, progress: Progress, every: int = EVERY
+) -> Tracked:
+    """options: those of TRACKING, and a box if there is one; mask: of the face; every: frames from look to look"""
     pictures = source.counted(STEP, progress)
     if (box := options.get("box")) is not None:
         return drawn(pictures, painted(box, source.size), source.rate)
@@ -38,6 +40,7 @@ def tracked(source: Source, options: Mapping[str, Any], mask: Mask | None, progr
         reference=None if reference is None else picture_of(reference, "reference"),
         gaps=options["gaps"],
         cuts=options["cuts"],
+        every=every,
     )
     return track(pictures, finder(options), source.rate, wishes)
 

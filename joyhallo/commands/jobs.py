@@ -14,7 +14,7 @@ from ..files.digests import digest_of
 from .crew import ALONE, Crew
 from .options import REDUB, TALK, Option
 
-VERSION = 1  # of what jobs make: to be raised when the same inputs no longer give the same film
+VERSION = 2  # of what jobs make: to be raised when the same inputs no longer give the same film
 SEEDS = ("seed", "noise_seed")  # how inputs are called that take one
 MAKING = "Making"  # the step in which frames are made
 

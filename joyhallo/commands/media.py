@@ -25,7 +25,7 @@ from ..film.ahead import write_behind
 from ..film.label import CHINESE, ENGLISH, Label
 from ..film.marks import Labels, Marks, read_marks, record
 from ..film.read import Film
-from ..film.write import frame_rate, write
+from ..film.write import FORMATS, as_bytes, frame_rate, write
 from ..sound.audio import AudioError, Sound, read
 from .jobs import MAKING, Job, Progress
 from .places import PlaceError, checked_input
@@ -89,14 +89,15 @@ class Source:
     marks: Marks = field(default_factory=Marks)
 
     @classmethod
-    def of(cls, path: Path) -> Source:
+    def of(cls, path: Path, rate: Fraction | None = None) -> Source:
+        """rate: at which a video is read, instead of its own"""
         checked_input(path, "video")
         if path.suffix.lower() in PICTURES:
             still = torch.from_numpy(picture_of(path))
             size = still.shape[1], still.shape[0]
             return cls(lambda start: repeat(still, max(0, 1 - start)), 1, size, Fraction(FPS), read_marks(path))
         film = Film(path)
-        facts, rate = film.facts, frame_rate(film.facts.rate)
+        facts, rate = film.facts, rate or frame_rate(film.facts.rate)
 
         def read_from(start: int) -> Iterator[Tensor]:
             return map(torch.from_numpy, film.pictures_from(start, rate))
@@ -126,12 +127,12 @@ def film(
 ) -> Written:
     """Write what comes while more is made. The file says that it is made by AI, and keeps what its source said.
 
-    pictures: batches (n, height, width, 3) of bytes, `count` frames in all; marks: of what it is made from
+    pictures: batches (n, height, width, 3) of bytes or in 0..1, `count` frames in all; marks: of what it is made from
     """
     begun = time.monotonic()
     ours = with_ours(marks, job.number or uuid.uuid4().hex)
     labels = Labels(ours.tags(), VISIBLE[job.options["label"]])
-    form = job.output.suffix.lower().removeprefix(".")
+    form = form_of(job)
 
     def to(target: Path) -> None:
         def written(batches: Iterator[Tensor]) -> None:
@@ -151,6 +152,17 @@ def film(
     return Written(job.output, count, time.monotonic() - begun, ours)
 
 
+def depth_of(job: Job) -> int:
+    """Bits of each colour in a film that loses nothing; 0 for one that does, and takes little room."""
+    facts = FORMATS[form_of(job)]
+    pixels = facts.grades[job.options["quality"]].pixels
+    return pixels.bits if pixels.is_rgb else 0
+
+
+def form_of(job: Job) -> str:
+    return job.output.suffix.lower().removeprefix(".")
+
+
 def with_ours(marks: Marks, number: str) -> Marks:
     """The marks of what a film is made from, and that it is made by AI. number: of the film"""
     return marks.with_ours(record(SOFTWARE, number), f"{SOFTWARE} {__version__}")
@@ -160,8 +172,9 @@ def _counted(batches: Iterable[Tensor], count: int, progress: Progress) -> Itera
     done = 0
     with torch.inference_mode():
         for batch in batches:
-            yield batch.cpu()
-            done += len(batch)
+            frames = batch.cpu()
+            yield frames if frames.dtype == torch.uint8 else as_bytes(frames, done)  # as nodes hand them on
+            done += len(frames)
             progress(MAKING, done, count)
 
 

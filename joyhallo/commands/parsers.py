@@ -99,7 +99,7 @@ With a column model, or --set model=joyhallo/net.pth for all, pictures talk thro
 
 The folder gets the films, manifest.jsonl (a line for each attempt: state, file, seconds, seed, error) and index.html.
 Run the same command again, after a crash, a kill or a change of the table: only what is missing or has changed is done.
-A row that fails stops no other.
+A row that fails stops no other. --score adds to each film how well its lips fit its sound, by the bundled lip reader.
 
 With --servers the films are made by ComfyUI servers that have these nodes: the same table, the same films. One that
 dies loses no row. With --workflow a row fills any workflow of yours, exported with Export (API): columns are inputs,
@@ -115,6 +115,7 @@ BATCH_EXAMPLE = """examples:
   python -m joyhallo batch table.csv -o films --servers http://10.0.0.1:8188,http://10.0.0.2:8188
   python -m joyhallo batch table.csv -o films --servers http://10.0.0.1:8188 --workflow workflow_api.json
   python -m joyhallo batch table.csv -o films --check
+  python -m joyhallo batch table.csv -o films --score
 """
 
 
@@ -190,6 +191,10 @@ def _batch(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--encoding", default="utf-8", metavar="NAME", help="of a table that is not UTF-8: gbk, say")
     made.add_argument("--check", action="store_true", help="check the table, say what would be done, and do nothing")
+    made.add_argument(
+        "--score", action="store_true",
+        help="measure the lip sync of films that have no score yet, on this machine; one without a face stays done",
+    )  # fmt: skip
     who = made.add_argument_group("who works")
     who.add_argument(
         "--workers",

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..config import FPS
 from ..faces.boxes import Picture
 from ..faces.find import FaceError, FaceModels
-from ..faces.known import KnownFaces
+from ..faces.known import KnownFaces, is_known
 from ..files.journal import Journal
 from ..film.marks import read_marks
 from ..film.read import Film, Reel
@@ -28,15 +28,16 @@ from ..methods.hallo.portrait import CHOICES, FRAMINGS, IDENTITIES, Framing, Pre
 from ..methods.hallo.presets import PRESETS
 from ..methods.hallo.sampling import Settings
 from ..methods.hallo.steadiness import Steadiness
+from ..methods.room import frames_need
 from ..sound.audio import Sound
 from ..sound.loudness import LOUDNESS, levelled
 from ..sound.pauses import gate, pauses
 from ..sound.vocals import hear
 from ..sound.wav2vec2 import NORMALIZATION, Encoder, Speech, encode
-from .engines import PortraitModel, load_portrait_model
+from .engines import PortraitModel, load_portrait_model, memory_of
 from .faces import NO_LANDMARKER
 from .jobs import MAKING, Job, Made, Progress, silent
-from .media import film, mask_of, picture_of, sound_of
+from .media import BEHIND, depth_of, film, mask_of, picture_of, sound_of
 from .places import KNOWN_FACES, PlaceError, checked_input
 from .unfinished import beside, check_room, discard
 
@@ -61,6 +62,7 @@ def make(job: Job, progress: Progress) -> Made:
         not options["square"],
     )
     journal = _journal(job, clip, model) if job.resuming else None
+    _check_room(job, clip, model, journal)
     meter = clip.meter()
 
     def frames() -> Iterator[Tensor]:
@@ -100,9 +102,8 @@ def _face(picture: Picture, options: Mapping[str, Any]) -> Prepared:
 def _finders(picture: Picture, wishes: Wishes, options: Mapping[str, Any]) -> FaceModels:
     """A picture that comes with the small model has a face that is known."""
     task = options["landmarker"]
-    known = KnownFaces(KNOWN_FACES) if wishes.identity == "neutral" and KNOWN_FACES.is_file() else None
-    if known is not None and known.landmarker.knows(picture):
-        return known
+    if wishes.identity == "neutral" and is_known(KNOWN_FACES, picture):
+        return KnownFaces(KNOWN_FACES)
     if wishes.needs_mesh and task is None:
         raise FaceError(f"{NO_LANDMARKER}, or paint --lip-mask and --face-mask.")
     return FaceModels(options["face_models"], task)
@@ -170,15 +171,22 @@ def _steps(frames: int, progress: Progress) -> Callable[[chunks.Progress], None]
     return lambda step: progress(MAKING, math.floor(frames * step.done / step.total), frames)
 
 
-# ---- after a kill
+# ---- beforehand, and after a kill
 
 
 def _journal(job: Job, clip: Clip, model: PortraitModel) -> Journal:
     arithmetic = torch.__version__, torch.get_num_threads()  # sums are divided among threads
     channels = model.engine.config.net.latent_channels
-    journal = clip.journal(beside(job.output), channels, {**model.depends, "torch": arithmetic})
-    check_room(journal, len(clip.starts))
-    return journal
+    return clip.journal(beside(job.output), channels, {**model.depends, "torch": arithmetic})
+
+
+def _check_room(job: Job, clip: Clip, model: PortraitModel, journal: Journal | None) -> None:
+    """Before hours are spent on what then runs out of memory or disk."""
+    engine = model.engine
+    clip.memory(engine.config.net, engine.dtype).check(engine.device, clip.held(1 + BEHIND), memory_of)
+    depth = depth_of(job)
+    frames = frames_need(job.output.parent, clip.speech.length, clip.size, clip.moving, depth) if depth else None
+    check_room(journal, len(clip.starts), *([frames] if frames else []))
 
 
 # ---- what is told

@@ -29,7 +29,7 @@ from ..files.digests import stamps
 from ..files.journal import ENDING as CHUNKS
 from ..files.journal import Journal, key_of
 from ..files.scratch import scratch, sweep
-from ..files.space import Need, check_disks
+from ..files.space import SMALLER, Need, check_disks
 from ..libraries import brief
 from ..methods.redub import Redubber
 from ..sound.audio import Recording
@@ -68,13 +68,17 @@ def _emptied(folder: Path, spare: str = "") -> None:
                 path.unlink()
 
 
-def check_room(journal: Journal, count: int) -> None:
-    """Raise a RoomError if the disk cannot take so many chunks. What is there for other wishes makes way."""
-    folder = journal.path.parent
-    if folder.is_dir():
-        _emptied(folder, spare=journal.key)
-    missing = max(0, count - len(journal))
-    check_disks([Need("finished chunks", folder, missing * journal.record)], REMEDY)
+def check_room(journal: Journal | None, count: int, *others: Need) -> None:
+    """Raise a RoomError if the disk cannot take so many chunks, and other things. What is there for other wishes makes
+    way."""
+    needs = list(others)
+    if journal is not None:
+        folder = journal.path.parent
+        if folder.is_dir():
+            _emptied(folder, spare=journal.key)
+        missing = max(0, count - len(journal))
+        needs.append(Need("finished chunks", folder, missing * journal.record))
+    check_disks(needs, REMEDY if journal is not None else SMALLER)
 
 
 @dataclass(frozen=True)

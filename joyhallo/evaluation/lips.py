@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..measures.lip_judges import Told, Watched, by_lip_reader, by_syncnet
+from ..measures.lip_judges import Told, Watched, by_lip_reader, by_syncnet, compared
 from ..measures.lip_reader import LipReader, open_lip_reader
 from ..measures.lipsync import COMPARABLE, SAMPLES, SyncError
 from ..measures.speaking_crops import Stretch, longest, stretches
 from ..measures.stable_syncnet import SIDE, Judging, StableSyncNet, open_stable_syncnet
-from ..measures.sync import delayed
 from ..measures.syncnet import SyncNet, open_syncnet
-from ..measures.table import LIP_READER, SHIFT, SHIFTED, SHUFFLED, STABLE_SYNCNET, STILL, SYNCNET
+from ..measures.table import LIP_READER, SHUFFLED, STABLE_SYNCNET, STILL, SYNCNET
 from ..methods.latentsync.alignment import matrices
 from ..methods.latentsync.crops import Faces
 from .panel import Asked, Findings, Panel
@@ -62,9 +61,8 @@ def _told(showing: Showing, watched: Watched, title: str) -> tuple[Findings, Tol
     own = showing.recording.samples
     told = watched.score(own)
     found = Findings(dict(told.values))
-    found.control(STILL, watched.still(own).values)
-    found.control(SHUFFLED, watched.score(showing.shuffled).values)
-    found.control(SHIFTED, watched.score(delayed(own, SHIFT)).values)
+    for control, other in compared(watched, own, showing.shuffled).items():
+        found.control(control, other.values)
     found.curves[f"{title}: distance, if the sound is early by -15 to 15 frames"] = told.curve.tolist()
     return found, told
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 
-def append(path: Path, entry: Mapping[str, Any]) -> None:
-    """On the disk when this returns, and on a line of its own whatever was torn before."""
+def append(path: Path, entry: Mapping[str, Any], sync: bool = True) -> None:
+    """On a line of its own whatever was torn before. sync: on the disk when this returns, safe from a power cut"""
     line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
@@ -19,7 +19,8 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
             line = line if file.read(1) == b"\n" else b"\n" + line
         file.write(line)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

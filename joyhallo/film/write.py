@@ -98,7 +98,9 @@ QUALITIES = ("best", "high", "medium", "small")
 
 
 def _h264(crf: int, bit_rate: int) -> Grade:
-    return Grade(YUV420, {"crf": f"{crf}", "preset": "medium"}, bit_rate)
+    """As many threads on every machine: by default there is one for a core, and each has its slice of the picture."""
+    threads = {"threads": "4", "thread_type": "frame"}
+    return Grade(YUV420, {"crf": f"{crf}", "preset": "medium", **threads}, bit_rate)
 
 
 def _vp9(crf: int, bit_rate: int) -> Grade:

@@ -1,4 +1,5 @@
 """Judges of lip sync, all alike: `by_lip_reader` and `by_syncnet` watch a film once, and then score any sound to it.
+`compared` scores the same lips where they cannot fit, and `controls_of` tells what that says of each measure.
 
 They are given a film at 25 frames a second in pieces, uint8 (n, height, width, 3), the boxes of its faces, of which
 the longest stretch counts, and the frames that begin another shot.
@@ -19,8 +20,9 @@ from .lip_reader import LipReader
 from .lipsync import SAMPLES
 from .speaking_crops import Stretch, longest, stretches
 from .streamed import Ready, as_it_is
-from .sync import Boxes, OnStep, Shown, unwatched
+from .sync import Boxes, OnStep, Shown, delayed, unwatched
 from .syncnet import SyncNet
+from .table import MEASURES, SHIFT, SHIFTED, SHUFFLED, STILL, Control
 
 
 @dataclass(frozen=True)
@@ -109,3 +111,23 @@ def by_lip_reader(
 def _frozen(features: Tensor) -> Tensor:
     """(windows, width): the first one all the time"""
     return features[:1].expand_as(features)
+
+
+# ---- controls
+
+
+def compared(watched: Watched, samples: Tensor, shuffled: Tensor) -> dict[Control, Told]:
+    """What the judge says of lips that never move, of another sound, and of their own sound when it comes late."""
+    return {
+        STILL: watched.still(samples),
+        SHUFFLED: watched.score(shuffled),
+        SHIFTED: watched.score(delayed(samples, SHIFT)),
+    }
+
+
+def controls_of(others: Mapping[Control, Told]) -> dict[str, dict[str, float]]:
+    """Of each control, the measures that it is a control of."""
+    return {
+        control: {name: value for name, value in told.values.items() if control in MEASURES[name].controls}
+        for control, told in others.items()
+    }

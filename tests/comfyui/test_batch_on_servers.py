@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from joyhallo.commands import main
-from joyhallo.commands.batch.graphs import LABELS
+from joyhallo.commands.batch.graphs import LABELS, graph_of
+from joyhallo.commands.batch.plain import needed
+from joyhallo.commands.batch.table import Task
+from joyhallo.commands.jobs import INPUTS, OPTIONS, Job
 from joyhallo.film.marks import read_marks
 from joyhallo.film.read import Film
 from tools.comfyui.server import Client
@@ -84,6 +87,37 @@ def test_a_workflow_is_filled_and_a_nodes_error_is_that_of_its_row(server, table
     assert (made["b.mp4"]["state"], "Picture: " in made["b.mp4"]["error"]) == ("failed", True)
     assert len(list(Film(tmp_path / "films" / "a.mp4").pictures())) == 5
     assert not (tmp_path / "films" / "b.mp4").exists()
+
+
+DEMO = dict.fromkeys(("checkpoint", "audio_encoder", "face_models", "vae"), "demo")
+KEYFRAMES = {"lip_weight": "0: 1, 0.5: 0.2", "rest_in_pauses": True, "background": Path("b.mp4"), "square": True}
+PAINTED = {"lip_mask": Path("l.png"), "face_mask": Path("f.png")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "models"),
+    [
+        ("talk", PAINTED, {}),
+        ("talk", {"model": Path("demo"), "which_face": "0", "identity": "neutral", **PAINTED}, DEMO),
+        ("talk", {"model": Path("demo"), **KEYFRAMES}, DEMO),
+        ("redub", {"mask": Path("m.png"), "reference": Path("r.png")}, {"model": "wav2lip/wav2lip_gan.pth"}),
+    ],
+)
+def test_nodes_know_all_that_rows_ask_of_them(server, kind, options, models):
+    usual = {option.name: option.default for option in OPTIONS[kind]}
+    job = Job(kind, {name: Path(f"{name}.png") for name in INPUTS[kind]}, usual | options, Path("a.mp4"))
+    graph, nodes = graph_of(job, lambda _, path: path, "name", models), Client(server.url).nodes()
+    assert {node["class_type"] for node in graph.values()} <= needed([Task(1, job)])
+    for node in graph.values():
+        specs, given = nodes[node["class_type"]]["input"], node["inputs"]
+        assert specs["required"].keys() <= given.keys() <= specs["required"].keys() | specs.get("optional", {}).keys()
+        for name, value in given.items():
+            wanted, *facts = (specs["required"] | specs.get("optional", {}))[name]
+            if isinstance(value, list):
+                assert nodes[graph[value[0]]["class_type"]]["output"][value[1]] in str(wanted).split(",")
+            elif not isinstance(value, Path) and (choices := wanted if isinstance(wanted, list) else (
+                    facts[0].get("options") if facts else None)):  # fmt: skip
+                assert value in choices, name
 
 
 def test_what_rows_say_of_labels_are_choices_of_the_node(server):

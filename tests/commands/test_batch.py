@@ -14,6 +14,9 @@ import pytest
 from conftest import entries
 from shared import REPOSITORY
 
+from tools.demo import speech_of
+from tools.demo_model.bundle import FOLDER
+
 
 @pytest.fixture
 def table(material, tmp_path):
@@ -145,6 +148,34 @@ def test_videos_are_redubbed_by_the_models_of_all_rows(run, table, models, model
     assert (code, err.count("row 2, film")) == (0, 0)
     assert len(films(tmp_path / "films")) == 1
     assert entries(tmp_path / "films")[0]["model"] == "Ultralight, 168 pixels"
+
+
+def test_films_are_scored_once_and_one_that_cannot_be_is_done_all_the_same(run, table, tmp_path):
+    """A mouth that says what is heard, one that never moves, and a film that is too short."""
+    rows = ("speech", "a", 1), ("speech", "b", 0), ("hello", "c", 1)
+    text = "".join(f"anna.png,{sound}.wav,{name}.mp4,1,lips.png,face.png,{how},{how}\n" for sound, name, how in rows)
+    path, folder = table(HEAD.replace("\n", ",strength,sway\n") + text), tmp_path / "films"
+    speech_of(1.6, FOLDER / "speech.wav", tmp_path / "speech.wav")
+    assert run("batch", path, "-o", folder)[0] == 0
+    made, keys = films(folder), [one["key"] for one in entries(folder)]
+    code, out, err = run("batch", path, "-o", folder, "--score", "--json")
+    told = json.loads(out)
+    assert (code, told["done_earlier"], told["failed"], told["scored"]) == (0, 3, 0, 2)
+    scored = entries(folder)[3:]
+    assert (films(folder), [one["key"] for one in scored]) == (made, keys)
+    good, still, short = (one["score"] for one in scored)
+    assert good == {"lip_sync": pytest.approx(0.7, abs=0.2), "lip_offset": 0}
+    assert (still["lip_sync"] < 0.2, still["doubt"]) == (True, "the still control does as well")
+    assert (short, "30 are needed" in scored[2]["not_scored"]) == (None, True)
+    assert "c.mp4, is done, but has no score" in err
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.index(f"{good['lip_sync']:.2f}, together") < page.index("the still control does as well")
+    for file in "ab":
+        (folder / f"{file}.mp4").unlink()
+    assert run("batch", path, "-o", folder, "--score")[0] == 0
+    assert [one["score"] for one in entries(folder)[6:]] == [good, still, None], "in the run that makes them, too"
+    run("batch", path, "-o", folder, "--score")
+    assert [one["file"] for one in entries(folder)[9:]] == ["c.mp4"], "only what has no score is scored"
 
 
 # ---- tables

@@ -192,4 +192,6 @@ def test_what_servers_cannot_do_of_a_row_is_told(tmp_path):
     assert "row 7, column detector: found InsightFace" in problems("redub", detector="InsightFace")
     assert "row 7, column vae: found v, but a ComfyUI server takes its own" in problems("redub", vae=Path("v"))
     assert "row 7, column landmarker" in problems("talk", landmarker=Path("l"))
-    assert "column model: found net.pth, but a picture talks" in problems("talk", model=Path("net.pth"), steps=3)
+    assert "row 7, column separator: found s, but a ComfyUI server takes its own" in problems(
+        "talk", separator=Path("s")
+    )

@@ -11,7 +11,9 @@ from conftest import entries
 from PIL import Image
 from redub_files import ULTRALIGHT
 
+from joyhallo.commands import portrait
 from joyhallo.commands.places import DEMO_MODEL
+from joyhallo.files import space
 from joyhallo.film.marks import read_marks
 from joyhallo.film.read import Film
 from joyhallo.methods.hallo.sampling import Sampler
@@ -152,6 +154,23 @@ def test_what_does_not_fit_is_told_before_the_network_runs(talk, small, model, m
     assert words in err
     assert told.get("error", words) in err
     assert not (tmp_path / "a.mp4").exists()
+
+
+def test_too_little_room_is_told_before_a_frame_is_made(talk, monkeypatch, tmp_path):
+    def never(*_):
+        raise AssertionError("The network ran.")
+
+    monkeypatch.setattr(Sampler, "prepare_chunk", never)
+    monkeypatch.setattr(portrait, "memory_of", lambda device: 1 << 20)
+    code, _, err, _ = talk("a.mkv")
+    assert (code, "Denoising at 64x64 needs " in err, "choose a smaller size" in err) == (2, True, True), err
+    monkeypatch.setattr(portrait, "memory_of", lambda device: 1 << 60)
+    monkeypatch.setattr(space, "free", lambda folder: space.MARGIN)
+    for more, words in (((), "MB for the frames and "), (("--no-resume",), "MB for the frames, and another")):
+        code, _, err, _ = talk("a.mkv", *more)
+        assert (code, words in err) == (2, True), err
+    assert "finished chunks" in talk("a.mp4")[2]
+    assert not (tmp_path / "a.mkv").exists()
 
 
 def test_what_is_missing_is_fetched_at_once(talk, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from joyhallo.commands.batch.rows import Work
 from joyhallo.commands.batch.servers import Crew, ServersError
 from joyhallo.commands.batch.table import Task
 from joyhallo.commands.jobs import Job
+from joyhallo.commands.options import TRACKING
 
 NOBODY = "http://127.0.0.1:9"  # where nothing listens
 
@@ -156,6 +158,15 @@ def test_each_film_is_announced_before_it_is_there_and_inputs_go_up_once(stand_i
     assert (tmp_path / "2.mkv").read_bytes() == stand_in.film
     assert not list((tmp_path / "place").iterdir())
     assert list(stand_in.uploaded.values()) == [(material / "hello.wav").read_bytes()]
+
+
+def test_films_are_scored_before_they_get_their_names(stand_in, crew):
+    hands, works = crew(1, stand_in.url)
+    usual = {option.name: option.default for option in TRACKING}
+    hands._waiting[0].work = replace(works[0], finding=usual | {"box": (40.0, 40.0, 90.0, 100.0)})
+    made = list(hands.entries(print, 60))[-1]
+    assert (made["state"], made["score"]) == (DONE, None)
+    assert "has no sound" in made["not_scored"]
 
 
 def test_a_row_that_kills_servers_is_given_up_and_others_are_made(stand_in, crew):

@@ -458,6 +458,20 @@ def test_batches_of_any_length_give_the_same_file(tmp_path, monkeypatch, shape):
     assert np.array_equal(heard(path)[0], heard(whole)[0])
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="it takes two cores, on Linux"
+)
+def test_an_mp4_is_the_same_on_any_number_of_cores(tmp_path):
+    source, cores = clip(8, 128, 128), os.sched_getaffinity(0)
+    for name, some in (("all", cores), ("one", {min(cores)})):
+        try:
+            os.sched_setaffinity(0, some)
+            write(tmp_path / f"{name}.mp4", [source], 25, None)
+        finally:
+            os.sched_setaffinity(0, cores)
+    assert (tmp_path / "all.mp4").read_bytes() == (tmp_path / "one.mp4").read_bytes()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_values_beyond_and_gradients(tmp_path, dtype):
     source = (clip(2, 16, 16) * 2 - 0.5).to(dtype).requires_grad_()

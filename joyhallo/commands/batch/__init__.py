@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import SOFTWARE
 from ...files.scratch import write_whole
 from ..crew import Crew
 from ..jobs import Compute, Job
+from ..options import TRACKING
 from ..terminal import Terminal
-from .manifest import ARRIVING, DONE, NAME, Entry, Manifest, file_name, read_of
+from .manifest import ARRIVING, DONE, NAME, UNSCORED, Entry, Manifest, file_name
+from .rows import Work, carry_out, finding_of, is_ours, lost, record_of, recovered
 from .table import TableError, Task, defaults_of, read_table, tasks_of
 
 if TYPE_CHECKING:
@@ -36,20 +37,30 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
     remote = _remote(chosen, terminal)
     tasks = _tasks(chosen, folder, remote, terminal)
     manifest = Manifest.of(folder)
-    waiting = [task for task in tasks if not manifest.is_done(task, folder)]
-    waiting = list(_not_recovered(waiting, folder, manifest))
-    earlier = len(tasks) - len(waiting)
-    terminal.say(f"{len(tasks)} rows: {earlier} done already, {len(waiting)} to do.")
+    works = [Work(task, folder) for task in tasks if not manifest.is_done(task, folder)]
+    works = list(_not_recovered(works, manifest))
+    earlier = len(tasks) - len(works)
+    counts = {"rows": len(tasks), "done": earlier, "to_do": len(works)}
+    if chosen.score:
+        works = list(_with_scores(works, tasks, folder, manifest, _face(chosen, terminal)))
+        counts["to_score"] = len(works)
+    terminal.say(_counted(**counts))
     if chosen.check:
-        terminal.result("The table is good.", {"rows": len(tasks), "done": earlier, "to_do": len(waiting)})
+        terminal.result("The table is good.", counts)
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with redirect_stdout(sys.stderr):  # Ray prints there what died; the output is for the result alone
-            _note(_worked_off(waiting, folder, crew, remote, terminal), len(waiting), manifest, terminal)
+            _note(_worked_off(works, folder, crew, remote, terminal), len(works), manifest, terminal)
     finally:
+        manifest.settle()
         _write_page(tasks, folder, manifest, chosen.table)
     return _concluded(tasks, earlier, folder, manifest, terminal)
+
+
+def _counted(rows: int, done: int, to_do: int, to_score: int | None = None) -> str:
+    scoring = "" if to_score is None else f", {to_score} to score"
+    return f"{rows} rows: {done} done already, {to_do} to do{scoring}."
 
 
 def _note(entries: Iterable[Entry], count: int, manifest: Manifest, terminal: Terminal) -> None:
@@ -62,6 +73,8 @@ def _note(entries: Iterable[Entry], count: int, manifest: Manifest, terminal: Te
         done += 1
         if entry["state"] != DONE:
             terminal.say(f"row {entry['row']}, {entry['file']}: {entry['error']}")
+        elif UNSCORED in entry:
+            terminal.say(f"row {entry['row']}, {entry['file']}, is done, but has no score: {entry[UNSCORED]}")
         terminal.progress("Batch", done, count, "rows")
 
 
@@ -116,65 +129,71 @@ def _provided(tasks: Sequence[Task], chosen: Namespace, terminal: Terminal) -> l
     return found
 
 
-def _not_recovered(tasks: Sequence[Task], folder: Path, manifest: Manifest) -> Iterator[Task]:
+def _not_recovered(works: Sequence[Work], manifest: Manifest) -> Iterator[Work]:
     """Films that are there though the manifest lacks them: a label tells whether a killed run had just finished them.
 
     A file that nobody here made is never replaced.
     """
-    for task in tasks:
-        name = file_name(task, folder)
-        if name in manifest.last or not os.path.exists(task.job.output):
-            yield task
+    for work in works:
+        job = work.task.job
+        if file_name(work.task, work.folder) in manifest.last or not os.path.exists(job.output):
+            yield work
             continue
-        record = _record(task.job.output)
-        key = manifest.key(task.job)
+        record = record_of(job.output)
+        key = manifest.key(job)
         if key[:32] in record:
             from ..unfinished import discard
 
-            discard(task.job.output)
-            manifest.add(_recovered(task, name, key))
-        elif f'"ContentProducer":"{SOFTWARE}"' in record:
-            yield task
+            discard(job.output)
+            manifest.add(recovered(work, key))
+        elif is_ours(record):
+            yield work
         else:
             raise TableError(
-                f"Row {task.row}, column output: {task.job.output} exists, and was not made by this program; expected "
+                f"Row {work.task.row}, column output: {job.output} exists, and was not made by this program; expected "
                 "a free name. Choose another one, or move the file away."
             )
 
 
-def _record(film: Path) -> str:
-    from ...film.marks import read_marks
-
-    return read_marks(film).record
+# ---- scores
 
 
-def _recovered(task: Task, name: str, key: str) -> Entry:
-    """An entry for a film that was finished, though nobody noted how long it took."""
-    from ...film.read import Film
+def _face(chosen: Namespace, terminal: Terminal) -> Mapping[str, Any]:
+    """How faces are found in films, where rows do not say it."""
+    from ..provision import finders
+    from ..shelf import Shelf
 
-    seconds, size = Film(task.job.output).facts.seconds, task.job.output.stat().st_size
-    about = {"row": task.row, "file": name, "kind": task.job.kind, "seed": task.job.seed}
-    return {**about, "state": DONE, "key": key, "read": read_of(task.job), "seconds": round(seconds, 3), "bytes": size}
+    usual = {option.name: option.default for option in TRACKING}
+    return usual | finders(usual, Shelf.of(chosen.models), chosen.fetch, terminal.progress)
+
+
+def _with_scores(
+    works: Sequence[Work], tasks: Sequence[Task], folder: Path, manifest: Manifest, usual: Mapping[str, Any]
+) -> Iterator[Work]:
+    """All that is to be made, and films that are there and have no score."""
+    waiting = {work.task.row for work in works}
+    for task in tasks:
+        made = None if task.row in waiting else manifest.last[file_name(task, folder)]
+        if made is None or made.get("score") is None:
+            yield Work(task, folder, made, finding_of(task.job, usual))
 
 
 def _worked_off(
-    tasks: Sequence[Task], folder: Path, crew: Crew, remote: Remote | None, terminal: Terminal
+    works: Sequence[Work], folder: Path, crew: Crew, remote: Remote | None, terminal: Terminal
 ) -> Iterator[Entry]:
     """As they come. The longest begin first, so that none keeps all others waiting in the end."""
-    if not tasks:
-        return
     if remote:
-        yield from remote.entries(sorted(tasks, key=_length, reverse=True), folder, terminal.say)
-        return
-    from .rows import Work, carry_out, lost
+        longest_first = sorted((work for work in works if work.made is None), key=_length, reverse=True)
+        if longest_first:
+            yield from remote.entries(longest_first, folder, terminal.say)
+        works = [work for work in works if work.made is not None]
+    if works:
+        yield from crew.each(carry_out, works if crew.is_alone else sorted(works, key=_length, reverse=True), lost)
 
-    ordered = tasks if crew.is_alone else sorted(tasks, key=_length, reverse=True)
-    yield from crew.each(carry_out, [Work(task, folder) for task in ordered], lost)
 
-
-def _length(task: Task) -> int:
+def _length(work: Work) -> int:
     """Of its sound, as the file's size tells; of a workflow, of all that it is filled with."""
-    inputs = task.job.inputs
+    inputs = work.task.job.inputs
     files = [inputs["sound"]] if "sound" in inputs else inputs.values()
     return sum(path.stat().st_size for path in files)
 
@@ -201,6 +220,7 @@ def _concluded(tasks: Sequence[Task], earlier: int, folder: Path, manifest: Mani
         "done": states[DONE],
         "done_earlier": earlier,
         "failed": failed,
+        "scored": sum(entry is not None and entry.get("score") is not None for entry in entries),
         "folder": str(folder),
         "manifest": str(folder / NAME),
         "page": str(folder / PAGE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +26,48 @@ REDUBBING = (
     "shift", "reuse", "solver", "long_sound",
 )  # fmt: skip
 FILM, FACE = ("quality", "label"), ("which_face", "reference", "detector", "detection_size", "gaps", "cuts")
-KNOWN = {  # options that rows on servers can have
-    "talk": {*MOVING, "lip_mask", "face_mask", *FILM},
-    "redub": {*REDUBBING, "version", "box", "mask", *FACE, *FILM},
-}
+MOTION = ("rest_in_pauses", "sensitivity", "attack", "release")
+STEADINESS = ("hold_colours", "overlap", "fade", "anchor_every")
+SPEECH = ("separate_vocals", "loudness", "normalize")
+PREPARING = ("which_face", "framing", "face_expand", "lip_expand", "identity")
+SAMPLING = ("seed", "preset", "steps", "cfg", "size")
+PARTS = ("vae", "audio_encoder", "face_models")  # of JoyHallo, found on the server as the model is
+REGIONS = ("pose", "expression", "lip")
+
+
+def known_of(job: Job) -> set[str]:
+    """Options that a row on servers can have; those of the puppet say nothing of a model, and the other way round."""
+    if job.kind == "redub":
+        return {*REDUBBING, "version", "box", "mask", *FACE, *FILM}
+    weights = (f"{region}_weight" for region in REGIONS)
+    portrait = {*SAMPLING, "square", *weights, *MOTION, *STEADINESS, *SPEECH, *PREPARING, "background"}
+    return {*MOVING, *portrait, "model", *PARTS, "lip_mask", "face_mask", *FILM}
+
 
 Link = list[Any]  # a node and the number of its output
 Material = Callable[[str, Path], Path]  # a kind (picture, mask, sound, video) and a file -> the file to be uploaded
 
 
 class Graph(dict[str, dict[str, Any]]):
-    def add(self, kind: str, **inputs: Any) -> Link:
+    def add(self, kind: str, /, **inputs: Any) -> Link:
         """A node; returns the link to its first output. Inputs of None are left out."""
         number = str(len(self) + 1)
         self[number] = {"class_type": kind, "inputs": {name: put for name, put in inputs.items() if put is not None}}
         return [number, 0]
 
 
-def graph_of(job: Job, material: Material, name: str, model: str = "", box: Path | None = None) -> Prompt:
-    """name: of what is saved; model: its name on the server; box: a mask of the row's box"""
+def graph_of(
+    job: Job, material: Material, name: str, models: Mapping[str, str] | None = None, box: Path | None = None
+) -> Prompt:
+    """name: of what is saved; models: the choices of the node that loads them; box: a mask of the row's box"""
     graph = Graph()
     audio = graph.add("LoadAudio", audio=material("sound", job.inputs["sound"]))
-    if job.kind == "talk":
-        film = _talking(graph, job, material, audio)
+    if job.kind == "redub":
+        film = _redubbed(graph, job, material, audio, models or {}, box)
+    elif models:
+        film = _portrayed(graph, job, material, audio, models)
     else:
-        film = _redubbed(graph, job, material, audio, model, box)
+        film = _talking(graph, job, material, audio)
     options = job.options
     graph.add(
         "SaveTalkingVideo",
@@ -68,19 +85,63 @@ def graph_of(job: Job, material: Material, name: str, model: str = "", box: Path
 def _talking(graph: Graph, job: Job, material: Material, audio: Link) -> Link:
     masks = {name: _mask(graph, job.options[name], material) for name in ("lip_mask", "face_mask")}
     image = _picture(graph, job.inputs["picture"], material)
+    return graph.add("PuppetPortrait", image=image, audio=audio, **_some(job.options, MOVING), **masks)
+
+
+def _portrayed(graph: Graph, job: Job, material: Material, audio: Link, models: Mapping[str, str]) -> Link:
+    options = job.options
+    masks = {name: _mask(graph, options[name], material) for name in ("lip_mask", "face_mask")}
+    image = _picture(graph, job.inputs["picture"], material)
+    dtype = job.compute.precision
+    model, encoder, faces, vae = _outputs(
+        graph.add("LoadJoyHalloModels", weight_dtype=dtype, download=False, **models), 4
+    )
+    speech = graph.add("ChineseWav2Vec2Encode", audio_encoder=encoder, audio=audio, **_some(options, SPEECH))
+    face = graph.add("FaceMaskPrep", image=image, face_analysis=faces, **_some(options, PREPARING), **masks)
+    behind = options["background"]
     return graph.add(
-        "PuppetPortrait", image=image, audio=audio, **{name: job.options[name] for name in MOVING}, **masks
+        "JoyHalloSampler",
+        model=model,
+        vae=vae,
+        face=face,
+        speech=speech,
+        **_some(options, SAMPLING),
+        **_weights(graph, options, speech),
+        picture="square" if options["square"] else "whole picture",
+        resume=job.resuming,
+        steadiness=graph.add("JoyHalloSteadiness", **_some(options, STEADINESS)),
+        background=None if behind is None else graph.add("LoadVideo", file=material("video", behind)),
     )
 
 
-def _redubbed(graph: Graph, job: Job, material: Material, audio: Link, model: str, box: Path | None) -> Link:
+def _weights(graph: Graph, options: Mapping[str, Any], speech: Link) -> dict[str, Any]:
+    """Numbers, or what Motion over Time makes of keyframes and pauses."""
+    given = {region: options[f"{region}_weight"] for region in REGIONS}
+    if not options["rest_in_pauses"] and not any(":" in text or "：" in text for text in given.values()):
+        return {f"{region}_weight": float(text) for region, text in given.items()}
+    motion = graph.add("JoyHalloMotion", speech=speech, expressiveness="natural", **given, **_some(options, MOTION))
+    return {f"{region}_weight": link for region, link in zip(REGIONS, _outputs(motion, len(REGIONS)), strict=True)}
+
+
+def _outputs(link: Link, count: int) -> list[Link]:
+    """The first so many outputs of the node that a link comes from."""
+    return [[link[0], number] for number in range(count)]
+
+
+def _some(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: options[name] for name in names}
+
+
+def _redubbed(
+    graph: Graph, job: Job, material: Material, audio: Link, models: Mapping[str, str], box: Path | None
+) -> Link:
     options, still = job.options, job.inputs["video"].suffix.lower() in PICTURES
     loaded = graph.add(
         "LoadRedubModel",
-        model=model,
         weight_dtype=job.compute.precision,
         download=False,
         version=options["version"],
+        **models,
     )
     video = (
         _picture(graph, job.inputs["video"], material)
@@ -98,7 +159,7 @@ def _redubbed(graph: Graph, job: Job, material: Material, audio: Link, model: st
         resume=True,
         face_track=_tracked(graph, options, video, painted, material),
         mask=mask,
-        **{name: options[name] for name in REDUBBING},
+        **_some(options, REDUBBING),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from .table import Task
 NAME = "manifest.jsonl"
 DONE, FAILED = "done", "failed"
 ARRIVING = "arriving"  # a film from elsewhere is finished, and about to get its name
+UNSCORED = "not_scored"  # why a film has no score
+OFTEN = 1.0  # seconds between two writes of the disk itself; films that lack their line then are known by their labels
 
 Entry = dict[str, Any]
 
@@ -25,6 +28,7 @@ class Manifest:
     path: Path
     last: dict[str, Entry] = field(default_factory=dict)  # by the name of the film
     _digests: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    _synced: float = -OFTEN  # when it was, last
 
     @classmethod
     def of(cls, folder: Path) -> Manifest:
@@ -40,8 +44,18 @@ class Manifest:
             self._digests[path, size, changed] = digest
 
     def add(self, entry: Entry) -> None:
+        """Safe from a kill; from a power cut a little later, as what the disk is busy with keeps workers waiting."""
         self._note(entry)
-        append(self.path, entry)
+        now = time.monotonic()
+        due = now - self._synced >= OFTEN
+        append(self.path, entry, sync=due)
+        self._synced = now if due else self._synced
+
+    def settle(self) -> None:
+        """All of it on the disk."""
+        if self.path.exists():
+            with self.path.open("ab") as file:
+                os.fsync(file.fileno())
 
     def is_done(self, task: Task, folder: Path) -> bool:
         """Whether a film is there that was made of the same, and has not been changed since."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from ..options import by_name
 from ..terminal import lasting
-from .manifest import DONE, Entry
+from .manifest import DONE, UNSCORED, Entry
 from .rows import thumbnail_of
 from .table import OPTIONS, Task
 
@@ -28,7 +28,7 @@ def page(entries: Sequence[tuple[Task, Entry | None]], folder: Path, table: str)
         f"{lasting(took)} of work.</p>",
         *_failures(entries),
         "<h2>Films</h2><table><tr><th>Row<th>Film<th>Made of<th>Settings<th class=number>Length"
-        "<th class=number>Took</tr>",
+        "<th class=number>Took<th>Lip sync</tr>",
         *(_film(task, entry, folder, number < SHOWN) for number, (task, entry) in enumerate(entries)),
         "</table>",
     ]
@@ -50,7 +50,7 @@ def _film(task: Task, entry: Entry | None, folder: Path, with_picture: bool) -> 
     made_of = "<br>".join(escape(path.name) for path in task.job.inputs.values())
     start = f"<tr><td>{task.row}<td>"
     if entry is None or entry["state"] != DONE:
-        return f"{start}<span class=none>{escape(task.name)}</span><td>{made_of}<td>{_settings(task)}<td><td></tr>"
+        return f"{start}<span class=none>{escape(task.name)}</span><td>{made_of}<td>{_settings(task)}<td><td><td></tr>"
     link = quote(entry["file"])
     poster = _poster(thumbnail_of(folder, entry["key"])) if with_picture else ""
     player = f"<video controls preload=none width=160 src='{link}'{poster}></video>" if with_picture else ""
@@ -58,8 +58,19 @@ def _film(task: Task, entry: Entry | None, folder: Path, with_picture: bool) -> 
     notices = "".join(f"<small>{escape(notice)}</small>" for notice in entry.get("notices", ()))
     return (
         f"{start}{player}<a href='{link}'>{escape(entry['file'])}</a>{notices}<td>{made_of}<td>{_settings(task)}"
-        f"<td class=number>{entry.get('seconds', 0.0):.2f} s<td class=number>{took}</tr>"
+        f"<td class=number>{entry.get('seconds', 0.0):.2f} s<td class=number>{took}"
+        f"<td>{_lips(entry)}</tr>"
     )
+
+
+def _lips(entry: Entry) -> str:
+    score = entry.get("score")
+    if not score:
+        return f"<small>{escape(entry.get(UNSCORED, ''))}</small>"
+    offset = score["lip_offset"]
+    apart = f"sound {abs(offset)} frame{'' if abs(offset) == 1 else 's'} {'early' if offset > 0 else 'late'}"
+    doubt = f"<small>{escape(score['doubt'])}</small>" if "doubt" in score else ""
+    return f"{score['lip_sync']:.2f}, {apart if offset else 'together'}{doubt}"
 
 
 def _poster(path: Path) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
@@ -19,17 +19,20 @@ from ..jobs import OPTIONS, Job
 from ..media import Source, mask_of, picture_of, sound_of, with_ours
 from ..options import by_name
 from .comfyui import ComfyUI, Prompt, RefusedError
-from .graphs import KNOWN, graph_of
+from .counterparts import Files
+from .graphs import graph_of, known_of
 from .table import Problems, TableError, Task
 
-MODEL_FOLDERS = ("joyhallo", "wav2lip", "latentsync", "musetalk", "ultralight")  # of ComfyUI, for networks that redub
-INNER = "pretrained_models/"  # in the first of them, which our nodes leave out of names
 NEEDED = {  # nodes, by kind of row
     "talk": ("LoadImage", "LoadImageMask", "LoadAudio", "PuppetPortrait", "SaveTalkingVideo"),
+    "talk --model": ("LoadImage", "LoadImageMask", "LoadVideo", "LoadAudio", "LoadJoyHalloModels", "FaceMaskPrep",
+                     "ChineseWav2Vec2Encode", "JoyHalloMotion", "JoyHalloSteadiness", "JoyHalloSampler",
+                     "SaveTalkingVideo"),
     "redub": ("LoadImage", "LoadImageMask", "LoadVideo", "LoadAudio", "LoadRedubModel", "TrackFace", "RedubLips",
               "SaveTalkingVideo"),
 }  # fmt: skip
-OWN = ("landmarker", "face_models", "vae", "whisper", "hubert", "parser")  # files that every server has of its own
+OWN = ("landmarker", "face_models", "vae", "whisper", "hubert", "parser", "separator")  # which servers have themselves
+MODELS = ("model", "vae", "audio_encoder", "face_models", "identity")  # what the choice of files depends on
 EXACT = {".wav": ("PCM_16", "PCM_24", "FLOAT"), ".flac": ("PCM_16", "PCM_24")}  # which ComfyUI reads as we do
 
 
@@ -39,23 +42,16 @@ class PlainRows:
 
     folder: Path  # for files that are made to be uploaded
     needed: Collection[str]  # kinds of nodes
-    _there: dict[str, Mapping[str, int]] = field(default_factory=dict)  # by server
+    _there: dict[str, Files] = field(default_factory=dict)  # by server
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prompt(self, job: Job, name: str, server: ComfyUI) -> Prompt:
-        if job.kind == "talk":
-            return graph_of(job, self.material, name)
-        model = name_of(job.inputs["model"], self._models(server), server)
-        return graph_of(job, self.material, name, model, self._box(job))
-
-    def _models(self, server: ComfyUI) -> Mapping[str, int]:
-        if server.url not in self._there:
-            self._there[server.url] = on_server(server)
-        return self._there[server.url]
+        models = self._there.setdefault(server.url, Files(server)).choices(job)
+        return graph_of(job, self.material, name, models, self._box(job))
 
     def keep(self, job: Job, key: str, file: Path) -> Path:
         """The film as this machine would have written it: with its labels, without ComfyUI's own tags."""
-        source = job.inputs["picture" if job.kind == "talk" else "video"]
+        source = job.options.get("background") or job.inputs["picture" if job.kind == "talk" else "video"]
         kept = file.with_name(f"kept-{file.name}")
         retag(file, kept, with_ours(read_marks(source), key[:32]).tags())
         file.unlink()
@@ -75,7 +71,7 @@ class PlainRows:
         return made
 
     def _box(self, job: Job) -> Path | None:
-        box = job.options["box"]
+        box = job.options.get("box")
         if box is None:
             return None
         size = Source.of(job.inputs["video"]).size
@@ -116,11 +112,7 @@ def check_tasks(table: Path, tasks: Sequence[Task]) -> None:
     usual = {kind: by_name(options) for kind, options in OPTIONS.items()}
     for task in tasks:
         kind, options = task.job.kind, task.job.options
-        if options.get("model") is not None:
-            problems.add(task.row, "model", f"found {options['model']}, but a picture talks through a model on servers "
-                         "only as a workflow; give --workflow, or leave it empty for the puppet")  # fmt: skip
-            continue
-        for name in options.keys() - KNOWN[kind]:
+        for name in options.keys() - known_of(task.job):
             if options[name] != usual[kind][name].default:
                 own = "a ComfyUI server takes its own" if name in OWN else "rows on servers do not have it"
                 problems.add(task.row, name, f"found {options[name]}, but {own}; leave it empty")
@@ -132,52 +124,20 @@ def check_tasks(table: Path, tasks: Sequence[Task]) -> None:
 
 def needed(tasks: Sequence[Task]) -> set[str]:
     """The kinds of nodes that rows take."""
-    return {node for kind in {task.job.kind for task in tasks} for node in NEEDED.get(kind, ())}
+    kinds = {"talk --model" if task.job.options.get("model") is not None else task.job.kind for task in tasks}
+    return {node for kind in kinds for node in NEEDED.get(kind, ())}
 
 
 def check_models(server: ComfyUI, tasks: Sequence[Task]) -> None:
-    models = {task.job.inputs["model"]: task.row for task in reversed(tasks) if task.job.kind == "redub"}
-    there = on_server(server) if models else {}
-    for path, row in models.items():
+    """A TableError if a server lacks a model that rows take."""
+    files, known = Files(server), set[tuple[Path | str | None, ...]]()
+    for task in tasks:
+        job = task.job
+        models = job.inputs.get("model"), *map(job.options.get, MODELS)
+        if models in known:
+            continue
+        known.add(models)
         try:
-            name_of(path, there, server)
+            files.choices(job)
         except RefusedError as error:
-            raise TableError(f"Row {row}, column model: {error}") from error
-
-
-def on_server(server: ComfyUI) -> dict[str, int]:
-    """Bytes of the networks that redub, by their names in our nodes."""
-    found = dict[str, int]()
-    for folder in MODEL_FOLDERS:
-        for name, size in server.models(folder).items():
-            found.setdefault(name.removeprefix(INNER), size)
-    return found
-
-
-def name_of(path: Path, there: Mapping[str, int], server: ComfyUI) -> str:
-    """Of a network on a server: of the same name and size, which is all that can be seen from here."""
-    size = path.stat().st_size
-    same = [name for name in there if PurePosixPath(name).name == path.name]
-    fitting = [name for name in same if there[name] == size]
-    if fitting:
-        return max(fitting, key=lambda name: _shared(name, path))
-    if same:
-        raise RefusedError(
-            f"{server.url} has {same[0]} with {there[same[0]]} bytes, but {path} has {size}; put the same file there, "
-            "or leave that server out."
-        )
-    raise RefusedError(
-        f"{server.url} has no {path.name}; put it into models/joyhallo there, or leave that server out. Found "
-        f"{', '.join(sorted(there)[:8]) or 'nothing'}."
-    )
-
-
-def _shared(name: str, path: Path) -> int:
-    """How many of the last parts of two paths are the same."""
-    pairs = zip(reversed(PurePosixPath(name).parts), reversed(path.parts), strict=False)
-    count = 0
-    for one, other in pairs:
-        if one != other:
-            break
-        count += 1
-    return count
+            raise TableError(f"Row {task.row}, column model: {error}") from error

@@ -13,6 +13,7 @@ from ...files.scratch import scratch
 from . import workflow
 from .comfyui import AwayError, ComfyUI, RefusedError, checked_url
 from .manifest import Entry
+from .rows import Work
 from .table import TableError, Task, collected, read_table
 
 Say = Callable[[str], None]
@@ -78,15 +79,14 @@ class Remote:
 
     # ---- the work
 
-    def entries(self, tasks: Sequence[Task], folder: Path, say: Say) -> Iterator[Entry]:
-        """tasks: in the order in which they begin"""
+    def entries(self, works: Sequence[Work], folder: Path, say: Say) -> Iterator[Entry]:
+        """works: in the order in which they begin"""
         from . import plain
-        from .rows import Work
         from .servers import Crew
 
         with scratch(folder) as place:
-            orders = self.rows or plain.PlainRows(place, plain.needed(tasks))
-            crew = Crew([Work(task, folder) for task in tasks], self.urls, orders, place)
+            orders = self.rows or plain.PlainRows(place, plain.needed([work.task for work in works]))
+            crew = Crew(works, self.urls, orders, place)
             yield from crew.entries(say, self.patience)
 
 

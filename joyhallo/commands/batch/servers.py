@@ -24,7 +24,7 @@ from ...film.read import Film
 from ..jobs import Job
 from .comfyui import AwayError, ComfyUI, Ended, LostError, Prompt, RefusedError, titled, with_files
 from .manifest import ARRIVING, DONE, FAILED, Entry, read_of
-from .rows import Work, named, thumbnail_of, why, write_thumbnail
+from .rows import Work, named, scored, thumbnail_of, why, write_thumbnail
 from .table import ENDINGS
 
 log = logging.getLogger(__name__)
@@ -368,7 +368,7 @@ class Hand:
         about = {"frames": facts.count, "seconds": round(facts.seconds, 3), "bytes": file.stat().st_size}
         took = {"server": self.server.url, "took": round(ended.seconds or time.monotonic() - flight.begun, 3)}
         entry = {**named(ticket.work), "state": DONE, "key": ticket.key, "read": ticket.read, **about, **took}
-        return Arrived(entry, file, job.output)
+        return Arrived(scored(ticket.work, entry, file), file, job.output)
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
         """Ask again for a while, where a server is slow or the network has a hiccup."""

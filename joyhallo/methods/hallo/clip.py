@@ -18,7 +18,9 @@ from ...files.journal import Journal, key_of
 from ...film.read import Reel
 from ...sound.wav2vec2 import Speech
 from ..chunks import Kept, Progress
-from .config import ModelConfig
+from ..room import Memory
+from .config import ModelConfig, NetConfig
+from .memory import working_memory
 from .networks.net import Net
 from .portrait import Prepared
 from .sampling import Chunk, Codec, Settings, animate, as_it_is, chunk_starts
@@ -55,6 +57,27 @@ class Clip:
     @cached_property
     def starts(self) -> range:
         return chunk_starts(self.speech.length, self.settings)
+
+    @property
+    def moving(self) -> Size:
+        """Of the part of the pictures that changes."""
+        return self.face.crop.seen if self.whole else self.face.crop.size
+
+    # ---- the room that it takes
+
+    def memory(self, net: NetConfig, dtype: torch.dtype) -> Memory:
+        size = self.face.crop.size[0]
+        planned, least = (
+            max(working_memory(net, settings, size, dtype).values())
+            for settings in (self.settings, replace(self.settings, rows_together=False))
+        )
+        return Memory(f"Denoising at {size}x{size}", planned, least, "choose a smaller size")
+
+    def held(self, chunks: int) -> int:
+        """Bytes in which so many finished chunks wait, and one is placed."""
+        (width, height), (columns, rows) = self.face.crop.picture, self.face.crop.size
+        chunk = self.settings.chunk_frames * 3 * columns * rows * torch.float32.itemsize
+        return chunks * chunk + (PASTING * max(PASTED, width * height) if self.whole else 0)
 
     # ---- making it
 
