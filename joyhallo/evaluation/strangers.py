@@ -79,9 +79,9 @@ def scenes(count: int, seconds: float = SECONDS, seed: int = 0) -> Iterator[Scen
         said = monologue(dice, "validation", round(seconds * FPS), number % 2, 0.5)
         person, size = look_of(dice), int(dice.choice(SIZES))
         moving = poses(said.motion, dice)
-        shown = [Shown.drawn(Sitter(one, size), moving) for one in (person, _another(person, dice))]
-        grain = torch.from_numpy(dice.normal(0, GRAIN, shown[0].pictures.shape).astype(np.float32))
-        yield Scene(*shown, recorded_sound(said.samples, dice), grain)
+        own, other = (Shown.drawn(Sitter(one, size), moving) for one in (person, _another(person, dice)))
+        grain = torch.from_numpy(dice.normal(0, GRAIN, own.pictures.shape).astype(np.float32))
+        yield Scene(own, other, recorded_sound(said.samples, dice), grain)
 
 
 def _another(person: Look, dice: np.random.Generator) -> Look:
