@@ -82,9 +82,9 @@ def drawn_talks(count: int, seconds: float = SECONDS, seed: int = 0) -> Iterator
         said = _said(dice, number, seconds)
         sitter = Sitter(look_of(dice), int(dice.choice(SIZES)))
         moving = poses(said.motion, dice)
-        boxes = _found([sitter.face(pose) for pose in moving], dice)
+        boxes = trembling([sitter.face(pose) for pose in moving], dice)
         pictures = (torch.from_numpy(sitter.picture(pose).copy()) for pose in moving)
-        yield Talk(_cropped(pictures, boxes), recorded_sound(said.samples, dice))
+        yield Talk(cropped(pictures, boxes), recorded_sound(said.samples, dice))
 
 
 def puppet_talks(model: Model, count: int, seconds: float = SECONDS, seed: int = 0) -> Iterator[Talk]:
@@ -95,16 +95,16 @@ def puppet_talks(model: Model, count: int, seconds: float = SECONDS, seed: int =
         frames = len(said.motion.opening)
         gestures = dict(zip(GESTURES, torch.from_numpy(articulation(said.phonemes, frames)).T, strict=True))
         film = model.film(Articulation(**gestures, loudness=levels(said.samples, frames)), number)
-        boxes = _found([outline_box(model.mesh)] * frames, dice)
+        boxes = trembling([outline_box(model.mesh)] * frames, dice)
         pictures = ((frame * 255).round().byte() for frame in film)
-        yield Talk(_cropped(pictures, boxes), recorded_sound(said.samples, dice))
+        yield Talk(cropped(pictures, boxes), recorded_sound(said.samples, dice))
 
 
 def _said(dice: np.random.Generator, number: int, seconds: float) -> Said:
     return monologue(dice, "validation", round(seconds * FPS) + 2 * MARGIN, number % 2, 0.5)
 
 
-def _found(boxes: Sequence[Box], dice: np.random.Generator) -> list[Box]:
+def trembling(boxes: Sequence[Box], dice: np.random.Generator) -> list[Box]:
     """As a finder of faces tells them: somewhat off, and trembling."""
     off = dice.normal(0, 2 * TREMBLE, 4)
     each = dice.normal(0, TREMBLE, (len(boxes), 4)) + off
@@ -118,7 +118,7 @@ def _sides(box: Box) -> tuple[float, float, float, float]:
     return box.left, box.top, box.right, box.bottom
 
 
-def _cropped(pictures: Iterator[Tensor], boxes: Sequence[Box]) -> Tensor:
+def cropped(pictures: Iterator[Tensor], boxes: Sequence[Box]) -> Tensor:
     faces, cut = steady(boxes), list[Tensor]()
     for start in range(0, len(faces), AT_ONCE):
         part = faces[start : start + AT_ONCE]

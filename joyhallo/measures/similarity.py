@@ -22,6 +22,7 @@ from torch.nn import functional as F
 WHITE = 255
 LUMINANCE, CONTRAST = (0.01 * WHITE) ** 2, (0.03 * WHITE) ** 2  # keep what is dark or flat from counting too much
 AT_ONCE = 4  # frames
+STRIP = 48  # rows of an SSIM map: what they take fits the cache of a processor
 WHOLE, INSIDE, OUTSIDE = "whole", "inside", "outside"  # of the region that is told of
 
 
@@ -60,7 +61,7 @@ class Similarity:
         region = None if where is None else _over(where, a)
         for start in range(0, len(a), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            x, y = (frames[part].permute(0, 3, 1, 2).double() for frames in (a, b))
+            x, y = (frames[part].permute(0, 3, 1, 2).contiguous().double() for frames in (a, b))
             inside = None if region is None else region[part]
             self._note("errors", (x - y).square().mean(1), inside)
             for name in self.conventions:
@@ -108,25 +109,33 @@ def decibels(errors: Tensor) -> Tensor:
 
 
 def ssim_map(x: Tensor, y: Tensor, window: Window) -> Tensor:
-    """float64 (n, 3, height, width) in 0..255 -> (n, rows, columns), the channels' mean."""
+    """float64 (n, 3, height, width) in 0..255 -> (n, rows, columns), the channels' mean.
+
+    Without `reflected`, of those pixels alone that have a whole window.
+    """
+    around = len(window.weights) - 1
+    if window.reflected:
+        x, y = (F.pad(maps, (around // 2,) * 4, mode="reflect") for maps in (x, y))
+    rows = x.shape[2] - around
+    strips = [slice(start, min(start + STRIP, rows) + around) for start in range(0, rows, STRIP)]
+    return torch.stack([
+        torch.cat([_strip(one[:, strip], other[:, strip], window) for strip in strips])
+        for one, other in zip(x, y, strict=True)
+    ])  # fmt: skip
+
+
+def _strip(x: Tensor, y: Tensor, window: Window) -> Tensor:
+    """(3, height, width) -> (rows, columns) of those pixels that have a whole window."""
 
     def local(maps: Tensor) -> Tensor:
-        return _averaged(maps, window)
+        return _along(_along(maps, 2, window.weights), 1, window.weights)
 
     mean_x, mean_y = local(x), local(y)
     product, power = mean_x * mean_y, mean_x.square() + mean_y.square()
     together = window.correction * (local(x * y) - product)
     apart = window.correction * (local(x.square() + y.square()) - power)
     alike = (2 * product + LUMINANCE) * (2 * together + CONTRAST)
-    return (alike / ((power + LUMINANCE) * (apart + CONTRAST))).mean(1)
-
-
-def _averaged(maps: Tensor, window: Window) -> Tensor:
-    """Around each pixel; without `reflected`, around those alone that have a whole window."""
-    reach = len(window.weights) // 2
-    if window.reflected:
-        maps = F.pad(maps, (reach,) * 4, mode="reflect")
-    return _along(_along(maps, 3, window.weights), 2, window.weights)
+    return (alike / ((power + LUMINANCE) * (apart + CONTRAST))).mean(0)
 
 
 def _along(maps: Tensor, side: int, weights: Sequence[float]) -> Tensor:

@@ -45,7 +45,7 @@ def test_people_of_a_check_are_the_same_each_time_and_differ_by_seed():
 
 def test_a_found_box_is_about_the_true_one_and_trembles():
     box = Box(100, 50, 200, 180)
-    found = lip_reading._found([box] * 200, np.random.default_rng(0))
+    found = lip_reading.trembling([box] * 200, np.random.default_rng(0))
     sides = np.array([lip_reading._sides(each) for each in found])
     assert np.abs(sides.mean(0) - lip_reading._sides(box)).max() < 8
     assert np.allclose(sides.std(0), 1.0, rtol=0.3)

@@ -18,6 +18,7 @@ SHARED = 2.0  # that wait for the other row of guidance
 REUSED = 1.0  # of each row, that wait for later steps
 WIDENED = 8  # times, within a feed-forward, which goes through the tokens in slices
 SLICES = 2.0
+DOUBLING, HELD = 108, 7.0  # bytes for each pair of channels whose map is doubled, and maps for each frame meanwhile
 
 
 def working_memory(
@@ -28,4 +29,6 @@ def working_memory(
     maps = frames * sizes.channels[0] * (size // LATENT_SCALE) ** 2
     waiting = SHARED * (rows - 1) + REUSED * (rows if settings.reuse > 1 else 0)
     widened = min(WIDENED * maps, ELSEWHERE.feed_forward)
-    return int(dtype.itemsize * (maps * (WORKED + waiting) + SLICES * widened))
+    usual = dtype.itemsize * (maps * (WORKED + waiting) + SLICES * widened)
+    doubling = DOUBLING * max(sizes.channels) ** 2 + dtype.itemsize * maps * (HELD + waiting)
+    return int(max(usual, doubling))  # of few frames weights are larger, in full precision and added up

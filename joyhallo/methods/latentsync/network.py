@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ...config import check_count
 from ...diffusion.networks.attention import ContextBlock, KeysValues, Transformer
-from ...diffusion.networks.blocks import After, Block, Part, Runner, at_once, laid_out, levels_of
+from ...diffusion.networks.blocks import After, Block, Part, Runner, Upsample, at_once, laid_out, levels_of
 from ...diffusion.networks.blocks import Resnet as FrameResnet
 from ...diffusion.networks.blocks import UNet as Skeleton
 from ...diffusion.networks.motion_module import MotionModule
@@ -101,6 +101,33 @@ class SoundTransformer(Transformer):
         return self.leave(self.block.hear(seen, heard), x)
 
 
+class PhasedUpsample(Upsample):
+    """The same with four ninths of the products: in a map of doubled pixels a kernel of 3x3 meets only 2x2 of the
+    small one, in one of four ways, and weights that meet the same pixel are added up beforehand."""
+
+    def __init__(self, channels: int, ops: Ops):
+        super().__init__(channels, ops)
+        self.ops = ops
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.ops.weights(self.conv, x)
+        bias = None if bias is None else bias.to(x.dtype)
+        rows, columns = x.shape[2:]
+        around, made = F.pad(x, (1, 1, 1, 1)), x.new_empty(*x.shape[:2], rows, 2, columns, 2)
+        for down in range(2):
+            for across in range(2):
+                part = around[:, :, down : down + rows + 1, across : across + columns + 1]
+                met = added(added(weight, 2, down), 3, across).to(x.dtype)
+                made[:, :, :, down, :, across] = F.conv2d(part, met, bias)
+        return laid_out(made.flatten(4, 5).flatten(2, 3))
+
+
+def added(weight: Tensor, side: int, second: int) -> Tensor:
+    """Three weights along a side, as two: those of the first of a pair of pixels that are alike, or the second's."""
+    first, middle, last = weight.split(1, side)
+    return torch.cat([first + middle, last] if second else [first, middle + last], side)
+
+
 class Predicted(NamedTuple):
     noise: Tensor  # (rows, frames, 4, height, width)
     deep: list[Tensor]  # of each row, what other steps may reuse; empty unless that was asked for
@@ -119,6 +146,9 @@ class UNet(Skeleton):
         for block in (*(self.down_blocks if sizes.motion == "everywhere" else ()), *self.up_blocks):
             if sizes.motion != "nowhere":
                 block.motion_modules = nn.ModuleList([MotionModule(block.channels, sizes, ops) for _ in block.resnets])
+        for block in self.up_blocks:
+            if hasattr(block, "upsamplers"):
+                block.upsamplers = nn.ModuleList([PhasedUpsample(block.channels, ops)])
         self.sizes = sizes
         self.conv_norm_out = ops.GroupNorm(sizes.norm_groups, sizes.channels[0], eps=1e-5)
         self.conv_out = ops.Conv2d(sizes.channels[0], CHANNELS, 3, padding=1)

@@ -8,9 +8,11 @@ from shared import shared_folder
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory import Followed, FusedOps
+from joyhallo.diffusion.networks.blocks import Upsample
 from joyhallo.methods.latentsync.memory import working_memory
-from joyhallo.methods.latentsync.network import FRAMES, INPUTS, Sizes, UNet
+from joyhallo.methods.latentsync.network import FRAMES, INPUTS, PhasedUpsample, Sizes, UNet
 from joyhallo.methods.latentsync.sampling import Settings, denoise
+from joyhallo.ops import TorchOps
 
 TINY = Sizes((32, 32), 1, 16, positions=24, heads=4)
 GUIDED = 8.10e12  # a step at 256 pixels, counted in the original
@@ -140,3 +142,11 @@ def test_the_network_needs_what_is_told(published, px, settings):
     told = working_memory(Sizes(), px, settings, torch.float16)
     assert followed(published, px, settings, FRAMES) <= told <= 1.15 * followed(published, px, settings, FRAMES)
     assert followed(published, px, settings, 2) <= working_memory(Sizes(), px, settings, torch.float16, 2)
+
+
+def test_maps_are_doubled_as_by_the_plain_way():
+    phased = PhasedUpsample(6, TorchOps)
+    plain = Upsample(6, TorchOps)
+    plain.load_state_dict(phased.state_dict())
+    x = torch.randn(2, 6, 3, 5)
+    assert torch.allclose(phased(x), plain(x), atol=1e-6)
