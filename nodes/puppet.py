@@ -201,7 +201,7 @@ class Show:
             f"{report.sized((int(window.width), int(window.height)))} move",
             "Face": f"found by {self.sitter.source}, mouth {2 * self.sitter.features.mouth.unit:.0f} pixels wide",
             "Motion": f"seed {direction.seed}, {', '.join(spans)}",
-            "Mouth": f"open {report.span(opening)}, {opening.mean().item():.2f} on average; 1 is wide",
+            "Mouth": f"open {opening.min():.2f} to {opening.max():.2f}, {opening.mean():.2f} on average; 1 is wide",
             "Labels": report.labels(),
         }
         return report.listed(lines)

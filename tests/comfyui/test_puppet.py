@@ -155,7 +155,7 @@ def test_the_report_says_how(usual):
     assert usual.line("Picture").startswith("Picture: 512x512, of which ")
     assert usual.line("Face").startswith("Face: found by the stored points of this picture, mouth 83 pixels wide")
     assert usual.line("Motion") == "Motion: seed 1, strength 1, expressiveness 1, blinks 1, sway 1"
-    assert re.fullmatch(r"Mouth: open 0 to [\d.]+, 0\.\d\d on average; 1 is wide", usual.line("Mouth"))
+    assert re.fullmatch(r"Mouth: open 0\.0\d to \d\.\d\d, 0\.\d\d on average; 1 is wide", usual.line("Mouth"))
     assert "20 frames in" in usual.report
     assert "s for a second of video." in usual.report
     assert usual.line("Labels") == "Labels: made by AI, with these nodes"
