@@ -276,11 +276,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="of people, to be puppets")
     parser.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task")
     parser.add_argument("--reader", type=Path, default=BUNDLED, help="a file (default: the bundled one)")
-    parser.add_argument("--talks", type=int, default=60)
+    add_options(parser, talks=60)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, talks: int) -> None:
+    """Of a command that draws people."""
+    parser.add_argument("--talks", type=int, default=talks)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    return parser
 
 
 if __name__ == "__main__":

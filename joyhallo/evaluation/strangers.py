@@ -14,7 +14,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from ..measures.lip_reader import LipReader, open_lip_reader
 from ..measures.looks import drift, look
 from ..measures.similarity import Similarity, decibels
 from ..measures.table import MEASURES
-from .lip_reading import SECONDS, SIZES, compared, cropped, trembling
+from .lip_reading import SECONDS, SIZES, add_options, compared, cropped, trembling
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a film, in which another one is shown
 GRAIN = 3.0  # levels by which a film is noisier than its truth: without it, PSNR would begin at infinity
@@ -144,10 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m joyhallo.evaluation.strangers",
         description="Which measures see that a film shows somebody else?",
     )
-    parser.add_argument("--talks", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    add_options(parser, talks=12)
     return parser
 
 

@@ -40,7 +40,7 @@ def mel(samples: Tensor, ends: Ends = "mirrored") -> Tensor:
     ends: what is heard beyond them. It changes the first and the last two columns.
     """
     check_numbers(samples)
-    sound = F.pad(samples, (0, max(0, LEAST - len(samples)))) if len(samples) < LEAST else samples
+    sound = F.pad(samples, (0, LEAST - len(samples))) if len(samples) < LEAST else samples
     count = 1 + len(sound) // HOP
     blocks = (range(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE))
     return torch.cat([_columns(_heard(sound, block, ends)) for block in blocks], dim=1)
