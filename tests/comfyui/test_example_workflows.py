@@ -65,6 +65,7 @@ SMALL |= {
     "LoadVideo": {"file": "brief.mp4"},
     "RedubLips": {"resume": False, "steps": 1, "guidance": 1.0},
     "CutFaces": {"size": 64},
+    "ImageScale": {"width": 128},
 }
 DRAWS_A_FACE = {  # of random weights nobody would find one
     "LoadJoyHalloModels": dict.fromkeys(("checkpoint", "audio_encoder", "face_models", "vae"), "demo"),
