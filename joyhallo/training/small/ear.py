@@ -18,20 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...config import FPS
-from ...data.dataset import replacing, write_tensors, write_text
+from ...data.dataset import write_tensors, write_text
 from ...data.steps import digest
 from ...methods.puppet.hearing import Ear
 from ...sound.bands import BEFORE, FAINTEST, ROWS, gain_of, powers
-from ..average import Average
-from ..recipe import Optimizer, rate
-from . import command
+from . import command, course
+from .course import Course, Progress
 from .ear_figures import calibrated, figures
 from .rooms import music, recorded
 from .takes import SECONDS, VERSION, Speakers, Take
 
 KEPT = 100  # steps between checkpoints
-AVERAGE = 0.998
 SETTLING = 40  # batches
 ENDS = 0.15  # share of the pieces that are the beginning of a recording, and the end
 WEIGHTS = torch.tensor([4.0, 1.0, 1.5, 2.5, 3.0])  # of the squared errors
@@ -46,7 +43,7 @@ ABOUT = (
 
 
 @dataclass(frozen=True)
-class EarTraining:
+class EarTraining(Course):
     hours: float = 3.0  # of speech to learn from
     steps: int = 9500
     batch: int = 10
@@ -65,16 +62,6 @@ class EarTraining:
     @property
     def takes(self) -> int:
         return int(self.hours * 3600 / SECONDS)
-
-    @property
-    def frames(self) -> int:
-        return round(self.seconds * FPS)
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """AdamW."""
-        warmup = min(100, self.steps // 5)
-        return Optimizer(learning_rate=self.learning_rate, final_rate=1e-5, warmup=warmup, decay="cosine")
 
     def dice(self, *about: int | str) -> np.random.Generator:
         return np.random.default_rng(int(digest(VERSION, "ear", self.seed, *about), 16))
@@ -121,43 +108,20 @@ def batch(heard: Heard, settings: EarTraining, reach: int, step: int) -> tuple[T
 # ---- learning
 
 
-@dataclass
-class Run:
-    ear: Ear
-    average: Average
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-
-
-def begin(settings: EarTraining) -> Run:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        ear = Ear()
-    chosen = settings.optimizer
-    optimizer = torch.optim.AdamW(ear.parameters(), eps=chosen.epsilon, weight_decay=chosen.weight_decay)
-    return Run(ear, Average(dict(ear.named_parameters()), AVERAGE), optimizer)
-
-
 def loss_of(said: Tensor, wanted: Tensor) -> Tensor:
     """Squared errors of what is told and of how it moves; (HEARD)"""
     apart = said - wanted
     return WEIGHTS * (apart.square().mean((0, 1)) + MOVING * apart.diff(dim=1).square().mean((0, 1)))
 
 
-def train(
-    settings: EarTraining, heard: Heard, kept: Path, progress: Callable[[int, Tensor], None] = lambda step, loss: None
-) -> Ear:
-    """Train, from the checkpoint at `kept` if there is one. progress: called now and then with each mean loss."""
-    run, since = begin(settings), list[Tensor]()
-    _restore(run, kept, settings)
-    while run.step < settings.steps:
-        since.append(_step(run, settings, heard))
-        if run.step % KEPT == 0 or run.step == settings.steps:
-            _keep(run, kept, settings)
-            progress(run.step, torch.stack(since).mean(0))
-            since.clear()
-    run.ear.load_state_dict(run.average.weights, strict=False)
-    return settled(run.ear, settings, heard)
+def train(settings: EarTraining, heard: Heard, kept: Path, progress: Progress = lambda step, each: None) -> Ear:
+    """Train, from the checkpoint at `kept` if there is one."""
+
+    def losses(ear: Ear, step: int) -> Tensor:
+        sound, wanted = batch(heard, settings, ear.reach, step)
+        return loss_of(ear(sound), wanted)
+
+    return settled(course.train(settings, Ear, losses, kept, KEPT, progress), settings, heard)
 
 
 @torch.no_grad()
@@ -171,40 +135,6 @@ def settled(ear: Ear, settings: EarTraining, heard: Heard) -> Ear:
     for number in range(SETTLING):
         ear(batch(heard, settings, ear.reach, settings.steps + number)[0])
     return ear.requires_grad_(False).eval()
-
-
-def _step(run: Run, settings: EarTraining, heard: Heard) -> Tensor:
-    sound, wanted = batch(heard, settings, run.ear.reach, run.step)
-    chosen = settings.optimizer
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate(chosen, run.step, settings.steps)
-    each = loss_of(run.ear(sound), wanted)
-    run.optimizer.zero_grad()
-    each.sum().backward()
-    nn.utils.clip_grad_norm_(run.ear.parameters(), chosen.clip)
-    run.optimizer.step()
-    run.step += 1
-    run.average.update(run.step)
-    return each.detach()
-
-
-def _keep(run: Run, kept: Path, settings: EarTraining) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    state = {"ear": run.ear.state_dict(), "average": run.average.weights, "optimizer": run.optimizer.state_dict()}
-    with replacing(kept) as temporary:
-        torch.save({"settings": asdict(settings), "step": run.step, **state}, temporary)
-
-
-def _restore(run: Run, kept: Path, settings: EarTraining) -> None:
-    if not kept.is_file():
-        return
-    left = torch.load(kept, weights_only=True)
-    if left["settings"] != asdict(settings):
-        raise ValueError(f"{kept} is of a training with other settings; delete it, or give those settings again.")
-    run.ear.load_state_dict(left["ear"])
-    run.average.load(left["average"])
-    run.optimizer.load_state_dict(left["optimizer"])
-    run.step = left["step"]
 
 
 # ---- what is written
@@ -227,17 +157,13 @@ def learn(settings: EarTraining, path: Path, cache: Path, workers: int, tell: Ca
     spoken = speakers.takes("train", settings.takes)
     tell(f"{len(spoken) * SECONDS / 3600:.2f} hours of speech to learn from")
     heard, kept = Heard.of(spoken, settings), path.with_suffix(".training")
-    ear = train(settings, heard, kept, lambda step, each: tell(f"{step} of {settings.steps}  {_line(each)}"))
+    ear = train(settings, heard, kept, lambda step, each: tell(f"{step} of {settings.steps}  {course.line(each)}"))
     ear = calibrated(ear, spoken[:HELD_OUT], settings.dice("calibration"))
     others = speakers.takes("validation", min(HELD_OUT, settings.takes))
     found = figures(ear, others, settings.dice("figures"))
     write(path, ear, settings, found)
     kept.unlink()
     return found
-
-
-def _line(each: Tensor) -> str:
-    return "  ".join(f"{loss:.4f}" for loss in each.tolist())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...config import FPS
-from ...data.dataset import replacing, write_tensors, write_text
+from ...data.dataset import write_tensors, write_text
 from ...data.steps import digest
 from ...evaluation.lip_reading import known_models, measured
 from ...evaluation.puppets import Model, astronaut
@@ -30,14 +30,12 @@ from ...faces.find import FaceMesh, outline_box
 from ...faces.picture import as_picture
 from ...measures.lip_reader import FURTHEST, SHORTEST, WINDOW, LipReader
 from ...sound.bands import FAINTEST, ROWS
-from ..average import Average
-from ..recipe import Optimizer, rate
-from . import command, rooms
+from . import command, course, rooms
+from .course import Course, Progress
 from .lip_films import SECONDS, VERSION, LipFilm, LipFilms, Portrait, clean_powers
 from .lip_sights import filmed_again
 
 KEPT = 50  # steps between checkpoints
-AVERAGE = 0.998
 SHARPEST = 40.0  # factor of the cosines
 LAGS = 6.0  # weight of the loss of whole clips, and the factor of its cosines over that of windows
 TALKS = 60  # that the figures are of
@@ -52,7 +50,7 @@ ABOUT = (
 
 
 @dataclass(frozen=True)
-class LipTraining:
+class LipTraining(Course):
     hours: float = 1.6  # of film to learn from
     steps: int = 4500
     batch: int = 14
@@ -72,16 +70,6 @@ class LipTraining:
     @property
     def films(self) -> int:
         return int(self.hours * 3600 / SECONDS)
-
-    @property
-    def frames(self) -> int:
-        return round(self.seconds * FPS)
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """AdamW."""
-        warmup = min(100, self.steps // 5)
-        return Optimizer(learning_rate=self.learning_rate, final_rate=1e-5, warmup=warmup, decay="cosine")
 
     def dice(self, *about: int | str) -> np.random.Generator:
         return np.random.default_rng(int(digest(VERSION, "lip reader", self.seed, *about), 16))
@@ -142,74 +130,17 @@ def by_lag(cosines: Tensor) -> Tensor:
     return torch.stack([cosines.diagonal(-lag, 1, 2).mean(1) for lag in lags], dim=1)
 
 
-@dataclass
-class Run:
-    judge: Judge
-    average: Average
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-
-
-def begin(settings: LipTraining) -> Run:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        judge = Judge()
-    chosen = settings.optimizer
-    optimizer = torch.optim.AdamW(judge.parameters(), eps=chosen.epsilon, weight_decay=chosen.weight_decay)
-    return Run(judge, Average(dict(judge.named_parameters()), AVERAGE), optimizer)
-
-
 def train(
-    settings: LipTraining,
-    films: Sequence[LipFilm],
-    kept: Path,
-    progress: Callable[[int, Tensor], None] = lambda step, losses: None,
+    settings: LipTraining, films: Sequence[LipFilm], kept: Path, progress: Progress = lambda step, each: None
 ) -> LipReader:
-    """Train, from the checkpoint at `kept` if there is one. progress: called now and then with the mean losses."""
-    run, since = begin(settings), list[Tensor]()
-    _restore(run, kept, settings)
+    """Train, from the checkpoint at `kept` if there is one."""
     played = 10 ** clean_powers(rooms.music(settings.dice("music")))
-    while run.step < settings.steps:
-        since.append(_step(run, settings, batch(films, played, settings, run.step)))
-        if run.step % KEPT == 0 or run.step == settings.steps:
-            _keep(run, kept, settings)
-            progress(run.step, torch.stack(since).mean(0))
-            since.clear()
-    run.judge.load_state_dict(run.average.weights)
-    return run.judge.reader.requires_grad_(False).eval()
 
+    def losses(judge: Judge, step: int) -> Tensor:
+        return judge(batch(films, played, settings, step))
 
-def _step(run: Run, settings: LipTraining, seen: Batch) -> Tensor:
-    chosen = settings.optimizer
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate(chosen, run.step, settings.steps)
-    run.optimizer.zero_grad()
-    losses = run.judge(seen)
-    losses.sum().backward()
-    nn.utils.clip_grad_norm_(run.judge.parameters(), chosen.clip)
-    run.optimizer.step()
-    run.step += 1
-    run.average.update(run.step)
-    return losses.detach()
-
-
-def _keep(run: Run, kept: Path, settings: LipTraining) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    state = {"judge": run.judge.state_dict(), "average": run.average.weights, "optimizer": run.optimizer.state_dict()}
-    with replacing(kept) as temporary:
-        torch.save({"settings": asdict(settings), "step": run.step, **state}, temporary)
-
-
-def _restore(run: Run, kept: Path, settings: LipTraining) -> None:
-    if not kept.is_file():
-        return
-    left = torch.load(kept, weights_only=True)
-    if left["settings"] != asdict(settings):
-        raise ValueError(f"{kept} is of a training with other settings; delete it, or give those settings again.")
-    run.judge.load_state_dict(left["judge"])
-    run.average.load(left["average"])
-    run.optimizer.load_state_dict(left["optimizer"])
-    run.step = left["step"]
+    judge = course.train(settings, Judge, losses, kept, KEPT, progress)
+    return judge.reader.requires_grad_(False).eval()
 
 
 # ---- what is written
@@ -235,15 +166,11 @@ def learn(
     shown = films.films(settings.films)
     tell(f"{len(shown) * SECONDS / 3600:.2f} hours of film to learn from")
     kept = path.with_suffix(".training")
-    reader = train(settings, shown, kept, lambda step, each: tell(f"{step} of {settings.steps}  {_line(each)}"))
+    reader = train(settings, shown, kept, lambda step, each: tell(f"{step} of {settings.steps}  {course.line(each)}"))
     found = measured(reader, unseen, TALKS, seed=settings.seed + 1)
     write(path, reader, settings, [portrait.name for portrait in films.portraits], found)
     kept.unlink()
     return found
-
-
-def _line(each: Tensor) -> str:
-    return "  ".join(f"{loss:.4f}" for loss in each.tolist())
 
 
 def known_portraits(pictures: Sequence[Path], landmarker: Path) -> list[Portrait]:
