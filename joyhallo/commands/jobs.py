@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from ..files.digests import digest_of
 from .crew import ALONE, Crew
-from .options import REDUB, TALK, Option
+from .option import Option
+from .options import REDUB, TALK
 
 VERSION = 2  # of what jobs make: to be raised when the same inputs no longer give the same film
 SEEDS = ("seed", "noise_seed")  # how inputs are called that take one

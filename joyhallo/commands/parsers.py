@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .jobs import DEVICES, PRECISIONS
-from .options import REDUB, TALK, TRACKING, Option, add_to
+from .option import Option, add_to
+from .options import REDUB, TALK, TRACKING
 
 PROGRAM = "python -m joyhallo"
 CODES = "exit codes: 0 all is good, 1 something failed on the way, 2 nothing could be begun"

@@ -13,7 +13,8 @@ from ..sound.audio import Recording, prepare
 from .faces import tracked
 from .jobs import Job, Made, Progress
 from .media import film, sound_of
-from .options import REDUB, by_name
+from .option import by_name
+from .options import REDUB
 from .redubbing import Redubbing, Setting, wishes_of
 from .shares import Awaited, Whole, do, lost, shares
 from .unfinished import Chunks, Unfinished, check_room, discard

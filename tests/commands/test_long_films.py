@@ -17,7 +17,7 @@ from joyhallo.commands import redub as command
 from joyhallo.commands import shares, unfinished
 from joyhallo.commands.jobs import OPTIONS, Compute, Job
 from joyhallo.commands.media import Source
-from joyhallo.commands.options import by_name
+from joyhallo.commands.option import by_name
 from joyhallo.commands.redubbing import Setting
 from joyhallo.faces.track import Track
 from joyhallo.film.read import Film

@@ -10,7 +10,8 @@ from shared import REPOSITORY
 
 from joyhallo.commands import options as of_commands
 from joyhallo.commands import terminal as of_terminals
-from joyhallo.commands.options import REDUB, TALK, Option, OptionError, by_name
+from joyhallo.commands.option import Option, OptionError, by_name
+from joyhallo.commands.options import REDUB, TALK
 from joyhallo.commands.portrait import STEADINESS
 from joyhallo.commands.redubbing import wishes_of
 from joyhallo.diffusion.solvers import SOLVERS

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from ..options import by_name
+from ..option import by_name
 from ..terminal import lasting
 from .manifest import DONE, UNSCORED, Entry
 from .rows import thumbnail_of

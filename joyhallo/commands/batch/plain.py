@@ -17,7 +17,7 @@ from ...libraries import library
 from ..faces import painted
 from ..jobs import OPTIONS, Job
 from ..media import Source, mask_of, picture_of, sound_of, with_ours
-from ..options import by_name
+from ..option import by_name
 from .comfyui import ComfyUI, Prompt, RefusedError
 from .counterparts import Files
 from .graphs import graph_of, known_of

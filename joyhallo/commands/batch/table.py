@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..jobs import INPUTS, OPTIONS, Compute, Job, Kind
-from ..options import FORMATS, Option, OptionError, by_name
+from ..option import Option, OptionError, by_name
+from ..options import FORMATS
 
 TOLD = 20  # problems that are listed
 LONGEST = 60  # letters of each part of a name that is made up

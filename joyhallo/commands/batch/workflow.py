@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..jobs import Job
-from ..options import Option, OptionError
+from ..option import Option, OptionError
 from .comfyui import ComfyUI, Prompt, titled
 from .table import ENDINGS, Columns, Problems, Row, TableError, alike, film_of, made_up, path_of
 
