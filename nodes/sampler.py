@@ -20,6 +20,7 @@ from . import report
 from .autoencoder import check_vae, latent_format
 from .comfy_adapter import JoyHalloModel
 from .inputs import checked
+from .model_folders import DEMO
 from .preview import Preview, listed, shown
 from .sockets import Face, Model, OverTime, Steady, chosen, schema
 from .sockets import Speech as SpeechSocket
@@ -187,7 +188,10 @@ class JoyHalloSampler(io.ComfyNode):
         speech.check(model.config.net.audio_layers, model.config.net.audio_channels)
         before = (*speech.notices, *face.notices)
         face = face.at((size, size), pose=pose_mask, expression=expression_mask, lip=lip_mask)
-        notices = (*speech.notices, *face.notices, *doubts.of_run(model.config.net, speech, size))
+        found = list(doubts.of_run(model.config.net, speech, size))
+        if model.name == DEMO:
+            found += doubts.of_small_model(size, cfg)
+        notices = (*speech.notices, *face.notices, *found)
         weights = _weights(speech.length, pose_weight, expression_weight, lip_weight)
         settings = chosen(PRESETS, preset, "preset").settings(
             steps, guidance=cfg, seed=seed, weights=weights, overlap=steadiness.overlap

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..faces.boxes import Size
+from ..faces.boxes import Picture, Size
 from ..faces.find import FaceError, FaceMesh, InsightFace
 from ..faces.finders import Detector, Finder, Landmarker
+from ..faces.known import KnownFaces
 from ..faces.pursuit import Which
 from ..faces.regions import Mask
 from ..faces.tracking import EVERY, Tracked, Wishes, drawn, track
 from .jobs import Progress
 from .media import Source, picture_of
+from .places import KNOWN_FACES
 
 STEP = "Looking for the face"
 NO_LANDMARKER = (
@@ -57,6 +59,17 @@ def finder(options: Mapping[str, Any]) -> Finder:
     if options["landmarker"] is None:
         raise FaceError(f"{NO_LANDMARKER}, or say where the face is with --box or --mask.")
     return Landmarker(face_mesh(options["landmarker"]), size)
+
+
+def known(picture: Picture) -> KnownFaces | None:
+    """What knows the faces of pictures that come with the small model, if this is one of those."""
+    faces = _known()
+    return faces if faces is not None and faces.landmarker.knows(picture) else None
+
+
+@cache
+def _known() -> KnownFaces | None:
+    return KnownFaces(KNOWN_FACES) if KNOWN_FACES.is_file() else None
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from ..files.contents import WeightsError
 from ..files.space import amount
 from ..methods import Method, method_of
 from ..methods.published import OF_PORTRAIT, OF_REDUB, PUBLISHED
-from .places import DEMO, DEMO_MODEL
+from .places import DEMO, DEMO_LICENCE, DEMO_MODEL
 from .shelf import FACES, LANDMARKER, OWN_MODEL, PARTS, SEPARATOR, Shelf, method_named, parts_of
 from .terminal import Terminal
 
@@ -100,7 +100,7 @@ def _demo() -> dict[str, Any]:
         "path": str(path),
         "bytes": path.stat().st_size if path.is_file() else 0,
         "purpose": "talk --model: a small one of drawn faces, which comes along",
-        "licence": "MIT",
+        "licence": DEMO_LICENCE,
         "page": None,
     }
 

@@ -11,6 +11,7 @@ PACK = Path(__file__).resolve().parents[2]
 VARIABLE = "JOYHALLO_MODELS"
 DEMO = "demo"  # the name of the small model that comes with the pack
 DEMO_MODEL = PACK / "demo_model"
+DEMO_LICENCE = "MIT"
 KNOWN_FACES = DEMO_MODEL / "faces.safetensors"  # of the pictures that come with it
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from ..config import FPS
 from ..faces.boxes import Picture
 from ..faces.find import FaceError, FaceModels
-from ..faces.known import KnownFaces, is_known
 from ..files.journal import Journal
 from ..film.marks import read_marks
 from ..film.read import Film, Reel
@@ -29,16 +28,17 @@ from ..methods.hallo.presets import PRESETS
 from ..methods.hallo.sampling import Settings
 from ..methods.hallo.steadiness import Steadiness
 from ..methods.room import frames_need
+from ..notices import Notice
 from ..sound.audio import Sound
 from ..sound.loudness import LOUDNESS, levelled
 from ..sound.pauses import gate, pauses
 from ..sound.vocals import hear
 from ..sound.wav2vec2 import NORMALIZATION, Encoder, Speech, encode
 from .engines import PortraitModel, load_portrait_model, memory_of
-from .faces import NO_LANDMARKER
+from .faces import NO_LANDMARKER, known
 from .jobs import MAKING, Job, Made, Progress, silent
 from .media import BEHIND, depth_of, film, mask_of, picture_of, sound_of
-from .places import KNOWN_FACES, PlaceError, checked_input
+from .places import DEMO_LICENCE, DEMO_MODEL, PlaceError, checked_input
 from .unfinished import beside, check_room, discard
 
 STEADINESS = ("overlap", "hold_colours", "fade", "anchor_every")
@@ -52,6 +52,7 @@ def make(job: Job, progress: Progress) -> Made:
     behind = _behind(options["background"], face, options["square"])
     for region in REGIONS:
         keyframes(options[f"{region}_weight"], 1)
+    own = options["model"].is_relative_to(DEMO_MODEL)
     model = load_portrait_model(options["model"], options["vae"], options["audio_encoder"], job.compute)
     speech = _speech(sound, model.encoder, options, progress)
     clip = Clip(
@@ -69,16 +70,16 @@ def make(job: Job, progress: Progress) -> Made:
         for chunk in clip.chunks(model.engine, _steps(speech.length, progress), journal):
             yield from clip.placed(chunk, meter, behind)
 
+    found = (*speech.notices, *face.notices, *_doubts(model, clip, own))
     marks = read_marks(options["background"] or job.inputs["picture"])
     done = film(job, frames(), speech.length, Fraction(FPS), sound, marks, silent)
     discard(job.output)
-    found = (*speech.notices, *face.notices, *doubts.of_run(model.engine.config.net, speech, face.crop.size[0]))
     return Made(
         done.file,
         done.frames,
         done.frames / FPS,
         done.took,
-        _facts(model, clip, meter.summary()),
+        _facts(model, clip, meter.summary(), DEMO_LICENCE if own else model.method.licence),
         tuple(map(str, found)),
     )
 
@@ -102,8 +103,8 @@ def _face(picture: Picture, options: Mapping[str, Any]) -> Prepared:
 def _finders(picture: Picture, wishes: Wishes, options: Mapping[str, Any]) -> FaceModels:
     """A picture that comes with the small model has a face that is known."""
     task = options["landmarker"]
-    if wishes.identity == "neutral" and is_known(KNOWN_FACES, picture):
-        return KnownFaces(KNOWN_FACES)
+    if wishes.identity == "neutral" and (faces := known(picture)) is not None:
+        return faces
     if wishes.needs_mesh and task is None:
         raise FaceError(f"{NO_LANDMARKER}, or paint --lip-mask and --face-mask.")
     return FaceModels(options["face_models"], task)
@@ -192,13 +193,21 @@ def _check_room(job: Job, clip: Clip, model: PortraitModel, journal: Journal | N
 # ---- what is told
 
 
-def _facts(model: PortraitModel, clip: Clip, drift: str) -> dict[str, Any]:
+def _doubts(model: PortraitModel, clip: Clip, own: bool) -> Iterator[Notice]:
+    """own: whether it is the model that comes with the pack"""
+    side = clip.face.crop.size[0]
+    yield from doubts.of_run(model.engine.config.net, clip.speech, side)
+    if own:
+        yield from doubts.of_small_model(side, clip.settings.guidance)
+
+
+def _facts(model: PortraitModel, clip: Clip, drift: str, licence: str) -> dict[str, Any]:
     face, settings = clip.face, clip.settings
     width, height = clip.size
     found = "no search" if face.found is None else f"face {face.found.number} of {len(face.found.boxes)}"
     return {
         "model": f"{model.method.name}, {face.crop.size[0]} pixels, {settings.steps} x {settings.solver}",
-        "licence": model.method.licence,
+        "licence": licence,
         "face": f"{found}, window {face.crop.box}",
         "size": [width, height],
         "seed": settings.seed,

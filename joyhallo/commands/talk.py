@@ -15,7 +15,6 @@ from torch import Tensor
 from ..config import FPS
 from ..faces.boxes import Picture
 from ..faces.find import FaceError
-from ..faces.known import KnownFaces, KnownMeshes
 from ..film.marks import read_marks
 from ..film.write import as_floats
 from ..methods.puppet.hearing import Ear, listen, open_ear
@@ -24,11 +23,10 @@ from ..methods.puppet.render import Puppet
 from ..methods.puppet.sitter import Hints, Sitter, sit
 from ..sound.audio import prepare
 from .engines import device_of
-from .faces import NO_LANDMARKER, face_mesh
+from .faces import NO_LANDMARKER, face_mesh, known
 from .jobs import Job, Made, Progress
 from .media import film, mask_of, picture_of, sound_of
 from .options import PORTRAIT, PUPPET
-from .places import KNOWN_FACES
 
 WISHES = ("strength", "expressiveness", "blinks", "sway", "seed")
 
@@ -66,15 +64,11 @@ def _puppet(job: Job, progress: Progress) -> Made:
 def _sitter(picture: Picture, options: Mapping[str, Any]) -> Sitter:
     masks = {name: options[f"{name}_mask"] for name in ("lip", "face")}
     lips, face = (None if path is None else mask_of(path, f"{name} mask") for name, path in masks.items())
-    known, task = _known(), options["landmarker"]
-    if task is None and lips is None and (known is None or not known.knows(picture)):
+    ours, task = known(picture), options["landmarker"]
+    if task is None and lips is None and ours is None:
         raise FaceError(f"{NO_LANDMARKER}, or paint --lip-mask and --face-mask.")
-    return sit(picture, Hints(None, lips, face), known, lambda: None if task is None else face_mesh(task))
-
-
-@cache
-def _known() -> KnownMeshes | None:
-    return KnownFaces(KNOWN_FACES).landmarker if KNOWN_FACES.is_file() else None
+    meshes = None if ours is None else ours.landmarker
+    return sit(picture, Hints(None, lips, face), meshes, lambda: None if task is None else face_mesh(task))
 
 
 @cache

@@ -34,11 +34,6 @@ class KnownFaces(FaceModels):
         return KnownMeshes({name: tensor.numpy() for name, tensor in tensors.items()})
 
 
-def is_known(path: Path, picture: Picture) -> bool:
-    """Whether a picture is one of those of a file that need not be there."""
-    return path.is_file() and KnownFaces(path).landmarker.knows(picture)
-
-
 class KnownMeshes(FaceMesh):
     def __init__(self, meshes: Meshes):
         self.known = meshes

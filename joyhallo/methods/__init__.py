@@ -49,6 +49,9 @@ class Method:
         return import_module(f".{self.module.partition('.')[0]}.method", __package__).redubber
 
 
+FROM_DIFFUSION = (
+    "code: MIT; weights: ask who trained them; the published ones come from Stable Diffusion 1.5 (OpenRAIL-M)"
+)
 NO_COMMERCE = "weights: research and personal use only, no commercial use"
 FIVE = (r"reference_unet\.", r"denoising_unet\.", r"face_locator\.", r"imageproj\.", r"audioproj\.")
 REGIONAL = r"denoising_unet\..*\.attn2_1\."  # an attention for each region, which Hallo alone has
@@ -77,7 +80,7 @@ METHODS = (
         "JoyHallo",
         "portrait",
         Kind("a JoyHallo checkpoint", FIVE, (REGIONAL,)),
-        "code: MIT; weights: see their page",
+        FROM_DIFFUSION,
         "hallo.checkpoint",
         "open_checkpoint",
     ),
@@ -85,7 +88,7 @@ METHODS = (
         "Hallo",
         "portrait",
         Kind("a Hallo checkpoint", (*FIVE, REGIONAL)),
-        "code: MIT; weights: see their page",
+        FROM_DIFFUSION,
         "hallo.checkpoint",
         "open_checkpoint",
     ),

@@ -14,7 +14,7 @@ from drawn_faces import drawn_mesh
 from joyhallo.faces.boxes import Box
 from joyhallo.faces.find import Face, FaceError
 from joyhallo.methods.hallo.config import NetConfig
-from joyhallo.methods.hallo.doubts import of_run
+from joyhallo.methods.hallo.doubts import of_run, of_small_model
 from joyhallo.methods.hallo.portrait import Finders, Prepared, Wishes, prepare
 from joyhallo.sound.origin import CHINESE, ENGLISH
 
@@ -123,6 +123,11 @@ def test_the_encoder_of_the_other_network(net, origin, expected):
     found = list(of_run(net, SimpleNamespace(origin=origin), 512))
     assert keys(found) == expected
     assert all(f"Choose {ENGLISH if net is HALLO else CHINESE} " in str(notice) for notice in found)
+
+
+@pytest.mark.parametrize(("side", "guidance", "expected"), [(128, 1.0, 0), (512, 1.0, 1), (128, 3.5, 1)])
+def test_what_the_model_that_comes_along_draws_badly(side, guidance, expected):
+    assert keys(of_small_model(side, guidance)) == ["small_model"] * expected
 
 
 def test_a_size_far_above_that_of_the_training():

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ...faces.find import DETECTOR
-from ...faces.known import is_known
 from ...sound.wav2vec2 import WEIGHTS
+from ..faces import known
 from ..jobs import Job
 from ..media import picture_of
-from ..places import DEMO, DEMO_MODEL, KNOWN_FACES
+from ..places import DEMO, DEMO_MODEL
 from .comfyui import ComfyUI, RefusedError
 
 OWN = "joyhallo"  # of ComfyUI's folders of models, the one that our nodes look into for all
@@ -51,7 +51,7 @@ class Files:
     def _faces(self, job: Job) -> str:
         if job.options["identity"] != "neutral":
             return self._folder(job.options["face_models"], FACES, (DETECTOR, f"models/{DETECTOR}"))
-        return DEMO if is_known(KNOWN_FACES, picture_of(job.inputs["picture"])) else NONE
+        return NONE if known(picture_of(job.inputs["picture"])) is None else DEMO
 
     def _folder(self, path: Path, folders: tuple[str, ...], files: tuple[str, ...]) -> str:
         """Of files that our nodes know by their folder."""

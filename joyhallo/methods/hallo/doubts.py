@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 SMALL = 100  # pixels along the face's longest side, where 512 are generated around it
 TILTED = 30.0  # degrees
 FAINT = 13  # of 255: a region that is nowhere stronger moves nothing
+SMALL_MODEL, SMALL_GUIDANCE = 192, 1.5  # up to which the model that comes with the pack draws well
 LARGE = 768  # pixels of a frame; beyond it the weights, trained at 512, repeat features of the face
 
 
@@ -85,6 +86,19 @@ def of_run(net: NetConfig, speech: Speech, side: int) -> Iterator[Notice]:
             "large",
             "The size is {side}, but this model was trained at 512. It takes far longer, and the face may look worse.",
             side=side,
+        )
+
+
+def of_small_model(side: int, guidance: float) -> Iterator[Notice]:
+    """For the one that comes with the pack."""
+    if side > SMALL_MODEL or guidance > SMALL_GUIDANCE:
+        yield noticed(
+            log,
+            "small_model",
+            "demo draws best at a size of 128 with a cfg of 1. At a size of {side} with a cfg of {guidance} it takes "
+            "far longer, and the picture is soft or its colours are false.",
+            side=side,
+            guidance=guidance,
         )
 
 
