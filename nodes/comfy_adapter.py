@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..joyhallo.diffusion.networks.blocks import Part as Running
 from ..joyhallo.diffusion.networks.blocks import at_once
-from ..joyhallo.diffusion.networks.compiled import Compiled, check
+from ..joyhallo.diffusion.networks.compiled import INDUCTOR, Compiled, check
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.methods import Method, method_of
 from ..joyhallo.methods.hallo.checkpoint import NETWORKS, Model
@@ -32,6 +32,7 @@ from ..joyhallo.ops import Ops
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+COMPILER = INDUCTOR
 WEIGHTS = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
@@ -178,11 +179,11 @@ class JoyHalloModel:
 
     def compiling(self) -> JoyHalloModel:
         """The same, whose denoiser is compiled as it first runs; or a CompileError, if nothing can be compiled here."""
-        check(self.device)
+        check(self.device, COMPILER)
         if not fills_layers_itself(self.patcher):
-            return replace(self, compiled=Compiled())
+            return replace(self, compiled=Compiled(COMPILER))
         plain = load_model(self.path, self.name, self.precision.choice, disable_dynamic=True)
-        return replace(plain, compiled=Compiled())
+        return replace(plain, compiled=Compiled(COMPILER))
 
     def run(self, part: Any) -> Running:
         """Compiled layers do not ask whether the user cancelled, as ComfyUI's do."""

@@ -60,7 +60,7 @@ class Compiled:
         try:
             return self._made[key](part, x, *given)
         except torch._dynamo.exc.TorchDynamoException as error:
-            raise CompileError(f"{BROKEN} ({brief(error)}). Run it without compiling.") from error
+            raise CompileError(f"{BROKEN} ({_cause(error)}). Run it without compiling.") from error
 
     def _tell(self) -> None:
         if not self._told:
@@ -72,10 +72,10 @@ class Compiled:
 def check(device: torch.device, backend: str | Callable[..., Any] = INDUCTOR) -> None:
     """Raise a CompileError unless something small can be compiled for a device: seconds, before minutes are spent."""
     try:
-        works = bool(_compiled(_tried, backend, fullgraph=True)(torch.zeros(8, device=device)).all())
+        works = bool(_compiled(_tried, backend)(torch.zeros(8, device=device)).all())
         reason = "" if works else "it is switched off, as by TORCH_COMPILE_DISABLE"
     except Exception as error:  # compilers fail in many ways
-        reason = brief(error)
+        reason = _cause(error)
     if reason:
         remedy = REMEDIES.get(device.type, "It may not know this device")
         raise CompileError(f"PyTorch cannot compile for {device.type} here ({reason}). {remedy}.")
@@ -89,9 +89,13 @@ def _passed(part: Part, *given: Any) -> Tensor:
     return part(*given)
 
 
-def _compiled(work: Callable[..., Tensor], backend: str | Callable[..., Any], **more: Any) -> Part:
+def _cause(error: Exception) -> str:
+    return brief(getattr(error, "inner_exception", error))
+
+
+def _compiled(work: Callable[..., Tensor], backend: str | Callable[..., Any]) -> Part:
     own = FunctionType(work.__code__.replace(), work.__globals__)
-    return torch.compile(own, backend=backend, dynamic=False, **more)
+    return torch.compile(own, backend=backend, dynamic=False)
 
 
 def _known(part: nn.Module) -> Known:
