@@ -8,6 +8,7 @@ from . import examples, fetching, model_folders, replacement
 from .align_sound import AlignSound
 from .audio_encode import ChineseWav2Vec2Encode
 from .compare_videos import CompareVideos
+from .compile_model import JoyHalloCompile
 from .cut_faces import CutFaces
 from .evaluation_report import EvaluationReport
 from .face_mask_prep import FaceMaskPrep
@@ -56,6 +57,7 @@ class JoyHallo(ComfyExtension):
             ScoreLikeness,
             EvaluationReport,
             AlignSound,
+            JoyHalloCompile,
         ]
 
 

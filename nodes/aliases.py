@@ -90,6 +90,10 @@ WORDS = {
         "audio offset, delay audio, shift audio, move audio, audio delay, av sync, sync audio, align audio, "
         "sync offset, 音频对齐, 对齐声音, 音频延迟, 音频偏移, 音画同步"
     ),
+    "JoyHalloCompile": (
+        "torch compile, torch.compile, compiler, inductor, triton, speed up, speedup, faster, optimize, "
+        "编译, 编译模型, 加速, 提速, 优化"
+    ),
     "SaveTalkingVideo": (
         "save video, video combine, combine video, export video, write video, mp4, webm, mov, mkv, prores, "
         "video with audio, audio sync, talking head, 保存视频, 视频合成, 合并为视频, 导出视频, 输出视频, "

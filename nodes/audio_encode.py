@@ -15,6 +15,7 @@ from ..joyhallo.sound.audio import as_channels, checked_rate
 from ..joyhallo.sound.loudness import LOUDNESS, levelled
 from ..joyhallo.sound.vocals import hear
 from ..joyhallo.sound.wav2vec2 import NORMALIZATION, Encoder, SpeechError, encode, wrap_encoder
+from .comfy_adapter import fills_layers_itself
 from .inputs import checked
 from .model_folders import separator
 from .preview import Pace, lasting, listed, stop, tell
@@ -168,12 +169,7 @@ def _encoder(thing: Any, normalize: bool | None, progress: Progress) -> Encoder:
     def ready(model: nn.Module) -> nn.Module:
         # In full, as not all of its layers are ComfyUI's, which can be loaded in part; --novram needs the extra move.
         comfy.model_management.load_models_gpu([thing.patcher], memory_required=needed, force_full_load=True)
-        return model if _fills_layers_itself(thing.patcher) else model.to(device)
+        return model if fills_layers_itself(thing.patcher) else model.to(device)
 
     # Set last to avoid a reference cycle that would keep the network alive.
     return replace(encoder, ready=ready)
-
-
-def _fills_layers_itself(patcher: Any) -> bool:
-    """Whether a newer version's patcher moves weights as layers need them, so that nobody else may."""
-    return hasattr(patcher, "is_dynamic") and patcher.is_dynamic()

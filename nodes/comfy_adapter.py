@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ import torch
 from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor, nn
 
+from ..joyhallo.diffusion.networks.blocks import Part as Running
+from ..joyhallo.diffusion.networks.blocks import at_once
+from ..joyhallo.diffusion.networks.compiled import INDUCTOR, Compiled, check
 from ..joyhallo.files.fingerprint import of_module
 from ..joyhallo.methods import Method, method_of
 from ..joyhallo.methods.hallo.checkpoint import NETWORKS, Model
@@ -29,6 +32,7 @@ from ..joyhallo.ops import Ops
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+COMPILER = INDUCTOR
 WEIGHTS = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
@@ -52,6 +56,11 @@ class Precision:
         manager, device = comfy.model_management, comfy.model_management.get_torch_device()
         weights = WEIGHTS.get(choice) or manager.unet_dtype(device, parameters, ARITHMETIC, stored)
         return cls(weights, manager.unet_manual_cast(weights, device, ARITHMETIC) or weights)
+
+    @property
+    def choice(self) -> str:
+        """By which it is had again."""
+        return next((name for name, dtype in WEIGHTS.items() if dtype == self.weights), AUTO)
 
     def __str__(self) -> str:
         weights, compute = (str(dtype).removeprefix("torch.") for dtype in (self.weights, self.compute))
@@ -133,6 +142,7 @@ class JoyHalloModel:
     net: Net
     precision: Precision
     patchers: Mapping[str, comfy.model_patcher.ModelPatcher]
+    compiled: Compiled | None = None
 
     @property
     def device(self) -> torch.device:
@@ -166,6 +176,19 @@ class JoyHalloModel:
             return with_tables(network, self.device)
 
         return ready
+
+    def compiling(self) -> JoyHalloModel:
+        """The same, whose denoiser is compiled as it first runs; or a CompileError, if nothing can be compiled here."""
+        check(self.device, COMPILER)
+        if not fills_layers_itself(self.patcher):
+            return replace(self, compiled=Compiled(COMPILER))
+        plain = load_model(self.path, self.name, self.precision.choice, disable_dynamic=True)
+        return replace(plain, compiled=Compiled(COMPILER))
+
+    def run(self, part: Any) -> Running:
+        """Compiled layers do not ask whether the user cancelled, as ComfyUI's do."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        return (self.compiled or at_once)(part)
 
 
 @dataclass(frozen=True)
@@ -248,9 +271,9 @@ def _redub_network_again(
     return patcher(_redub_network(path, weight_dtype)[1], disable_dynamic)
 
 
-def load_model(path: Path, name: str, weight_dtype: str) -> JoyHalloModel:
+def load_model(path: Path, name: str, weight_dtype: str, disable_dynamic: bool = False) -> JoyHalloModel:
     model, precision = _built(path, weight_dtype)
-    patchers = {network: patcher(getattr(model.net, network)) for network in NETWORKS}
+    patchers = {network: patcher(getattr(model.net, network), disable_dynamic) for network in NETWORKS}
     for network, manager in patchers.items():
         can_be_made_again(manager, _network_again, path, weight_dtype, network)
     log.info(f"{name} is a {model.name} checkpoint, loaded in {precision}.")
@@ -271,6 +294,11 @@ def patcher(network: nn.Module, disable_dynamic: bool = False) -> comfy.model_pa
     kind = plain if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", plain)
     manager = comfy.model_management
     return kind(network, load_device=manager.get_torch_device(), offload_device=manager.unet_offload_device())
+
+
+def fills_layers_itself(patcher: Any) -> bool:
+    """Whether a newer version's patcher moves weights as layers need them, so that nobody else may."""
+    return hasattr(patcher, "is_dynamic") and patcher.is_dynamic()
 
 
 def can_be_made_again(made: Any, factory: Callable[..., Any], *given: Any) -> None:

@@ -36,7 +36,8 @@ def used(take: Any, preset: str) -> str:
     lines = {
         "Versions": versions(),
         "Device": device(take.model.device),
-        "Checkpoint": f"{take.model.name}, a {_kind(take.model)}, in {take.model.precision}",
+        "Checkpoint": f"{take.model.name}, a {_kind(take.model)}, in {take.model.precision}"
+        f"{'' if take.model.compiled is None else ', compiled'}",
         "Speech": f"{take.speech.encoder}, {take.speech.length / FPS:.2f} s",
         "VAE": f"weights {of_module(take.vae.first_stage_model)[:SHORT]}, in {_named(take.vae.vae_dtype)}",
         "Picture": _picture(face),

@@ -104,6 +104,7 @@ class Take:
             self.model.device,
             self.model.precision.compute,
             self.model.loader(self.settings, self.face.crop.size[0]),
+            self.model.run,
         )
 
     @cached_property
@@ -115,4 +116,6 @@ class Take:
             "vae": (of_module(self.vae.first_stage_model), self.vae.vae_dtype),
             "torch": (torch.__version__, arithmetic()),  # else one begins a clip that another finishes
         }
+        if self.model.compiled is not None:
+            depends["compiled"] = self.model.compiled.backend  # it rounds otherwise
         return self.clip.journal(journal_folder(), self.model.config.net.latent_channels, depends)

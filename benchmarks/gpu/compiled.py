@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch import Tensor
 
-from .bench import Bench, Unavailable, away
-from .kinds import KINDS, every, kinds
-from .scene import scene
+from joyhallo.diffusion.networks.blocks import at_once
+from joyhallo.diffusion.networks.compiled import INDUCTOR, Compiled, CompileError, check
 
-VARIANTS = 64  # of one piece of code: each width and shape is one
+from .bench import Bench, Unavailable, away
+from .kinds import KINDS, kinds
+from .scene import scene
 
 
 def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -33,30 +33,19 @@ def parts(bench: Bench) -> dict[str, Callable[[], dict[str, Any]]]:
 
 def compiler(bench: Bench) -> str:
     """On a processor only the tracing is tried, which takes seconds."""
-    if bench.device.type == "cpu":
-        return "eager"
-    if bench.device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise Unavailable("there is no Triton, without which nothing is compiled for this card")
-    return "inductor"
-
-
-def prepared() -> Any:
-    """Forget what was compiled before, and allow one piece of code many shapes."""
-    import torch._dynamo as dynamo
-
-    dynamo.reset()
-    for name in ("recompile_limit", "cache_size_limit"):
-        with suppress(AttributeError):
-            setattr(dynamo.config, name, VARIANTS)
-            break
-    return dynamo
+    backend = "eager" if bench.device.type == "cpu" else INDUCTOR
+    try:
+        check(bench.device, backend)
+    except CompileError as error:
+        raise Unavailable(str(error)) from error
+    return backend
 
 
 @torch.inference_mode()
 def alone(bench: Bench, side: int, number: int) -> dict[str, Any]:
-    backend, _ = compiler(bench), prepared()
+    backend = compiler(bench)
     kind = kinds(bench, side)[number]
-    made = torch.compile(kind.module, backend=backend, fullgraph=True, dynamic=False)
+    made = Compiled(backend)(kind.module)
     began = time.perf_counter()
     first = made(*kind.given)
     bench.clock.wait()
@@ -69,9 +58,9 @@ def alone(bench: Bench, side: int, number: int) -> dict[str, Any]:
 @torch.no_grad()
 def breaks(bench: Bench, side: int) -> dict[str, Any]:
     """Traced, not compiled: where the graph of each part would break, and why."""
-    dynamo, found = prepared(), {}
+    found = {}
     for kind in kinds(bench, side)[: 1 if bench.small else None]:
-        told = dynamo.explain(kind.module)(*(t.clone() if isinstance(t, Tensor) else t for t in kind.given))
+        told = torch._dynamo.explain(kind.module)(*(t.clone() if isinstance(t, Tensor) else t for t in kind.given))
         reasons = [str(one.reason)[:200] for one in told.break_reasons]
         found[kind.name] = {"graphs": told.graph_count, "breaks": told.graph_break_count, "reasons": reasons}
     return {"breaks": sum(one["breaks"] for one in found.values()), "parts": found}
@@ -79,23 +68,18 @@ def breaks(bench: Bench, side: int) -> dict[str, Any]:
 
 @torch.inference_mode()
 def step(bench: Bench, side: int) -> dict[str, Any]:
-    """All parts compiled where they are, each by itself; those that are alike share."""
-    backend, _ = compiler(bench), prepared()
-    made = scene(bench, side)
+    """As the node makes it: all parts compiled, those that are alike together."""
+    made, backend = scene(bench, side), compiler(bench)
     before, eager = made.both(), bench.clock(made.step, 1.0)
-    modules = list(every(made).values())
     began = time.perf_counter()
+    made.sampler.run = Compiled(backend)
     try:
-        for module in modules:
-            module.compile(backend=backend, dynamic=False)
         after = made.both()
         bench.clock.wait()
         spent = time.perf_counter() - began
         mine = bench.clock(made.step, 1.0)
     finally:
-        for module in modules:
-            module._compiled_call_impl = None
-        prepared()
+        made.sampler.run = at_once
     found = {"eager_ms": eager.ms, "compiled_ms": mine.ms, "gain": 1 - mine.ms / eager.ms, "compile_s": spent}
     return {**found, "apart": away(after, before), "saved_after_steps": _steps(spent, eager.ms - mine.ms)}
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from .bench import Bench, ordinary
-from .scene import Scene, captured, scene
+from .scene import captured, scene
 
 KINDS = ("resnet", "attention", "audio_module", "motion_module")
 
@@ -21,18 +21,6 @@ class Kind:
 
     def __call__(self) -> Any:
         return self.module(*self.given)
-
-
-def every(made: Scene) -> dict[str, nn.Module]:
-    """All of a step, by place."""
-    unet, found = made.net.denoising_unet, {}
-    blocks = {f"down {i}": block for i, block in enumerate(unet.down_blocks)}
-    blocks |= {"mid": unet.mid_block} | {f"up {i}": block for i, block in enumerate(unet.up_blocks)}
-    for place, block in blocks.items():
-        for kind in KINDS:
-            for number, module in enumerate(getattr(block, f"{kind}s", ())):
-                found[f"{kind} {place}.{number}"] = module
-    return found
 
 
 def kinds(bench: Bench, side: int) -> list[Kind]:

@@ -25,6 +25,7 @@ OTHERS = [
     "ScoreLikeness",
     "EvaluationReport",
     "AlignSound",
+    "JoyHalloCompile",
 ]
 NODES = sorted([*FILM, *OTHERS])  # all of the pack
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -162,6 +163,36 @@ def test_networks_that_lie_elsewhere_in_part(pack, checkpoint):
         assert patcher.model.model_lowvram
     apart = frames(model.net, pack.joyhallo.methods.hallo.sampling, dtype=model.precision.compute)
     torch.testing.assert_close(apart, found, rtol=0, atol=1e-6)
+
+
+def test_a_compiled_network_gives_the_same_frames(pack, tmp_path, monkeypatch):
+    """With weights that are cast on use, in layers that ComfyUI moves; the network of others stays as it is."""
+    tiny = replace(small.SMALL, channels=(32, 32), locator_channels=(8, 8, 16, 32))
+    save_file(small.net(tiny).state_dict(), tmp_path / "net.safetensors", {"joyhallo": header_entry(ModelConfig(tiny))})
+    adapter, sampling, graphs = pack.nodes.comfy_adapter, pack.joyhallo.methods.hallo.sampling, []
+    model = adapter.load_model(tmp_path / "net.safetensors", "net", "fp8_e4m3fn")
+    monkeypatch.setattr(adapter, "COMPILER", lambda graph, given: graphs.append(graph) or graph.forward)
+    (compiled,) = pack.nodes.compile_model.JoyHalloCompile.execute(model).args
+    assert (compiled.net, compiled.patchers, model.compiled) == (model.net, model.patchers, None)
+    given = (
+        small.BlockCodec(),
+        Schedule(),
+        small.portrait(config=tiny),
+        small.windows(3, tiny),
+        replace(SETTINGS, steps=1),
+    )
+
+    def made(model):
+        chunks = sampling.animate(model.net, *given, ready=model.loader(given[-1], 64), run=model.run)
+        return torch.cat([chunk.frames for chunk in chunks])
+
+    expected, tried = made(model), len(graphs)
+    assert torch.equal(made(compiled), expected)
+    assert (tried, len(graphs)) == (1, 11)  # resnets of four kinds, three others at each of two levels: no breaks
+    assert model.net.denoising_unet.mid_block.resnets[0]._compiled_call_impl is None
+    monkeypatch.setattr(adapter.comfy.model_management, "interrupt_processing", True)
+    with pytest.raises(adapter.comfy.model_management.InterruptProcessingException):
+        compiled.run(model.net.denoising_unet.mid_block.resnets[0])
 
 
 def test_both_networks_are_known_to_comfyui_while_they_run(pack, checkpoint):

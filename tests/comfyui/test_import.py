@@ -39,6 +39,7 @@ NODES = [
     "ScoreLikeness",
     "EvaluationReport",
     "AlignSound",
+    "JoyHalloCompile",
 ]
 OPTIONAL = ("insightface", "mediapipe", "onnxruntime", "soundfile", "soxr", "cv2", "diffusers", "librosa", "torchaudio")
 HEAVY = {*OPTIONAL, "av", "huggingface_hub", "matplotlib", "scipy", "skimage", "tensorflow", "transformers"}

@@ -195,6 +195,18 @@ def test_patchers_can_be_made_again(pack, checkpoint, dynamic, plain):
         torch.testing.assert_close(again.model.state_dict(), patcher.model.state_dict(), rtol=0, atol=0)
 
 
+def test_what_is_compiled_has_no_dynamic_memory(pack, checkpoint, dynamic, monkeypatch):
+    """Compiled code would not see how that moves weights."""
+    adapter = pack.nodes.comfy_adapter
+    monkeypatch.setattr(adapter, "COMPILER", "eager")
+    model = adapter.load_model(checkpoint, "net", "fp16")
+    monkeypatch.setattr(model.patcher, "is_dynamic", lambda: True, raising=False)
+    (compiled,) = pack.nodes.compile_model.JoyHalloCompile.execute(model).args
+    assert not any(isinstance(patcher, Dynamic) for patcher in compiled.get_models())
+    assert (compiled.fingerprint, compiled.precision) == (model.fingerprint, model.precision)
+    assert compiled.net is not model.net
+
+
 def test_the_vaes_patcher_can_be_made_again(pack):
     import comfy.model_patcher as home
 

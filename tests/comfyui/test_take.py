@@ -258,6 +258,8 @@ def test_other_arithmetic_has_another_journal(pack, take, monkeypatch):
     finally:
         torch.set_num_threads(threads)
     assert key(replace(take)) == before
+    compiled = replace(take.model, compiled=pack.nodes.comfy_adapter.Compiled())
+    assert key(replace(take, model=compiled)) != before
     monkeypatch.setattr(pack.nodes.comfy_adapter, "optimized_attention", attention.attention_split)
     assert key(replace(take)) != before
 

@@ -31,6 +31,7 @@ README = ROOT / "docs"  # what the READMEs show
 SCREEN = (1600, 1500)
 SCALE = 1.25
 LOWEST = 220  # pixels of a picture; nodes with few inputs are shown larger
+MARGIN = 12  # pixels around a node, at any size
 GRAPH = (1400, 900)
 SETTLED = 2000  # milliseconds, until notices of the page are gone
 PLAIN = {"Comfy.NodeBadge.NodeSourceBadgeMode": "None"}
@@ -110,7 +111,7 @@ def _picture(page: Page, node: str) -> Image.Image:
     picture = _shot(page, number)
     if picture.height >= LOWEST:
         return picture
-    page.look_at(number, SCALE * LOWEST / picture.height)
+    page.look_at(number, SCALE * (LOWEST - 2 * MARGIN) / (picture.height - 2 * MARGIN))
     return _shot(page, number)
 
 
@@ -150,7 +151,7 @@ def _run_again(page: Page) -> None:
 def _shot(page: Page, number: int) -> Image.Image:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "node.png")
-        page.picture_of(number, file)
+        page.picture_of(number, file, MARGIN)
         return Image.open(io.BytesIO(file.read_bytes())).convert("RGB")
 
 

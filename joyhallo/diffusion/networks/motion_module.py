@@ -33,7 +33,9 @@ class Positions(nn.Module):
 
     def __init__(self, length: int, width: int):
         super().__init__()
-        self.register_buffer("pe", waves(length, width))
+        with torch.device("cpu"):  # on the meta device this arithmetic loads PyTorch's compiler, which takes seconds
+            table = waves(length, width)
+        self.register_buffer("pe", table.to(torch.get_default_device()))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.add_(self.pe[:, : x.shape[1]].to(x))

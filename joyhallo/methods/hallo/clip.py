@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...diffusion.codec import LATENT_SCALE
+from ...diffusion.networks.blocks import Runner, at_once
 from ...diffusion.schedule import Schedule
 from ...faces.boxes import Box, Size
 from ...faces.crops import paste
@@ -40,6 +41,7 @@ class Engine:
     device: torch.device
     dtype: torch.dtype  # of what is computed
     ready: Callable[[nn.Module], nn.Module] = as_it_is  # called with each network before it runs
+    run: Runner = at_once  # called with each part of the denoiser
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Clip:
             device=engine.device,
             dtype=engine.dtype,
             ready=engine.ready,
+            run=engine.run,
             on_step=on_step,
             steady=self.steadiness.steady(self.face.portrait),
             anchors=self.steadiness.anchors(self.speech.levels, self.starts),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...diffusion.codec import LATENT_SCALE
+from ...diffusion.networks.blocks import Runner, at_once
 from ...diffusion.schedule import Schedule, Step
 from ...diffusion.solvers import SOLVERS
 from ..chunks import Kept, Progress
@@ -133,6 +134,7 @@ def animate(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     ready: Callable[[nn.Module], nn.Module] = as_it_is,
+    run: Runner = at_once,
     on_step: Callable[[Progress], None] | None = None,
     steady: Callable[[Tensor], Tensor] = untouched,
     anchors: Collection[int] = (),
@@ -143,7 +145,7 @@ def animate(
     windows (frames, window, layers, channels): speech features, one row per video frame; an incomplete last
     chunk repeats the last row. `length` frames are kept (default: all). `noise` replaces the seed's: one
     (chunk_frames, channels, height/8, width/8) per chunk. `ready` is called with each network before it runs, to load
-    it. Closing the generator, or an exception from `on_step`, stops at once.
+    it, and `run` with each part of the denoiser. Closing the generator, or an exception from `on_step`, stops at once.
 
     `steady` corrects the frames of each chunk before they are shown and continued. Chunks whose numbers are in
     `anchors` continue from the portrait instead. Chunks that `kept` holds are not computed again.
@@ -158,7 +160,7 @@ def animate(
     @cache
     def sampler() -> Sampler:
         encoded = codec.encode(portrait.picture[None])
-        return Sampler(net, portrait, encoded, settings, torch.device(device), dtype, ready)
+        return Sampler(net, portrait, encoded, settings, torch.device(device), dtype, ready, run)
 
     past = Past.before(portrait, settings)
     for index, start in enumerate(starts):
@@ -258,9 +260,10 @@ class Sampler:
         device: torch.device,
         dtype: torch.dtype,
         ready: Callable[[nn.Module], nn.Module] = as_it_is,
+        run: Runner = at_once,
     ):
         """portrait_latent: the encoded picture (1, channels, height/8, width/8)."""
-        self.net, self.portrait, self.settings, self.ready = net, portrait, settings, ready
+        self.net, self.portrait, self.settings, self.ready, self.run = net, portrait, settings, ready, run
         self.device, self.dtype = device, dtype
         self.together = settings.guided and settings.rows_together
         motion, half = settings.motion_frames, 1 + settings.motion_frames
@@ -356,7 +359,7 @@ class Sampler:
             found, entered = [], []
             for conditions in passes:
                 kept = None if deep is None else deep[conditions.rows].flatten(0, 1)
-                v, kept = unet(x, t, conditions, shallow, kept)
+                v, kept = unet(x, t, conditions, shallow, kept, self.run)
                 found += v.float().split(chunk.frames)
                 entered += [] if kept is None else [kept.unflatten(0, (-1, chunk.frames))]
             if deep is not None or not entered:
