@@ -28,9 +28,7 @@ from ...ops import Ops, TorchOps
 CHANNELS = 4  # of latents
 INPUTS = 3 * CHANNELS + 1  # noisy, mask (1: what is kept), masked, and whole faces
 FRAMES = 16  # of a window
-WORTH_ADDING = (
-    512  # pixels of all frames, before they are doubled: of fewer, adding up weights takes as long as it spares
-)
+FEW = 512  # pixels of all frames, for which adding up weights takes as long as it spares
 SHALLOW = 1  # layers that also run in steps that reuse what the deeper ones found
 MOST = {"levels": 10, "layers": 20, "sound": 1 << 16, "positions": 1 << 12}
 
@@ -66,10 +64,10 @@ class Sizes:
 
 class Resnet(FrameResnet):
     def normed(self, norm: nn.Module, x: Tensor, rows: int) -> Tensor:
-        return together(norm, x, rows)
+        return as_one(norm, x, rows)
 
 
-def together(norm: nn.Module, x: Tensor, rows: int = 1) -> Tensor:
+def as_one(norm: nn.Module, x: Tensor, rows: int) -> Tensor:
     """A group norm of all frames of a row (rows * frames, channels, height, width) as one: they become a tall map."""
     tall = x.unflatten(0, (rows, -1)).transpose(1, 2).flatten(2, 3)
     return norm(tall).unflatten(2, (len(x) // rows, -1)).transpose(1, 2).flatten(0, 1)
@@ -118,7 +116,7 @@ class PhasedUpsample(Upsample):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[2:]
-        if len(x) * rows * columns < WORTH_ADDING:
+        if len(x) * rows * columns < FEW:
             return super().forward(x)
         weight, bias = self.ops.weights(self.conv, x)
         bias = None if bias is None else bias.to(x.dtype)
@@ -129,15 +127,12 @@ class PhasedUpsample(Upsample):
         return laid_out(made.flatten(4, 5).flatten(2, 3))
 
 
-# Which of a pixel pair meets which of three weights: of two small pixels, the first or the second.
-FIRST, SECOND = ((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1))
-
-
 def added(weight: Tensor, down: int, across: int) -> Tensor:
-    """Weights (given, taken, 3, 3) -> (given, taken, 2, 2), for the upper or lower, and left or right, of four pixels
-    that are alike. One product with a small matrix: sums along such short sides take a CPU four times as long."""
-    met = torch.tensor((FIRST, SECOND), dtype=weight.dtype, device=weight.device)
-    return (weight.flatten(2) @ torch.kron(met[down], met[across]).T).unflatten(2, (2, 2))
+    """Weights (given, taken, 3, 3) -> (given, taken, 2, 2), for the upper (0) or lower (1), and left or right, of four
+    pixels that are alike. Sums along such short sides take a CPU four times as long as this product."""
+    places = torch.arange(3, device=weight.device)
+    rows, columns = (torch.stack([places <= last, places > last]).to(weight.dtype) for last in (down, across))
+    return (weight.flatten(2) @ torch.kron(rows, columns).T).unflatten(2, (2, 2))
 
 
 class Predicted(NamedTuple):
@@ -184,19 +179,14 @@ class UNet(Skeleton):
         x = laid_out(self.conv_in(latents))
         time = self.time_embedding(timestep, x.dtype)
         first, shallow = self.down_blocks[0], SHALLOW if reusable or deep else 0
-        alike = [first.resnets[0], first.attentions[0].look]
-        at_a_time = portions(x.device).rows
-        groups = [rows[start : start + at_a_time] for start in range(0, len(rows), at_a_time)]
-        begin = for_all(alike) if len(groups) > 1 else at_once
-        noise, kept = [], []
-        for number, group in enumerate(groups):
-            run = for_each(alike, len(group)) if len(group) > 1 else begin
-            begun, moment = repeated(x, len(group)), repeated(time, len(group))
-            made, below = self.walk(
-                begun, moment, self._after(group, run), shallow, deep[number] if deep else None, run
-            )
-            made = self.conv_out(F.silu(together(self.conv_norm_out, made, len(group)), inplace=True))
-            noise.append(made.unflatten(0, (len(group), -1)))
+        alike, together = [first.resnets[0], first.attentions[0].look], min(len(rows), portions(x.device).rows)
+        run = for_each(alike, together) if together > 1 else for_all(alike) if len(rows) > 1 else at_once
+        x, time, noise, kept = repeated(x, together), repeated(time, together), [], []
+        for number, start in enumerate(range(0, len(rows), together)):
+            after = self._after(rows[start : start + together], run)
+            made, below = self.walk(x, time, after, shallow, deep[number] if deep else None, run)
+            made = self.conv_out(F.silu(as_one(self.conv_norm_out, made, together), inplace=True))
+            noise.append(made.unflatten(0, (together, -1)))
             kept += [] if below is None else [below]
         return Predicted(torch.cat(noise), kept)
 
