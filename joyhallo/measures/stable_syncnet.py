@@ -115,8 +115,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.conv_in(self.norm1(x)).flatten(2).transpose(1, 2)
-        tokens = tokens + self.attn(self.norm2(tokens))
-        tokens = tokens + self.ff(self.norm3(tokens))
+        tokens = self.ff.onto(self.attn(self.norm2(tokens)).add_(tokens), self.norm3)
         return x + self.conv_out(tokens.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 

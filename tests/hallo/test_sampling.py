@@ -71,7 +71,7 @@ def test_no_memory_at_all_is_an_error(net, monkeypatch):
 
 def test_memory_limits_do_not_change_the_result(net, monkeypatch):
     expected = frames_of(net)
-    monkeypatch.setitem(PORTIONS, "cpu", Portions(4096, 1))
+    monkeypatch.setitem(PORTIONS, "cpu", Portions(4096, 1, 1))
     close(frames_of(net), expected)
 
 

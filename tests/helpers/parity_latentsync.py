@@ -111,11 +111,11 @@ def spatial(case):
     net = module(case, lambda: SoundTransformer(x.shape[1], sizes_of(case), TorchOps))
     block, tokens, silent = net.block, case["tokens"], len(sound) // 2
     assert not sound[:silent].any()
-    heard = block.heard(block.norm2(tokens[silent:]), block.attn2.keys_values(sound[silent:]))
+    heard = block.heard(tokens[silent:], block.attn2.keys_values(sound[silent:]))
     yield "out.attn2", torch.cat([block.silence(tokens).expand_as(tokens[:silent]), heard])
     maps = frames_first(x)
     rows = maps[:silent], maps[silent:]
-    made = [net.hear(net.look(row), row, heard) for row, heard in zip(rows, heard_by(block, sound), strict=True)]
+    made = [net.hear(net.look(row), row, [heard]) for row, heard in zip(rows, heard_by(block, sound), strict=True)]
     yield "out.y", frames_third(torch.cat(made), len(x))
 
 
@@ -183,9 +183,8 @@ def blocks(case):
     for hook in hooks:
         hook.remove()
     for name in case.wanted:
-        rows = taps[name.removeprefix("out.")]
-        rows = rows if len(rows) == 2 else rows * 2  # the first convolution is the same for both
-        yield name, torch.stack([row[:2].transpose(0, 1) for row in rows])
+        rows = torch.cat(taps[name.removeprefix("out.")]).unflatten(0, (-1, len(given(source))))
+        yield name, rows[:, :2].transpose(1, 2).expand(2, -1, -1, -1, -1)  # the first convolution is of both
 
 
 @answers("step_a_WRONG_variants", "latentsync")

@@ -62,10 +62,19 @@ class FeedForward(nn.Module):
         self.net = nn.ModuleList([GatedProjection(width, 4 * width, ops), nn.Identity(), ops.Linear(4 * width, width)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """The inner width is eight times the outer: a slice of the tokens at a time keeps it small."""
-        tokens = x.flatten(0, -2)
-        slices = tokens.split(max(1, portions(x.device).feed_forward // (8 * x.shape[-1])))
-        return torch.cat([self.net[2](self.net[0](some)) for some in slices]).view(x.shape)
+        return self.net[2](self.net[0](x))
+
+    def onto(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """x and what is made of it once it is normed. Unless gradients need x, the sum takes its memory.
+
+        The inner width is eight times the outer: a slice of the tokens at a time keeps it small.
+        """
+        slices = x.view(-1, x.shape[-1]).split(max(1, portions(x.device).feed_forward // (8 * x.shape[-1])))
+        if torch.is_grad_enabled():
+            return torch.cat([self(norm(some)).add_(some) for some in slices]).view(x.shape)
+        for some in slices:
+            some.add_(self(norm(some)))
+        return x
 
 
 class ContextBlock(nn.Module):
@@ -87,7 +96,7 @@ class ContextBlock(nn.Module):
         return self.attn1(self.norm1(x)).add_(x)
 
     def finish(self, x: Tensor) -> Tensor:
-        return self.ff(self.norm3(x)).add_(x)
+        return self.ff.onto(x, self.norm3)
 
 
 class Transformer(nn.Module):
@@ -101,7 +110,7 @@ class Transformer(nn.Module):
         self.proj_out = ops.Conv2d(inner, channels, 1)
 
     def tokens(self, x: Tensor) -> Tensor:
-        return self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)
+        return self.proj_in(self.norm(x)).flatten(2).transpose(1, 2).contiguous()
 
     def forward(self, x: Tensor, *conditions) -> Tensor:
         tokens = self.transformer_blocks[0](self.tokens(x), *conditions)

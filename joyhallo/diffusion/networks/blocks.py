@@ -92,13 +92,13 @@ class Resnet(nn.Module):
         self.conv_shortcut = ops.Conv2d(channels_in, channels, 1) if channels_in != channels else None
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """time: the activated time embedding, one row for all frames or one for each."""
-        h = self.conv1(F.silu(self.normed(self.norm1, x), inplace=True))
-        h += self.time_emb_proj(time)[:, :, None, None]
-        h = self.conv2(F.silu(self.normed(self.norm2, h), inplace=True))
+        """time: the activated time embedding, one row for each so many frames."""
+        h = self.conv1(F.silu(self.normed(self.norm1, x, len(time)), inplace=True))
+        h.unflatten(0, (len(time), -1)).add_(self.time_emb_proj(time)[:, None, :, None, None])
+        h = self.conv2(F.silu(self.normed(self.norm2, h, len(time)), inplace=True))
         return h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
 
-    def normed(self, norm: nn.Module, x: Tensor) -> Tensor:
+    def normed(self, norm: nn.Module, x: Tensor, rows: int) -> Tensor:
         """Frame by frame."""
         return norm(x)
 

@@ -65,7 +65,7 @@ class TemporalBlock(nn.Module):
             y = attention.pos_encoder(norm(x))
             kept = motion if attention is self.attention_blocks[-1] else 0
             x = attention(y[:, kept:], y).add_(x[:, kept:])
-        return self.ff(self.ff_norm(x)).add_(x)
+        return self.ff.onto(x, self.ff_norm)
 
 
 class TemporalTransformer(nn.Module):
@@ -79,6 +79,9 @@ class TemporalTransformer(nn.Module):
     def enter(self, x: Tensor) -> Tensor:
         """(frames, channels, height, width) -> (frames, pixels, channels)"""
         return self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
+
+    def move(self, sequences: Tensor, motion: int) -> Tensor:
+        return self.proj_out(self.transformer_blocks[0](sequences, motion))
 
 
 class MotionModule(nn.Module):
@@ -96,11 +99,16 @@ class MotionModule(nn.Module):
 
     def forward(self, x: Tensor, carried: Tensor) -> Tensor:
         """x (rows * frames, channels, height, width), carried (rows, motion, pixels, channels)"""
-        transformer = self.temporal_transformer
         rows, motion = carried.shape[:2]
-        entered = transformer.enter(x).unflatten(0, (rows, -1))
-        # one sequence over time for every pixel: (rows, pixels, motion + frames, channels)
-        sequences = torch.cat([carried.transpose(1, 2), entered.transpose(1, 2)], dim=2)
-        moved = transformer.proj_out(transformer.transformer_blocks[0](sequences.flatten(0, 1), motion))
+        moved = self.temporal_transformer.move(self._sequences(x, carried).flatten(0, 1), motion)
         moved = moved.view(rows, *x.shape[2:], -1, x.shape[1]).permute(0, 3, 4, 1, 2)
         return (x.unflatten(0, (rows, -1)) + moved).flatten(0, 1)
+
+    def _sequences(self, x: Tensor, carried: Tensor) -> Tensor:
+        """One over time for every pixel: (rows, pixels, motion + frames, channels)."""
+        transformer, (rows, motion) = self.temporal_transformer, carried.shape[:2]
+        if motion:
+            entered = transformer.enter(x).unflatten(0, (rows, -1))
+            return torch.cat([carried.transpose(1, 2), entered.transpose(1, 2)], dim=2)
+        over_time = transformer.norm(x).flatten(2).unflatten(0, (rows, -1)).permute(0, 3, 1, 2)
+        return transformer.proj_in(over_time.contiguous())  # brought into this order only once

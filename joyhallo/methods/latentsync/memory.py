@@ -13,12 +13,12 @@ from ...diffusion.networks.portions import ELSEWHERE
 from .network import FRAMES, Sizes
 from .sampling import Settings
 
-WORKED = 9.2  # maps for each frame
+WORKED = 8.6  # maps for each frame
 SHARED = 2.0  # that wait for the other row of guidance
 REUSED = 1.0  # of each row, that wait for later steps
 WIDENED = 8  # times, within a feed-forward, which goes through the tokens in slices
 SLICES = 2.0
-DOUBLING, HELD = 108, 7.0  # bytes for each pair of channels whose map is doubled, and maps for each frame meanwhile
+DOUBLING, HELD = 60, 7.0  # bytes for each pair of channels whose map is doubled, and maps for each frame meanwhile
 
 
 def working_memory(

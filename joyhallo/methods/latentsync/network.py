@@ -2,13 +2,14 @@
 
 Frames of a window are folded into the batch. Norms of the residual blocks, and the last one, go over all of them
 together, so that a window can neither be split nor padded. Guidance compares two windows, one with sound and one
-without; they run one after the other.
+without: two rows, which run one after the other, or on a CPU together, their frames behind each other in the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -21,11 +22,13 @@ from ...diffusion.networks.blocks import After, Block, Part, Runner, Upsample, a
 from ...diffusion.networks.blocks import Resnet as FrameResnet
 from ...diffusion.networks.blocks import UNet as Skeleton
 from ...diffusion.networks.motion_module import MotionModule
+from ...diffusion.networks.portions import portions
 from ...ops import Ops, TorchOps
 
 CHANNELS = 4  # of latents
 INPUTS = 3 * CHANNELS + 1  # noisy, mask (1: what is kept), masked, and whole faces
 FRAMES = 16  # of a window
+FEW = 512  # pixels of all frames, for which adding up weights takes as long as it spares
 SHALLOW = 1  # layers that also run in steps that reuse what the deeper ones found
 MOST = {"levels": 10, "layers": 20, "sound": 1 << 16, "positions": 1 << 12}
 
@@ -60,24 +63,26 @@ class Sizes:
 
 
 class Resnet(FrameResnet):
-    def normed(self, norm: nn.Module, x: Tensor) -> Tensor:
-        return together(norm, x)
+    def normed(self, norm: nn.Module, x: Tensor, rows: int) -> Tensor:
+        return as_one(norm, x, rows)
 
 
-def together(norm: nn.Module, x: Tensor) -> Tensor:
-    """A group norm of all frames (frames, channels, height, width) as one: they become one tall map."""
-    tall = x.transpose(0, 1).flatten(1, 2)[None]
-    return norm(tall)[0].unflatten(1, (len(x), -1)).transpose(0, 1)
+def as_one(norm: nn.Module, x: Tensor, rows: int) -> Tensor:
+    """A group norm of all frames of a row (rows * frames, channels, height, width) as one: they become a tall map."""
+    tall = x.unflatten(0, (rows, -1)).transpose(1, 2).flatten(2, 3)
+    return norm(tall).unflatten(2, (len(x) // rows, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class SoundBlock(ContextBlock):
     """Every pixel of a face sees the others, then hears its frame."""
 
-    def hear(self, x: Tensor, heard: KeysValues | None) -> Tensor:
-        return self.finish(x + (self.heard(self.norm2(x), heard) if heard else self.silence(x)))
+    def hear(self, x: Tensor, rows: Sequence[KeysValues | None]) -> Tensor:
+        """x (rows * frames, pixels, channels)"""
+        parts = zip(x.chunk(len(rows)), rows, strict=True)
+        return self.finish(torch.cat([part + self.heard(part, sound) for part, sound in parts]))
 
-    def heard(self, x: Tensor, sound: KeysValues) -> Tensor:
-        return self.attn2.to_out[0](self.attn2.gather(x, sound))
+    def heard(self, x: Tensor, sound: KeysValues | None) -> Tensor:
+        return self.attn2.to_out[0](self.attn2.gather(self.norm2(x), sound)) if sound else self.silence(x)
 
     def silence(self, x: Tensor) -> Tensor:
         """What is heard of tokens that are all zero: their values are zero, and one bias is left for all pixels."""
@@ -97,8 +102,8 @@ class SoundTransformer(Transformer):
         """The part that does not depend on the sound."""
         return self.block.see(self.tokens(x))
 
-    def hear(self, seen: Tensor, x: Tensor, heard: KeysValues | None) -> Tensor:
-        return self.leave(self.block.hear(seen, heard), x)
+    def hear(self, seen: Tensor, x: Tensor, rows: Sequence[KeysValues | None]) -> Tensor:
+        return self.leave(self.block.hear(seen, rows), x)
 
 
 class PhasedUpsample(Upsample):
@@ -110,27 +115,29 @@ class PhasedUpsample(Upsample):
         self.ops = ops
 
     def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[2:]
+        if len(x) * rows * columns < FEW:
+            return super().forward(x)
         weight, bias = self.ops.weights(self.conv, x)
         bias = None if bias is None else bias.to(x.dtype)
-        rows, columns = x.shape[2:]
         around, made = F.pad(x, (1, 1, 1, 1)), x.new_empty(*x.shape[:2], rows, 2, columns, 2)
-        for down in range(2):
-            for across in range(2):
-                part = around[:, :, down : down + rows + 1, across : across + columns + 1]
-                met = added(added(weight, 2, down), 3, across).to(x.dtype)
-                made[:, :, :, down, :, across] = F.conv2d(part, met, bias)
+        for down, across in product(range(2), range(2)):
+            part = around[:, :, down : down + rows + 1, across : across + columns + 1]
+            made[:, :, :, down, :, across] = F.conv2d(part, added(weight, down, across).to(x.dtype), bias)
         return laid_out(made.flatten(4, 5).flatten(2, 3))
 
 
-def added(weight: Tensor, side: int, second: int) -> Tensor:
-    """Three weights along a side, as two: those of the first of a pair of pixels that are alike, or the second's."""
-    first, middle, last = weight.split(1, side)
-    return torch.cat([first + middle, last] if second else [first, middle + last], side)
+def added(weight: Tensor, down: int, across: int) -> Tensor:
+    """Weights (given, taken, 3, 3) -> (given, taken, 2, 2), for the upper (0) or lower (1), and left or right, of four
+    pixels that are alike. Sums along such short sides take a CPU four times as long as this product."""
+    places = torch.arange(3, device=weight.device)
+    rows, columns = (torch.stack([places <= last, places > last]).to(weight.dtype) for last in (down, across))
+    return (weight.flatten(2) @ torch.kron(rows, columns).T).unflatten(2, (2, 2))
 
 
 class Predicted(NamedTuple):
     noise: Tensor  # (rows, frames, 4, height, width)
-    deep: list[Tensor]  # of each row, what other steps may reuse; empty unless that was asked for
+    deep: list[Tensor]  # what other steps may reuse, of rows that ran together; empty unless that was asked for
 
 
 class UNet(Skeleton):
@@ -172,35 +179,42 @@ class UNet(Skeleton):
         x = laid_out(self.conv_in(latents))
         time = self.time_embedding(timestep, x.dtype)
         first, shallow = self.down_blocks[0], SHALLOW if reusable or deep else 0
-        run = for_both([first.resnets[0], first.attentions[0].look]) if len(rows) > 1 else at_once
-        noise, kept = [], []
-        for row, heard in enumerate(rows):
-            made, below = self.walk(x, time, self._after(heard, run), shallow, deep[row] if deep else None, run)
-            noise.append(self.conv_out(F.silu(together(self.conv_norm_out, made), inplace=True)))
+        alike, together = [first.resnets[0], first.attentions[0].look], min(len(rows), portions(x.device).rows)
+        run = for_each(alike, together) if together > 1 else for_all(alike) if len(rows) > 1 else at_once
+        x, time, noise, kept = repeated(x, together), repeated(time, together), [], []
+        for number, start in enumerate(range(0, len(rows), together)):
+            after = self._after(rows[start : start + together], run)
+            made, below = self.walk(x, time, after, shallow, deep[number] if deep else None, run)
+            made = self.conv_out(F.silu(as_one(self.conv_norm_out, made, together), inplace=True))
+            noise.append(made.unflatten(0, (together, -1)))
             kept += [] if below is None else [below]
-        return Predicted(torch.stack(noise), kept)
+        return Predicted(torch.cat(noise), kept)
 
-    def _after(self, heard: Heard, run: Runner) -> After:
+    def _after(self, rows: Sequence[Heard], run: Runner) -> After:
         sites = {where: site for site, where in enumerate(self.site_blocks())}
 
         def after(block: Block, index: int, x: Tensor) -> Tensor:
             if block.sites:
-                transformer = block.attentions[index]
-                x = transformer.hear(run(transformer.look)(x), x, heard[sites[block, index]] if heard else None)
+                transformer, site = block.attentions[index], sites[block, index]
+                heard = [row[site] if row else None for row in rows]
+                x = transformer.hear(run(transformer.look)(x), x, heard)
             if hasattr(block, "motion_modules"):
-                carried = x.new_zeros(1, 0, x.shape[2] * x.shape[3], x.shape[1])
+                carried = x.new_zeros(len(rows), 0, x.shape[2] * x.shape[3], x.shape[1])
                 x = block.motion_modules[index](x, carried)
             return x
 
         return after
 
 
-def for_both(parts: Sequence[Callable[..., Tensor]]) -> Runner:
-    """Of two rows, only the first runs these parts: nothing of the sound has come in before they end."""
+# Nothing of the sound has come in before the first parts end: they run once for all rows.
+
+
+def for_all(alike: Sequence[Callable[..., Tensor]]) -> Runner:
+    """Of two rows that follow each other, only the first runs the parts in which they are alike."""
     found: dict[Part, Tensor] = {}
 
     def run(part: Part) -> Part:
-        if part not in parts:
+        if part not in alike:
             return part
         if part in found:
             return lambda *_: found.pop(part)
@@ -211,3 +225,18 @@ def for_both(parts: Sequence[Callable[..., Tensor]]) -> Runner:
         return first
 
     return run
+
+
+def for_each(alike: Sequence[Callable[..., Tensor]], rows: int) -> Runner:
+    """Of rows that run together, the first alone goes through the parts in which they are alike."""
+
+    def run(part: Part) -> Part:
+        if part not in alike:
+            return part
+        return lambda *inputs: repeated(part(*(given[: len(given) // rows] for given in inputs)), rows)
+
+    return run
+
+
+def repeated(x: Tensor, rows: int) -> Tensor:
+    return x if rows == 1 else torch.cat([x] * rows)

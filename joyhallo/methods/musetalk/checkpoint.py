@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...files.checkpoint import Checkpoint, State, check, check_floats, shapes
+from ...files.checkpoint import Checkpoint, State, channels_last, check, check_floats, shapes
 from ...files.contents import WeightsError
 from ...files.norms import COUNTER, folded
 from ...files.weights import open_weights
@@ -47,7 +47,7 @@ def open_parser(path: str | Path) -> Checkpoint[Parser]:
 
 def without_norms(state: State) -> dict[str, Tensor]:
     """Of the parser's file, which has them."""
-    return folded(state, convolution)
+    return channels_last(folded(state, convolution))
 
 
 def _opened(path: Path, wanted: str, kind: str) -> dict[str, Tensor]:

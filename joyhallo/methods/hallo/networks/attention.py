@@ -131,7 +131,7 @@ class SpatialBlock(nn.Module):
 
     def finish(self, x: Tensor, face: TokenFold) -> Tensor:
         x = face(self.norm2(x)).add_(x)
-        return self.ff(self.norm3(x)).add_(x)
+        return self.ff.onto(x, self.norm3)
 
 
 def spatial_transformer(channels: int, config: NetConfig, ops: Ops) -> Transformer:

@@ -92,7 +92,7 @@ class AudioBlock(nn.Module):
             y[hearing].unflatten(0, (-1, frames)).add_(
                 fold.heard(torch.stack(gathered, -2).unflatten(0, (-1, frames)), gates)
             )
-        return self.ff(self.norm3(y)).add_(y)
+        return self.ff.onto(y, self.norm3)
 
 
 def audio_module(channels: int, inner: int, config: NetConfig, ops: Ops) -> Transformer:

@@ -125,8 +125,6 @@ class DenoisingUNet(UNet):
 
         x = self.conv_in(latents).unflatten(0, (-1, chunk.frames)) + clip.locator[rows, None]
         time = self.time_embedding(timestep, x.dtype)
-        if len(time) > 1:
-            time = time.repeat_interleave(chunk.frames, dim=0)
         x, deep = self.walk(x.flatten(0, 1), time, self.at_sites(attend), shallow, deep, run)
         return self.leave(x), deep
 
