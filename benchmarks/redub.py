@@ -5,10 +5,10 @@
 A film of drawn people, whose heads are half as high as the picture, is redubbed to the bundled speech with seeded
 weights of the published sizes. Told are, for a frame: CPU milliseconds of decoding, tracking (with MediaPipe, if its
 face landmarker is given), cutting and pasting, and the lossless file, the least of five turns; frames a second of the
-whole and of the network alone; and our network's time against that of the same weights in plain torch layers, with
-their norms and in torch's usual order of memory. `--memory` measures the peak for films of so many seconds, each in a
-process of its own, with a network that copies: the real one needs the same for every chunk, and hours for ten minutes
-on a CPU.
+network alone and of the whole, and the CPU that each takes, in five turns of both; and our network's time against that
+of the same weights in plain torch layers, with their norms and in torch's usual order of memory. `--memory` measures
+the peak for films of so many seconds, each in a process of its own, with a network that copies: the real one needs the
+same for every chunk, and hours for ten minutes on a CPU. `--seconds 0` measures nothing else.
 """
 
 from __future__ import annotations
@@ -200,12 +200,33 @@ def measured(side: int, seconds: float, landmarker: Path | None, folder: Path) -
     windows = method.listen(heard, along.rate)[: len(faces)]
     method.speak(faces, windows, lambda *_: None)
     found = around(path, everything, landmarker, lambda: around_network(copying, path, along, heard), folder)
-    _, alone = spent(lambda: [method.speak(faces, windows, lambda *_: None) for _ in range(3)])
-    (folder / "film.mkv").unlink(missing_ok=True)
-    _, clock = spent(lambda: whole(method, path, along, heard, folder / "film.mkv"))
-    found |= {"network_fps": 3 * len(faces) / alone, "whole_fps": count / clock}
-    found["whole_to_network"] = found["whole_fps"] / found["network_fps"]
+    batches = max(1, round(count / len(faces)))
+    targets = (folder / f"whole_{turn}.mkv" for turn in range(TURNS))
+    found |= in_turns(
+        lambda: [method.speak(faces, windows, lambda *_: None) for _ in range(batches)],
+        batches * len(faces),
+        lambda: whole(method, path, along, heard, next(targets)),
+        count,
+    )
     return found | {"network_to_plain": against_plain(network, state)}
+
+
+def in_turns(alone: Callable[[], object], frames: int, all_of_it: Callable[[], object], count: int) -> dict[str, float]:
+    """The network alone and the whole, one right after the other; medians over the turns. By the clock, and of CPU.
+
+    frames, count: that each of them makes
+    """
+    times = np.array([(*spent(alone), *spent(all_of_it)) for _ in range(TURNS)]) / [frames, frames, count, count]
+    shares = np.median(times[:, :2] / times[:, 2:], axis=0)
+    network_cpu, network, whole_cpu, clock = np.median(times, axis=0).tolist()
+    return {
+        "network_fps": 1 / network,
+        "whole_fps": 1 / clock,
+        "whole_to_network": float(shares[1]),
+        "network_cpu_ms": 1000 * network_cpu,
+        "whole_cpu_ms": 1000 * whole_cpu,
+        "network_of_all_cpu": float(shares[0]),
+    }
 
 
 def around(
