@@ -5,10 +5,10 @@
 A film of drawn people, whose heads are half as high as the picture, is redubbed to the bundled speech with seeded
 weights of the published sizes. Told are, for a frame: CPU milliseconds of decoding, tracking (with MediaPipe, if its
 face landmarker is given), cutting and pasting, and the lossless file, the least of five turns; frames a second of the
-whole and of the network alone; and our network's time against that of the same weights in plain torch layers, with
-their norms and in torch's usual order of memory. `--memory` measures the peak for films of so many seconds, each in a
-process of its own, with a network that copies: the real one needs the same for every chunk, and hours for ten minutes
-on a CPU.
+network alone and of the whole, and the CPU that each takes, in five turns of both; and our network's time against that
+of the same weights in plain torch layers, with their norms and in torch's usual order of memory. `--memory` measures
+the peak for films of so many seconds, each in a process of its own, with a network that copies: the real one needs the
+same for every chunk, and hours for ten minutes on a CPU. `--seconds 0` measures nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, replace
 from fractions import Fraction
 from functools import cache
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +33,27 @@ import torch
 from torch import Tensor, nn
 
 from joyhallo.config import FPS
-from joyhallo.drawn.drawing import Look, Pose, Sitter
-from joyhallo.faces.blend import Blend
+from joyhallo.drawn.drawing import Look as Sitting
+from joyhallo.drawn.drawing import Pose, Sitter
 from joyhallo.faces.find import FaceMesh
 from joyhallo.faces.finders import Landmarker, mesh_box
+from joyhallo.faces.sights import Sights
 from joyhallo.faces.track import Track
-from joyhallo.faces.tracking import track
+from joyhallo.faces.tracking import EVERY, track
 from joyhallo.files.checkpoint import Checkpoint
-from joyhallo.film.ahead import read_ahead, write_behind
-from joyhallo.film.lengths import in_order, places
+from joyhallo.film.ahead import Behind, read_ahead
+from joyhallo.film.lengths import in_order
 from joyhallo.film.read import Film
 from joyhallo.film.write import COPY, write
-from joyhallo.methods.redub import Engine, Redubber, Wishes, placed, redub
-from joyhallo.methods.script import script
+from joyhallo.methods.plan import Look, Plan, plan
+from joyhallo.methods.redub import Engine, Redubbed, Redubber, Wishes, redub
 from joyhallo.methods.wav2lip.checkpoint import published, without_norms
 from joyhallo.methods.wav2lip.method import Wav2Lip, redubber
 from joyhallo.methods.wav2lip.network import Generator
 from joyhallo.sound.audio import Recording, prepare, read
 
+USUAL = Look("loop", "cut", "whole", "model", level=False)
+AHEAD, BEHIND = 32, 1  # pictures that are read ahead, chunks that wait to be written
 SPEECH = Path(__file__).resolve().parents[1] / "demo_model" / "speech.wav"
 SHAPES = 25  # pictures that differ
 TURNS = 5  # of which the least counts: other work on the machine only adds
@@ -66,7 +69,7 @@ def pictures(side: int, count: int) -> Iterator[np.ndarray]:
 
 @cache
 def _drawn(side: int) -> list[np.ndarray]:
-    return [Sitter(Look(), side).picture(pose) for pose in _poses()]
+    return [Sitter(Sitting(), side).picture(pose) for pose in _poses()]
 
 
 def _poses() -> list[Pose]:
@@ -76,11 +79,17 @@ def _poses() -> list[Pose]:
     ]
 
 
-def known_track(side: int, count: int) -> Track:
-    meshes = np.stack([Sitter(Look(), side).mesh(pose) for pose in _poses()]).astype(np.float32)
+def known_track(side: int, count: int, every: int = 1) -> Track:
+    """every: frames from one look to the next"""
+    meshes = np.stack([Sitter(Sitting(), side).mesh(pose) for pose in _poses()]).astype(np.float32)
     boxes = np.array([astuple(mesh_box(mesh)) for mesh in meshes], np.float32)
+    looks = np.arange(0, count, every)
+    points = Sights.of(meshes[looks % SHAPES], looks, count)
+    for before, after in pairwise(looks.tolist()):
+        points.bridge(before, after)
+    points.hold(int(looks[-1]), count)
     shown = np.arange(count) % SHAPES
-    return Track(boxes[shown], meshes[shown], np.ones(count, np.float32), "mesh", (side, side), Fraction(FPS))
+    return Track(boxes[shown], points, np.ones(count, np.float32), "mesh", (side, side), Fraction(FPS))
 
 
 def speech(seconds: float) -> Recording:
@@ -131,25 +140,39 @@ class Copying:
 # ---- what is measured
 
 
-def frames_of(
-    method: Redubber, path: Path, along: Track, heard: Recording, device: torch.device | str = "cpu"
-) -> tuple[int, Iterator[Tensor]]:
-    """Everything but the file."""
-    windows, crops = method.listen(heard, along.rate), method.crops(along)
-    shown = places(len(along), len(windows), "loop", "cut")
-    acted = script(shown, crops.usable, along.cuts, len(windows))
+def planned(method: Redubber, along: Track, heard: Recording) -> Plan:
+    return plan(method, along, heard, along.rate, USUAL)
+
+
+def chunks_of(work: Plan, path: Path, device: torch.device | str = "cpu") -> Iterator[Redubbed]:
     source = Film(path)
-    coming = in_order(lambda start: map(torch.from_numpy, source.pictures_from(start, along.rate)), shown)
-    chunks = redub(method, read_ahead(coming, 32), crops, windows, acted, device=device)
-    return len(acted), (placed(chunk, crops, acted, Blend()).cpu() for chunk in chunks)
+    coming = in_order(
+        lambda start: map(torch.from_numpy, source.pictures_from(start, work.track.rate)), work.script.places
+    )
+    return redub(work.method, read_ahead(coming, AHEAD), work.crops, work.windows, work.script, device=device)
 
 
 def whole(
     method: Redubber, path: Path, along: Track, heard: Recording, target: Path, device: torch.device | str = "cpu"
 ) -> int:
-    count, coming = frames_of(method, path, along, heard, device)
-    write_behind(lambda batches: write(target, batches, FPS, (heard.samples[None], 16_000), COPY), coming, 2)
-    return count
+    """From a file to a file, as the node does it."""
+    work = planned(method, along, heard)
+
+    def to_file(pictures: Iterator[Tensor]) -> None:
+        with torch.inference_mode():
+            write(target, pictures, FPS, (heard.samples[None], 16_000), COPY)
+
+    with Behind(to_file, BEHIND, work.placed) as behind:
+        for chunk in chunks_of(work, path, device):
+            behind.put(chunk)
+    return len(work.script)
+
+
+def around_network(method: Redubber, path: Path, along: Track, heard: Recording) -> None:
+    """The same without its file, one after the other."""
+    work = planned(method, along, heard)
+    for chunk in chunks_of(work, path):
+        exhausted(work.placed(chunk))
 
 
 def spent(work: Callable[[], object]) -> tuple[float, float]:
@@ -176,13 +199,34 @@ def measured(side: int, seconds: float, landmarker: Path | None, folder: Path) -
     faces = crops.cut(torch.stack(everything[: method.at_once]), numbers[: method.at_once])
     windows = method.listen(heard, along.rate)[: len(faces)]
     method.speak(faces, windows, lambda *_: None)
-    found = around(path, everything, landmarker, lambda: exhausted(frames_of(copying, path, along, heard)[1]), folder)
-    _, alone = spent(lambda: [method.speak(faces, windows, lambda *_: None) for _ in range(3)])
-    (folder / "film.mkv").unlink(missing_ok=True)
-    _, clock = spent(lambda: whole(method, path, along, heard, folder / "film.mkv"))
-    found |= {"network_fps": 3 * len(faces) / alone, "whole_fps": count / clock}
-    found["whole_to_network"] = found["whole_fps"] / found["network_fps"]
+    found = around(path, everything, landmarker, lambda: around_network(copying, path, along, heard), folder)
+    batches = max(1, round(count / len(faces)))
+    targets = (folder / f"whole_{turn}.mkv" for turn in range(TURNS))
+    found |= in_turns(
+        lambda: [method.speak(faces, windows, lambda *_: None) for _ in range(batches)],
+        batches * len(faces),
+        lambda: whole(method, path, along, heard, next(targets)),
+        count,
+    )
     return found | {"network_to_plain": against_plain(network, state)}
+
+
+def in_turns(alone: Callable[[], object], frames: int, all_of_it: Callable[[], object], count: int) -> dict[str, float]:
+    """The network alone and the whole, one right after the other; medians over the turns. By the clock, and of CPU.
+
+    frames, count: that each of them makes
+    """
+    times = np.array([(*spent(alone), *spent(all_of_it)) for _ in range(TURNS)]) / [frames, frames, count, count]
+    shares = np.median(times[:, :2] / times[:, 2:], axis=0)
+    network_cpu, network, whole_cpu, clock = np.median(times, axis=0).tolist()
+    return {
+        "network_fps": 1 / network,
+        "whole_fps": 1 / clock,
+        "whole_to_network": float(shares[1]),
+        "network_cpu_ms": 1000 * network_cpu,
+        "whole_cpu_ms": 1000 * whole_cpu,
+        "network_of_all_cpu": float(shares[0]),
+    }
 
 
 def around(
@@ -221,13 +265,19 @@ def against_plain(network: nn.Module, state: dict[str, Tensor]) -> float:
 
 @torch.inference_mode()
 def peak(seconds: float, side: int, folder: Path) -> float:
-    """Bytes, beside what the film's sound takes."""
+    """Bytes of this process, in which nothing else was done. The film is there already."""
     count, heard = round(seconds * FPS), speech(seconds)
-    path = film(folder, side, count)
     method = Wav2Lip(Copying(), 96, 32, wishes=Wishes(cover_tail=True))
-    whole(method, path, known_track(side, count), heard, folder / f"film_{seconds:g}.mkv")
+    along = known_track(side, count, EVERY)
+    whole(method, film(folder, side, count), along, heard, folder / f"film_{seconds:g}.mkv")
     told = Path("/proc/self/status").read_text().partition("VmHWM:")[2]  # getrusage tells the parent's, if that is more
     return 1024.0 * int(told.split()[0])
+
+
+def peak_apart(seconds: float, side: int, folder: Path) -> float:
+    film(folder, side, round(seconds * FPS))
+    command = [sys.executable, "-m", "benchmarks.redub", "--side", str(side), "--peak", str(seconds), str(folder)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
@@ -236,19 +286,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--memory", type=float, nargs="*", default=[])
     parser.add_argument("--landmarker", type=Path)
-    parser.add_argument("--peak", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    if asked.peak:
+        print(peak(float(asked.peak[0]), asked.side, Path(asked.peak[1])))
+        return
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        if asked.peak:
-            print(peak(asked.peak, asked.side, folder))
-            return
-        found = measured(asked.side, asked.seconds, asked.landmarker, folder)
-    for seconds in asked.memory:
-        command = [sys.executable, "-m", "benchmarks.redub", "--side", str(asked.side), "--peak", str(seconds)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found[f"peak_{seconds:g}_s_mb"] = float(told) / 1e6
+        found = measured(asked.side, asked.seconds, asked.landmarker, folder) if asked.seconds else {}
+        for seconds in asked.memory:
+            found[f"peak_{seconds:g}_s_mb"] = peak_apart(seconds, asked.side, folder) / 1e6
+            found[f"peak_{seconds:g}_s_without_its_sound_mb"] = found[f"peak_{seconds:g}_s_mb"] - 0.064 * seconds
     rounded = {name: round(value, 3) for name, value in found.items()}
     print(json.dumps(rounded) if asked.json else "\n".join(f"{name}: {value}" for name, value in rounded.items()))
 

@@ -116,7 +116,7 @@ class Redubbing:
             parts=[(word, part.fingerprint) for word, part in sorted(self.model.parts.items())],
             version=self.model.version,
             film=(self.pictures.key(), self.pictures.size, self.pictures.rate),
-            track=[torch.from_numpy(part) for part in (track.boxes, track.points)],
+            track=[torch.from_numpy(part) for name, part in sorted(track.numbers().items()) if name != "scores"],
             scheme=(track.scheme, track.cuts),
             sound=(self.sound[0], self.sound[1]),
             script=[torch.from_numpy(part) for part in (self.plan.script.places, self.plan.script.spoken)],

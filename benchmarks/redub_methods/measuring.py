@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -50,9 +50,10 @@ class Clip:
         """spoken: frames for which there is sound, if that is not given."""
         shown = torch.from_numpy(np.stack(list(pictures(side, frames))))
         track = known_track(side, frames)
+        points = np.array(track.points)
         for upper, lower in zip(UPPER_BROWS, BROWS, strict=True):
-            track.points[:, upper] = track.points[:, lower]
-        return cls(shown, track, recording or speech(spoken / FPS))
+            points[:, upper] = points[:, lower]
+        return cls(shown, replace(track, points=points), recording or speech(spoken / FPS))
 
 
 def redubbed(method: Redubber, clip: Clip, device: torch.device | str = "cpu") -> Tensor:

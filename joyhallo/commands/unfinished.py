@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 ENDING = ".unfinished"
 FACE, SOUND = ".face", ".sound"
 OURS = re.compile(rf"[0-9a-f]{{64}}({re.escape(CHUNKS)}|{re.escape(FACE)}|{re.escape(SOUND)})")
-NUMBERS = "boxes", "points", "scores"  # of a track
 SOON = 10.0  # seconds: what a run does before is not worth a file, as the next one does it again as soon
 LATER = ("quality", "label", "blend")  # options that change nothing of what is kept
 REMEDY = "make room, or add --no-resume: then nothing is kept, and a run that is stopped begins anew"
@@ -113,8 +112,7 @@ class Unfinished:
             return None
         facts = json.loads(found["facts"].tobytes())
         size, rate, cuts = tuple(facts["size"]), Fraction(facts["rate"]), tuple(facts["cuts"])
-        numbers = (found[name] for name in NUMBERS)
-        return Track(*numbers, scheme=facts["scheme"], size=size, rate=rate, cuts=cuts), facts["report"]
+        return Track.of_numbers(found, facts["scheme"], size, rate, cuts), facts["report"]
 
     def keep_face(self, track: Track, report: Sequence[str]) -> None:
         facts = {
@@ -125,7 +123,7 @@ class Unfinished:
             "report": list(report),
         }
         told = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        self._write(FACE, {**{name: getattr(track, name) for name in NUMBERS}, "facts": told})
+        self._write(FACE, {**track.numbers(), "facts": told})
 
     def sound(self) -> Recording | None:
         """For another process, which need not decode it again."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .boxes import Box, Size, covered
 from .find import FaceError
+from .sights import Sights
 
 # What the points of a face are. mesh: MediaPipe's, 468 or 478; marks: two eyes, nose and two corners of the mouth.
 Scheme = Literal["none", "marks", "mesh"]
@@ -24,7 +26,7 @@ class Track:
     """
 
     boxes: NDArray[np.float32]  # (frames, 4): left, top, right, bottom, in pixels of the film
-    points: NDArray[np.float32]  # (frames, points, 2), in the order of the scheme
+    points: NDArray[np.float32] | Sights  # (frames, points, 2), in the order of the scheme
     scores: NDArray[np.float32]  # (frames): how sure the finder was, in 0..1; 0 where nobody was seen
     scheme: Scheme
     size: Size  # of the film's pictures
@@ -66,17 +68,30 @@ class Track:
         jumps = high - low > 1
         for cut in self.cuts:
             jumps |= (low < cut) & (cut <= high)
-        cuts = tuple((np.flatnonzero(jumps) + 1).tolist())
-        return replace(
-            self, boxes=self.boxes[places], points=self.points[places], scores=self.scores[places], cuts=cuts
-        )
+        return self._of(places, tuple((np.flatnonzero(jumps) + 1).tolist()))
 
     def until(self, count: int) -> Track:
         """Its first frames alone."""
-        cuts = tuple(cut for cut in self.cuts if cut < count)
-        return replace(
-            self, boxes=self.boxes[:count], points=self.points[:count], scores=self.scores[:count], cuts=cuts
-        )
+        return self._of(slice(count), tuple(cut for cut in self.cuts if cut < count))
+
+    def _of(self, frames: NDArray[np.integer] | slice, cuts: tuple[int, ...]) -> Track:
+        points = self.points.at(frames) if isinstance(self.points, Sights) else self.points[frames]
+        return replace(self, boxes=self.boxes[frames], points=points, scores=self.scores[frames], cuts=cuts)
+
+    def numbers(self) -> dict[str, NDArray[Any]]:
+        """All that it knows of its frames, by names, to be kept; see `of_numbers`."""
+        points = vars(self.points) if isinstance(self.points, Sights) else {"points": self.points}
+        return {"boxes": self.boxes, "scores": self.scores, **points}
+
+    @classmethod
+    def of_numbers(
+        cls, numbers: Mapping[str, NDArray[Any]], scheme: Scheme, size: Size, rate: Fraction, cuts: tuple[int, ...]
+    ) -> Track:
+        if "points" in numbers:
+            points = numbers["points"]
+        else:
+            points = Sights(**{field.name: numbers[field.name] for field in fields(Sights)})
+        return cls(numbers["boxes"], points, numbers["scores"], scheme, size, rate, cuts)
 
 
 def _sides(box: Box | None) -> tuple[float, float, float, float]:

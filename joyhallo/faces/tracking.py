@@ -19,8 +19,10 @@ from .boxes import Picture, Size
 from .contact import Sheet
 from .cuts import Cuts
 from .find import FaceError, least_found
-from .finders import Finder, Seen
+from .finders import Finder
+from .looks import Looks
 from .pursuit import First, Pursuit, Sighting, Which
+from .sights import Sights, steps
 from .track import Track, gaps
 
 EVERY = 4  # frames from one look to the next
@@ -79,7 +81,7 @@ class _Search:
     wishes: Wishes
     count: int = 0
     size: Size = (0, 0)
-    looks: list[tuple[int, Seen | None]] = field(default_factory=list)
+    looks: Looks = field(default_factory=Looks)
     cuts: Cuts = field(default_factory=Cuts)
     sheet: Sheet = field(default_factory=Sheet)
 
@@ -122,7 +124,7 @@ class _Search:
         return self._pursuit.look(one.frame, one.picture, one.fresh)
 
     def _is_steady(self, sighting: Sighting) -> bool:
-        before, face = self.looks[-1][1] if self.looks else None, sighting.face
+        before, face = self.looks.last, sighting.face
         if face is None or before is None:
             return face is before
         expected = self._pursuit.expected(sighting.frame) or before.box
@@ -130,9 +132,9 @@ class _Search:
 
     def _note(self, sighting: Sighting, picture: Picture) -> None:
         self._pursuit.note(sighting)
-        if sighting.face is None and self.looks and self.looks[-1][1] is not None:
+        if sighting.face is None and self.looks.last is not None:
             self.sheet.mark(sighting.frame, picture)
-        self.looks.append((sighting.frame, sighting.face))
+        self.looks.add(sighting.frame, sighting.face)
 
     # ---- what came of it
 
@@ -141,7 +143,7 @@ class _Search:
             self._look()
         self.cuts.end()
         first = self._pursuit.first
-        if first is None or not any(face and not face.is_turned_away for _, face in self.looks):
+        if first is None or not len(self.looks.facing):
             raise self._nobody()
         found = self._sights()
         made = filled(found, self.wishes.gaps, round(self.wishes.bridged * self.rate))
@@ -169,24 +171,21 @@ class _Search:
 
     def _sights(self) -> Track:
         """As it was seen, and between looks."""
+        looks, there = self.looks, self.looks.facing
         boxes, scores = np.full((self.count, 4), np.nan, np.float32), np.zeros(self.count, np.float32)
-        width = next((len(face.points) for _, face in self.looks if face), 0)
-        points = np.full((self.count, width, 2), np.nan, np.float32)
-        for frame, face in self.looks:
-            if face is not None and not face.is_turned_away:
-                box = face.box
-                boxes[frame] = box.left, box.top, box.right, box.bottom
-                points[frame], scores[frame] = face.points, face.score
-        for before, after in pairwise(frame for frame, _ in self.looks):
+        boxes[there], scores[there] = looks.boxes, looks.scores
+        points = Sights.of(looks.points, there, self.count)
+        for before, after in pairwise(looks.frames.tolist()):
             if after - before > 1 and scores[before] and scores[after]:
-                for values in (boxes, points, scores):
+                points.bridge(before, after)
+                for values in (boxes, scores):
                     _bridge(values, before, after)
         cuts = tuple(self.cuts.found)
         return Track(boxes, points, scores, self.finder.scheme, self.size, self.rate, cuts)
 
     def _report(self, first: First, found: Track, made: Track) -> list[str]:
         turned = np.zeros(self.count, bool)
-        turned[[frame for frame, face in self.looks if face and face.is_turned_away]] = True
+        turned[self.looks.turned] = True
         boxes, box = first.boxes, first.boxes[first.chosen]
         chosen = f"number {first.chosen} of {len(boxes)} from the left" if len(boxes) > 1 else "the only one"
         lines = [
@@ -256,6 +255,7 @@ def drawn(pictures: Iterable[Picture], mask: NDArray[np.uint8], rate: Fraction) 
 def filled(found: Track, how: Gaps, most: int) -> Track:
     """Gaps bridged, but none across a cut. most: frames that are bridged between two sights of the face"""
     boxes, points = found.boxes.copy(), found.points.copy()
+    assert isinstance(points, Sights)
     for gap in gaps(found.found):
         before, after = gap.start - 1, gap.stop
         begun = next((cut for cut in sorted(found.cuts) if gap.start <= cut <= gap.stop), None)
@@ -263,15 +263,15 @@ def filled(found: Track, how: Gaps, most: int) -> Track:
             continue
         if how == "hold":
             stop = gap.stop if begun is None else min(begun, gap.stop)
-            boxes[gap.start : stop], points[gap.start : stop] = boxes[before], points[before]
+            boxes[gap.start : stop] = boxes[before]
+            points.hold(before, stop)
         elif begun is None and after < len(found) and len(gap) <= most:
-            for values in (boxes, points):
-                _bridge(values, before, after)
+            _bridge(boxes, before, after)
+            points.bridge(before, after)
     return Track(boxes, points, found.scores, found.scheme, found.size, found.rate, found.cuts)
 
 
 def _bridge(values: NDArray[np.float32], before: int, after: int) -> None:
     """Even steps between two frames, in place."""
-    share = np.linspace(0, 1, after - before + 1, dtype=np.float32)[1:-1]
-    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    share = steps(before, after).reshape(-1, *[1] * (values.ndim - 1))
     values[before + 1 : after] = values[before] + share * (values[after] - values[before])

@@ -339,6 +339,8 @@ class _Screen:
         self._aspect = Fraction(stream.sample_aspect_ratio or 1)  # of a pixel: width by height
         # One for all frames: preparing it takes longer than its work on one of them.
         self._converter = library("av.video.reformatter", "Reading videos").VideoReformatter()
+        self._angle: int | None = None
+        self._matrix: bytes | None = None  # for frames of that angle
 
     def each(self, frames: Iterable[Any]) -> Iterator[Picture]:
         before, picture = None, None
@@ -352,7 +354,14 @@ class _Screen:
         if self._aspect != 1:
             size = max(1, round(picture.shape[1] * self._aspect)), picture.shape[0]
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-        return np.ascontiguousarray(_upright(picture, frame.side_data.get("DISPLAYMATRIX")))
+        return np.ascontiguousarray(_upright(picture, self._way_up(frame)))
+
+    def _way_up(self, frame: Any) -> bytes | None:
+        """Its display matrix. A frame that is asked for it stays until Python collects circles: some dozens would."""
+        if frame.rotation != self._angle:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+            self._angle, self._matrix = frame.rotation, None if matrix is None else bytes(matrix)
+        return self._matrix
 
     def _as_rgb(self, frame: Any) -> Picture:
         """What is transparent is white."""
@@ -363,11 +372,11 @@ class _Screen:
         return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _upright(picture: Picture, matrix: Any) -> Picture:
+def _upright(picture: Picture, matrix: bytes | None) -> Picture:
     """By a display matrix, which says where a column and a row go: (x, y) -> (ax + cy, bx + dy)"""
     if matrix is None:
         return picture
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     if abs(b) > abs(a):
         picture, a, d = picture.swapaxes(0, 1), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

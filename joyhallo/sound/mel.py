@@ -1,13 +1,14 @@
 """Mel spectra as Wav2Lip hears them, and the 200 ms of them that each video frame gets.
 
-`listen(samples, rate)` gives windows that are cut only when they are asked for, so an hour of speech takes 90 MB.
+`listen(samples, rate)` gives windows whose spectra are made when they are asked for: an hour of speech takes no more
+memory than a minute, beside the samples themselves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..config import SAMPLE_RATE
+from ..recent import Recent
 from .audio import check_numbers
 
 BANDS = 80
@@ -27,9 +29,11 @@ SILENT = -4.0  # what digital silence is in every band; 4 is the loudest
 PRE_EMPHASIS = 0.97
 LOWEST, HIGHEST = 55.0, 7600.0  # Hz
 LEAST = WINDOW // 2 + 1  # samples, which mirroring needs
-AT_ONCE = 1 << 13  # columns, so that the spectrum of an hour is never held whole
+AT_ONCE = 1 << 9  # columns of a block, which are made together
+HELD = 4 * AT_ONCE * BANDS * 4  # bytes of blocks that are kept, as the next window may begin in the same one
 
 Rate = Fraction | float
+Block = Callable[[int], Tensor]  # its number -> (80, up to AT_ONCE columns)
 Ends = Literal["mirrored", "silent"]  # as in Wav2Lip's day, and as has become the custom
 BEYOND: dict[Ends, str] = {"mirrored": "reflect", "silent": "constant"}
 
@@ -40,10 +44,20 @@ def mel(samples: Tensor, ends: Ends = "mirrored") -> Tensor:
     ends: what is heard beyond them. It changes the first and the last two columns.
     """
     check_numbers(samples)
+    block, columns = _blocks(samples, ends)
+    return torch.cat([block(number) for number in range(-(-columns // AT_ONCE))], dim=1)
+
+
+def _blocks(samples: Tensor, ends: Ends) -> tuple[Block, int]:
+    """What makes each block, and how many columns there are in all."""
     sound = F.pad(samples, (0, LEAST - len(samples))) if len(samples) < LEAST else samples
-    count = 1 + len(sound) // HOP
-    blocks = (range(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE))
-    return torch.cat([_columns(_heard(sound, block, ends)) for block in blocks], dim=1)
+    columns = 1 + len(sound) // HOP
+
+    def block(number: int) -> Tensor:
+        start = number * AT_ONCE
+        return _columns(_heard(sound, range(start, min(start + AT_ONCE, columns)), ends))
+
+    return block, columns
 
 
 def _heard(sound: Tensor, columns: range, ends: Ends) -> Tensor:
@@ -95,15 +109,30 @@ def _hertz(mels: Tensor) -> Tensor:
 class MelWindows:
     """Columns of one spectrum for each frame of a film: `windows[a:b]` is (b - a, 80, 16)."""
 
-    mel: Tensor  # (80, columns)
+    block: Block
+    columns: int  # of the spectrum; before and after it there is silence
     starts: Tensor  # (frames): the first column of each window
+    _recent: Recent = field(default_factory=lambda: Recent(HELD), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, frames: slice | Sequence[int]) -> Tensor:
-        columns = self.starts[frames][:, None] + torch.arange(COLUMNS, device=self.starts.device)
-        return self.mel[:, columns].transpose(0, 1)
+        wanted = self.starts[frames][:, None] + torch.arange(COLUMNS)
+        found = torch.full((*wanted.shape, BANDS), SILENT)
+        inside = (wanted >= 0) & (wanted < self.columns)
+        numbers = torch.where(inside, wanted // AT_ONCE, -1)
+        for number in numbers[inside].unique().tolist():
+            there = numbers == number
+            found[there] = self._held(number)[:, wanted[there] - number * AT_ONCE].T
+        return found.transpose(1, 2)
+
+    def _held(self, number: int) -> Tensor:
+        block = self._recent.get(number)
+        if block is None:
+            block = self.block(number)
+            self._recent.keep(number, block)
+        return block
 
 
 def listen(samples: Tensor, rate: Rate, *, cover_tail: bool = False, offset: float = 0.0) -> MelWindows:
@@ -111,8 +140,10 @@ def listen(samples: Tensor, rate: Rate, *, cover_tail: bool = False, offset: flo
 
     The original's film ends up to 0.14 s before its sound; with `cover_tail` it has as many frames as the sound lasts.
     """
+    check_numbers(samples)
     frames = math.ceil(len(samples) * Fraction(rate) / SAMPLE_RATE) if cover_tail else None
-    return windows(mel(samples), rate, frames=frames, offset=offset)
+    block, columns = _blocks(samples, "mirrored")
+    return MelWindows(block, columns, _starts(columns, rate, frames, offset))
 
 
 def windows(mel: Tensor, rate: Rate, *, frames: int | None = None, offset: float = 0.0) -> MelWindows:
@@ -122,19 +153,19 @@ def windows(mel: Tensor, rate: Rate, *, frames: int | None = None, offset: float
     offset: milliseconds by which each window begins earlier. 40 restores the alignment that Wav2Lip was trained with at
     25 frames a second. Before and after the spectrum there is silence.
     """
+    blocks, columns = mel.split(AT_ONCE, dim=1), mel.shape[1]
+    return MelWindows(blocks.__getitem__, columns, _starts(columns, rate, frames, offset))
+
+
+def _starts(columns: int, rate: Rate, frames: int | None, offset: float) -> Tensor:
     if not rate > 0:
         raise ValueError(f"The frame rate is {rate}; it must be above 0.")
-    columns = max(mel.shape[1], COLUMNS)
+    columns = max(columns, COLUMNS)
     frames_made = frames_of(columns, rate) if frames is None else frames
     # In this order and precision: exact fractions would differ by a column at some frames of 24000/1001.
     places = torch.arange(frames_made, dtype=torch.float64) - offset / 1000 * float(rate)
     starts = (places * (COLUMNS_PER_SECOND / float(rate))).floor().long()
-    lead = max(0, -int(starts.min())) if frames_made else 0
-    if frames is None and offset >= 0:
-        starts = starts.clamp(max=columns - COLUMNS)
-    needed = int(starts.max()) + COLUMNS if frames_made else COLUMNS
-    padded = F.pad(mel, (lead, max(0, needed - mel.shape[1])), value=SILENT)
-    return MelWindows(padded, (starts + lead).to(mel.device))
+    return starts.clamp(max=columns - COLUMNS) if frames is None and offset >= 0 else starts
 
 
 def frames_of(columns: int, rate: Rate) -> int:

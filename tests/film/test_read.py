@@ -1,5 +1,6 @@
 """Films of every make are read upright, in square pixels, at any rate, with their sound in step, as often as wanted."""
 
+import gc
 import io
 import logging
 import pickle
@@ -167,6 +168,17 @@ def test_pixels_become_square_before_the_picture_is_turned(tmp_path):
     )
     known = Film(path).facts
     assert (known.width, known.height) == (24, 80)
+
+
+def test_no_frame_stays_in_a_circle_that_only_the_garbage_collector_breaks(copy):
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in Film(copy, threads=1).pictures():
+            pass
+        assert sum(isinstance(each, av.VideoFrame) for each in gc.get_objects()) <= 3
+    finally:
+        gc.enable()
 
 
 # ---- colours

@@ -141,3 +141,13 @@ def test_windows_may_begin_later_too():
 def test_a_frame_rate_of_nothing():
     with pytest.raises(ValueError, match="frame rate is 0"):
         windows(torch.zeros(80, 20), 0)
+
+
+@pytest.mark.parametrize("rate", [Fraction(1), Fraction(24000, 1001), Fraction(60)])
+def test_a_spectrum_that_is_made_as_it_is_heard_is_the_whole_one(rate, monkeypatch):
+    monkeypatch.setattr(module, "AT_ONCE", 50)
+    samples = noise(90_000)
+    coming, whole = listen(samples, rate, offset=40.0), windows(mel(samples), rate, offset=40.0)
+    assert torch.equal(coming.starts, whole.starts)
+    for some in ([0, 1, 2], [len(whole) - 1], list(range(len(whole)))[::-1]):
+        assert torch.equal(coming[some], whole[some])

@@ -39,11 +39,10 @@ def canvas(size: int) -> Size:
 
 def three_points(track: Track) -> Floats:
     """(frames, 3, 2), NaN where the face is unknown."""
-    points = track.points.astype(np.float64)
     if track.scheme == "mesh":
-        return np.stack([points[:, list(some)].mean(1) for some in MESH], axis=1)
+        return np.stack([track.points[:, list(some)].astype(np.float64).mean(1) for some in MESH], axis=1)
     if track.scheme == "marks":
-        return _of_marks(points)
+        return _of_marks(track.points[:].astype(np.float64))
     corners = track.boxes.astype(np.float64).reshape(-1, 2, 2)
     return corners[:, :1] + IN_BOX * (corners[:, 1:] - corners[:, :1])
 
