@@ -120,7 +120,7 @@ def look(model: Model, mouth: Articulation, finder: FaceMesh, seed: int) -> Seen
     meshes, sharp, outside = list[Points](), list[float](), 0.0
     for frame in model.film(mouth, seed):
         picture = (frame * 255).round().byte().numpy()
-        found = finder.meshes(picture, around, 1)
+        found = finder.meshes(picture, around)
         meshes.append(found[0] if found else meshes[-1] if meshes else model.mesh)
         sharp.append(_energy(frame[rows, columns]))
         if left_alone.any():

@@ -128,9 +128,7 @@ class Mouth:
         self.nose, self.chin, self.side = face.nose, face.chin, face.side
         reach = min(REACH, 1.45 * self.side)
         self.bounds = (-reach, reach, self.nose - ABOVE, self.chin + NECK + 0.25)  # left, right, top, bottom
-        # What is between the lips at the most.
-        upper, lower = float(self.lines.upper.min()), float(self.lines.lower.max())
-        self.gap_bounds = (-1.1, 1.1, upper - 0.3, lower + 0.1 + WIDEST * MOST_OPEN)
+        self._ends = float(self.lines.upper.min()), float(self.lines.lower.max())
         self.u, self.v = (
             torch.linspace(start, end, _cells((end - start) * face.mouth.unit), device=device)
             for start, end in (self.bounds[:2], self.bounds[2:])
@@ -140,6 +138,11 @@ class Mouth:
         ).to(self.u)
         self._cheeks, self._still = self._cheek_places(), self._still_places()
         self._level = torch.exp(-((self.v / 1.15) ** 4))[:, None]  # how much of the lips' widening each row shares
+
+    def gap_bounds(self, opening: float) -> tuple[float, float, float, float]:
+        """Left, right, top and bottom of what may be between lips that are so far open at the most"""
+        upper, lower = self._ends
+        return -1.1, 1.1, upper - 0.3, lower + 0.1 + WIDEST * min(opening, MOST_OPEN)
 
     def field(self, shapes: Shapes) -> Field:
         opening = shapes.opening.clamp(0, MOST_OPEN)
