@@ -31,6 +31,7 @@ WIDER, NARROWER, PURSED, TALLER = 0.16, 0.24, 0.05, 0.04  # of the mouth's width
 RAISED = 0.17  # share of the opening by which the upper lip rises
 CORNER = 0.10  # share of the opening by which the corners fall
 JAW = 0.80  # the chin's movement, of the lower lip's
+WET = 0.3  # of a parted lower lip, which turns in when it shuts: its gloss would look like teeth
 CHEEK = 0.05  # half widths by which cheeks rise when spread
 
 Knot = tuple[Tensor | float, Tensor]  # a height, and the movement there
@@ -184,7 +185,13 @@ class Mouth:
         tucked = 0.30 * press + 0.45 * bite - 0.14 * rounding
         border_up = 0.6 * (edge_up - upper) + inside * (upper - top) * rolled
         border_down = 0.94 * (edge_down - lower) - inside * (bottom - lower) * tucked
-        return Lip(edge_up, edge_up - upper, top, border_up), Lip(edge_down, edge_down - lower, bottom, border_down)
+        inner = lower + WET * inside * (bottom - lower) * self._closed(opening)
+        return Lip(edge_up, edge_up - upper, top, border_up), Lip(edge_down, edge_down - inner, bottom, border_down)
+
+    def _closed(self, opening: Tensor) -> Tensor:
+        """1 for lips that are shut, 0 for those as far apart as the picture's own"""
+        own = self.lines.parted
+        return (1 - opening * (WIDEST / own)).clamp(min=0) if own else torch.zeros_like(opening)
 
     def _above(self, lip: Lip) -> Tensor:
         """(n, rows, columns): movement down, from the nose, which stays, to the upper lip's edge"""

@@ -18,7 +18,7 @@ from ...faces.boxes import Box, around, joint, whole
 from .eyes import Lid
 from .face import Features, Frame
 from .head import Head, Moves, around_head, farthest
-from .inside import Palette, inside
+from .inside import Palette, contact, inside
 from .mouth import Field, Mouth, Shapes, sampled
 
 MIDPOINT = (12, -40, 156, 156, -40, 12)  # of 256: between two points, a little sharper than the picture
@@ -126,13 +126,14 @@ class Puppet:
             # Lips that meet come from different places of the picture.
             shared = torch.minimum(above, below) / (above + below).clamp(min=1e-3)
             lips = torch.lerp(frames, self._seen(gap.other), shared)
+            lips = torch.lerp(lips, self.palette.deep[None, :, None, None].expand_as(lips), contact(gap.uv, gap.depth))
         frames.copy_(torch.lerp(lips, seen, (1 - above - below).clamp(0, 1)))
 
     def _blink(self, frames: Tensor, some: Tensor, at: Tensor, blink: Tensor, lid: Lid, part: Part) -> None:
         """Cover the eye in some of the frames, which are those of the lid's part."""
         found = sampled(lid.field(blink), part.coordinates(at), lid.bounds)
-        skin = self._seen(at - part.movement(found[:, 0], found[:, 1]))
-        frames[some] = lid.covered(skin, frames[some], found[:, 2:3], found[:, 3:], part.frame.unit / self._edge)
+        skin = self._seen(at - part.movement(torch.zeros_like(found[:, 0]), found[:, 0]))
+        frames[some] = lid.covered(skin, frames[some], found, part.frame.unit / self._edge)
 
     def _seen(self, places: Tensor) -> Tensor:
         """The picture at places (n, 2, h, w) -> (n, 3, h, w)"""
