@@ -7,6 +7,8 @@ does not show so large: what differs from skin takes the colour of the skin arou
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,14 +65,15 @@ class Lid:
         reach = smooth((drawn + CREASE - height) / CREASE) * (drawn / 0.2).clamp(0, 1)
         skin = torch.lerp(seen, skin * _form(height, drawn), reach * (0.3 + 0.7 * other))
         over = (0.5 + height * sharp).clamp(0, 1) * (drawn * sharp).clamp(0, 1)
-        line = torch.exp(-((height / LASHES) ** 2)) * (drawn / 0.2).clamp(0, 1)
+        wide = math.hypot(LASHES, 0.5 / sharp)  # as soft as the picture, and so much fainter
+        line = torch.exp(-((height / wide) ** 2)) * (drawn / 0.2).clamp(0, 1) * (0.4 + 0.6 * LASHES / wide)
         lid = torch.lerp(skin * (1 - 0.10 * line), self.lashes[None, :, None, None].expand_as(skin), 0.75 * line)
         return torch.lerp(torch.lerp(eye, lid, over), lid, over * line)
 
 
 def _form(height: Tensor, drawn: Tensor) -> Tensor:
     """A lid is round: darker towards its lashes, and where it folds above."""
-    return 1 - 0.15 * torch.exp(-((height / 0.22) ** 2)) - 0.12 * torch.exp(-(((height - drawn - ABOVE) / 0.13) ** 2))
+    return 1 - 0.15 * torch.exp(-((height / 0.22) ** 2)) - 0.08 * torch.exp(-(((height - drawn - ABOVE) / 0.13) ** 2))
 
 
 def _over(places: np.ndarray, line: np.ndarray) -> np.ndarray:
