@@ -100,9 +100,9 @@ def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
     still, window = picture.cpu().numpy(), puppet.window.slices
     for frames in chunk.frames.split(max(1, PLACED // picture[..., 0].numel())):
         made = np.empty((len(frames), *still.shape), np.uint8)
-        for each, values in zip(made, frames.cpu().numpy(), strict=True):
-            _surround(each, still, *window)
-            _place(each[window], values)
+        for number, values in enumerate(frames.cpu().numpy()):
+            _surround(made[number], still, *window)
+            _place(made[(number, *window)], values)
         yield torch.from_numpy(made)
 
 
