@@ -35,9 +35,9 @@ from .video import sound_of
 
 log = logging.getLogger(__name__)
 
-# Bytes of memory for each pixel: of the moving window, for each frame that is made at a time, and of whole pictures.
-# A third more than was measured.
-MOVED, WHOLE = 100, 24
+# Bytes of memory for each pixel, a third more than was measured: of the moving window, for each frame that is made at a
+# time, and of whole pictures, which are placed in the computer's own.
+MOVED, WHOLE = 100, 8
 
 
 class PuppetPortrait(io.ComfyNode):
@@ -170,7 +170,7 @@ class Show:
     def job(self, sound: Sound) -> Job:
         (height, width), together = self.puppet.window.shape, at_once(self.puppet)
         pixels = self.picture[..., 0].numel()
-        memory = (MOVED + HELD * 12) * together * height * width + WHOLE * max(PLACED, pixels)
+        memory = (MOVED + HELD * 12) * together * height * width
         return Job(
             chunks=self._chunks,
             placed=lambda chunk: placed(self.puppet, self.picture, chunk),
@@ -182,6 +182,7 @@ class Show:
             moving=(width, height),
             device=self.device,
             memory=Memory("Moving this picture", memory, memory, "use a smaller picture"),
+            held=WHOLE * max(PLACED, pixels),
         )
 
     def _chunks(self, on_step: OnStep) -> Iterator[Spoken]:

@@ -135,6 +135,33 @@ def test_lids_cover_the_eyes(puppet):
     assert iris(1.0) == 0
 
 
+def test_make_up_is_not_drawn_over_the_eye():
+    picture, face = PICTURE.permute(2, 0, 1).clone(), Features.of_mesh(SITTER.mesh())
+    eye = face.eyes[0]
+    line = eye.frame.in_pixels(eye.upper)
+    (left, above), (right, level) = line.min(0).round().astype(int), line.max(0).round().astype(int)
+    picture[:, above - 5 : level, left : right + 1] *= 0.2
+    puppet = Puppet(picture, face)
+    (frame,) = puppet.frames(pose(blink=1.0))
+    x, y = (eye.frame.middle - (puppet.window.left, puppet.window.top)).round().astype(int)
+    below = picture[:, level + 12 : level + 18, left:right]
+    assert frame[:, y - 2 : y + 3, x - 4 : x + 5].mean() > 0.75 * below.mean()
+
+
+def test_gloss_of_parted_lips_is_hidden_when_they_shut():
+    sitter, shown = Sitter(Look(), 2 * SIZE), Drawn(opening=0.5)
+    picture = torch.from_numpy(sitter.picture(shown).copy()).permute(2, 0, 1).float() / 255
+    face = Features.of_mesh(sitter.mesh(shown))
+    inner, outer = (round(face.mouth.in_pixels(line)[5, 1]) for line in (face.inner_lower, face.outer_lower))
+    picture[:, inner : inner + (outer - inner) // 4, 244:268] = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+
+    def glossy(opening):
+        (frame,) = Puppet(picture, face).frames(pose(opening=opening))
+        return int((frame[1] - frame[0] > 0.5).sum())
+
+    assert glossy(0.0) < 0.2 * glossy(0.6)
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Moves)])
 def test_every_movement_of_the_head_is_seen_and_nothing_moves_at_the_border(puppet, name):
     far = {"brows": 1.0, "breath": 0.02}.get(name, 0.04)

@@ -22,6 +22,7 @@ LOWER_TEETH = (0.0, 0.2, 0.41, 0.63, 0.8)
 INCISORS = 0.11  # by which the upper teeth reach below the line where the lips meet
 CHEEK = (-0.6, -0.4, -0.2, 0.0)  # heights beside the mouth where the light is read
 NOTCH = 0.022  # by which they are rounded at their borders
+MEETING, SEAM = 0.6, 0.09  # how dark the line is where lips meet, and how wide on either side
 SOFT, BELL = 2.2, 2.6  # of _soft's and _near's widths for a blur's deviation
 
 
@@ -124,6 +125,12 @@ def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tens
     reaching = INCISORS if not lines.parted else float(lines.lower[len(lines.lower) // 2] - middle)
     upper_edge = middle + reaching - 0.10 * side**2 - 0.14 * rounding
     return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=1 - 0.15 * rounding, up=False)
+
+
+def contact(uv: Tensor, depth: Tensor) -> Tensor:
+    """(n, 1, h, w): how dark it is where lips meet that were apart in the picture; places as those of `inside`"""
+    under, over = depth.split(1, dim=1)
+    return MEETING * _near(under, SEAM) * _near(over, SEAM) * _near(uv[:, :1], 1.0)
 
 
 def _row(

@@ -31,6 +31,7 @@ WIDER, NARROWER, PURSED, TALLER = 0.16, 0.24, 0.05, 0.04  # of the mouth's width
 RAISED = 0.17  # share of the opening by which the upper lip rises
 CORNER = 0.10  # share of the opening by which the corners fall
 JAW = 0.80  # the chin's movement, of the lower lip's
+WET = 0.3  # of a parted lower lip, which turns in when it shuts: its gloss would look like teeth
 CHEEK = 0.05  # half widths by which cheeks rise when spread
 
 Knot = tuple[Tensor | float, Tensor]  # a height, and the movement there
@@ -128,9 +129,7 @@ class Mouth:
         self.nose, self.chin, self.side = face.nose, face.chin, face.side
         reach = min(REACH, 1.45 * self.side)
         self.bounds = (-reach, reach, self.nose - ABOVE, self.chin + NECK + 0.25)  # left, right, top, bottom
-        # What is between the lips at the most.
-        upper, lower = float(self.lines.upper.min()), float(self.lines.lower.max())
-        self.gap_bounds = (-1.1, 1.1, upper - 0.3, lower + 0.1 + WIDEST * MOST_OPEN)
+        self._ends = float(self.lines.upper.min()), float(self.lines.lower.max())
         self.u, self.v = (
             torch.linspace(start, end, _cells((end - start) * face.mouth.unit), device=device)
             for start, end in (self.bounds[:2], self.bounds[2:])
@@ -140,6 +139,11 @@ class Mouth:
         ).to(self.u)
         self._cheeks, self._still = self._cheek_places(), self._still_places()
         self._level = torch.exp(-((self.v / 1.15) ** 4))[:, None]  # how much of the lips' widening each row shares
+
+    def gap_bounds(self, opening: float) -> tuple[float, float, float, float]:
+        """Left, right, top and bottom of what may be between lips that are so far open at the most"""
+        upper, lower = self._ends
+        return -1.1, 1.1, upper - 0.3, lower + 0.1 + WIDEST * min(opening, MOST_OPEN)
 
     def field(self, shapes: Shapes) -> Field:
         opening = shapes.opening.clamp(0, MOST_OPEN)
@@ -181,7 +185,13 @@ class Mouth:
         tucked = 0.30 * press + 0.45 * bite - 0.14 * rounding
         border_up = 0.6 * (edge_up - upper) + inside * (upper - top) * rolled
         border_down = 0.94 * (edge_down - lower) - inside * (bottom - lower) * tucked
-        return Lip(edge_up, edge_up - upper, top, border_up), Lip(edge_down, edge_down - lower, bottom, border_down)
+        inner = lower + WET * inside * (bottom - lower) * self._closed(opening)
+        return Lip(edge_up, edge_up - upper, top, border_up), Lip(edge_down, edge_down - inner, bottom, border_down)
+
+    def _closed(self, opening: Tensor) -> Tensor:
+        """1 for lips that are shut, 0 for those as far apart as the picture's own"""
+        own = self.lines.parted
+        return (1 - opening * (WIDEST / own)).clamp(min=0) if own else torch.zeros_like(opening)
 
     def _above(self, lip: Lip) -> Tensor:
         """(n, rows, columns): movement down, from the nose, which stays, to the upper lip's edge"""

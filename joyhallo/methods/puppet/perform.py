@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ...film.write import as_bytes
 from .head import Moves
 from .hearing import Articulation
 from .life import activity, blinks, head_moves
@@ -20,6 +21,7 @@ MOST_AT_ONCE = 16  # frames
 TIMID, MOST_RAISED = 0.55, 1.6  # an ear that hears less than this at the widest is helped, by so much at most
 ENOUGH = 50  # frames of speech from which that can be told
 PLACED = 4 << 20  # pixels of whole pictures that are made at a time
+ROWS = 32  # of a picture
 
 
 @dataclass(frozen=True)
@@ -93,19 +95,30 @@ def part(pose: Pose, frames: slice, device: torch.device) -> Pose:
 
 
 def placed(puppet: Puppet, picture: Tensor, chunk: Spoken) -> Iterator[Tensor]:
-    """Whole pictures (n, height, width, 3), and the picture (height, width, 3), all of bytes: what does not move is the
-    picture's own."""
-    rows, columns = puppet.window.slices
-    beside = [
-        (slice(None, rows.start), slice(None)),
-        (slice(rows.stop, None), slice(None)),
-        (rows, slice(None, columns.start)),
-        (rows, slice(columns.stop, None)),
-    ]
+    """Whole pictures (n, height, width, 3), and the picture (height, width, 3), all of bytes, in the computer's own
+    memory: what does not move is the picture's own."""
+    still, window = picture.cpu().numpy(), puppet.window.slices
     for frames in chunk.frames.split(max(1, PLACED // picture[..., 0].numel())):
-        made = picture.new_empty(len(frames), *picture.shape)
-        for part_of in beside:
-            made[(slice(None), *part_of)] = picture[part_of]
-        for channel, values in enumerate(as_bytes(frames, chunk.start).unbind(1)):  # faster than all at once
-            made[:, rows, columns, channel] = values
-        yield made
+        made = np.empty((len(frames), *still.shape), np.uint8)
+        for number, values in enumerate(frames.cpu().numpy()):
+            _surround(made[number], still, *window)
+            _place(made[(number, *window)], values)
+        yield torch.from_numpy(made)
+
+
+def _surround(made: NDArray[np.uint8], picture: NDArray[np.uint8], rows: slice, columns: slice) -> None:
+    """Fill in what lies around the window."""
+    above, below = slice(None, rows.start), slice(rows.stop, None)
+    left, right = slice(None, columns.start), slice(columns.stop, None)
+    for part_of in (above, below, (rows, left), (rows, right)):
+        made[part_of] = picture[part_of]
+
+
+def _place(made: NDArray[np.uint8], values: NDArray[np.float32]) -> None:
+    """values (3, height, width) in 0..1; some rows at a time, which stay in cache: twice as fast as by torch"""
+    for start in range(0, len(made), ROWS):
+        rows = slice(start, start + ROWS)
+        levels = np.multiply(values[:, rows], 255)
+        whole = np.rint(levels, out=levels).clip(0, 255, out=levels).astype(np.uint8)
+        for channel in range(3):
+            made[rows, :, channel] = whole[channel]

@@ -18,7 +18,7 @@ from ...faces.boxes import Box, around, joint, whole
 from .eyes import Lid
 from .face import Features, Frame
 from .head import Head, Moves, around_head, farthest
-from .inside import Palette, inside
+from .inside import Palette, contact, inside
 from .mouth import Field, Mouth, Shapes, sampled
 
 MIDPOINT = (12, -40, 156, 156, -40, 12)  # of 256: between two points, a little sharper than the picture
@@ -42,6 +42,7 @@ class Pose:
 class Gap:
     """Places around the space between the lips, (n, 2, h, w) each."""
 
+    place: Box  # in the mouth's part
     before: Tensor  # in the picture, as if the mouth did not move
     other: Tensor  # there, if they moved with the lip that is further away
     uv: Tensor  # in the mouth's coordinates
@@ -62,6 +63,7 @@ class Puppet:
         self.face, self.mouth = face, Mouth(face, device)
         self.lids = tuple(Lid(eye, picture) for eye in face.eyes)
         head, slack = around_head(face, (height, width)), farthest(face)
+        self._slack = slack
         mouth = _box(face.mouth, self.mouth.bounds, slack).within(everything)
         self.window = joint([head, mouth]).within(everything)
         self.head = Head(face, (height, width), self.window, device)
@@ -71,9 +73,8 @@ class Puppet:
         self.is_small = self.still[0].numel() <= SMALL and _reads_bicubically(device)
         fine = self.still if self.is_small else finer(self.still)
         self.texture = fine[None].contiguous(memory_format=torch.channels_last)
+        self._mouth_place = mouth
         self._mouth = Part(face.mouth, _seen_from(mouth, self.window), self.window)
-        gap = _box(face.mouth, self.mouth.gap_bounds, slack).within(mouth)
-        self._gap = _seen_from(gap, mouth)
         eyes = [_box(lid.eye.frame, lid.bounds, slack).within(self.window) for lid in self.lids]
         self._eyes = [
             Part(lid.eye.frame, _seen_from(eye, self.window), self.window)
@@ -84,12 +85,14 @@ class Puppet:
     def frames(self, pose: Pose) -> Tensor:
         """(n, 3, height, width) of the window, in 0..1"""
         places = self.head.places(pose.head)
-        eyes = [places[eye.here].clone() for eye in self._eyes]
+        (blinking,) = pose.blink.nonzero(as_tuple=True)
+        eyes = [places[eye.here][blinking] for eye in self._eyes]
         gap = self._follow_mouth(places, pose.mouth)
         frames = self._seen(places)
-        self._fill_gap(frames[self._mouth.here][(slice(None), slice(None), *self._gap.slices)], gap)
-        for lid, part, there in zip(self.lids, self._eyes, eyes, strict=True):
-            self._blink(frames, there, pose.blink, lid, part)
+        self._fill_gap(frames[self._mouth.here][_within(gap.place)], gap)
+        if len(blinking):
+            for lid, part, there in zip(self.lids, self._eyes, eyes, strict=True):
+                self._blink(frames[part.here], blinking, there, pose.blink[blinking], lid, part)
         return frames
 
     def _follow_mouth(self, places: Tensor, shapes: Shapes) -> Gap:
@@ -97,13 +100,19 @@ class Puppet:
         part, field = self._mouth, self.mouth.field(shapes)
         at = places[part.here]
         uv = part.coordinates(at)
-        here = (slice(None), slice(None), *self._gap.slices)
+        place = self._around_gap(float(shapes.opening.max()))
+        here = _within(place)
         before, found = at[here].clone(), sampled(field.values, uv, self.mouth.bounds)
         across, above, below, under, over = found.unbind(1)
         at -= part.movement(across, torch.where(under < over, above, below))
         across, above, below, under, over = found[here].unbind(1)
         other = before - part.movement(across, torch.where(under < over, below, above))
-        return Gap(before, other, uv[here], found[here][:, 3:], field)
+        return Gap(place, before, other, uv[here], found[here][:, 3:], field)
+
+    def _around_gap(self, opening: float) -> Box:
+        """What lies in the part of the mouth, between lips that are so far open at the most"""
+        box = _box(self.face.mouth, self.mouth.gap_bounds(opening), self._slack)
+        return _seen_from(box.within(self._mouth_place), self._mouth_place)
 
     def _fill_gap(self, frames: Tensor, gap: Gap) -> None:
         sharp = self.face.mouth.unit / self._edge
@@ -117,13 +126,14 @@ class Puppet:
             # Lips that meet come from different places of the picture.
             shared = torch.minimum(above, below) / (above + below).clamp(min=1e-3)
             lips = torch.lerp(frames, self._seen(gap.other), shared)
+            lips = torch.lerp(lips, self.palette.deep[None, :, None, None].expand_as(lips), contact(gap.uv, gap.depth))
         frames.copy_(torch.lerp(lips, seen, (1 - above - below).clamp(0, 1)))
 
-    def _blink(self, frames: Tensor, at: Tensor, blink: Tensor, lid: Lid, part: Part) -> None:
+    def _blink(self, frames: Tensor, some: Tensor, at: Tensor, blink: Tensor, lid: Lid, part: Part) -> None:
+        """Cover the eye in some of the frames, which are those of the lid's part."""
         found = sampled(lid.field(blink), part.coordinates(at), lid.bounds)
-        skin = self._seen(at - part.movement(found[:, 0], found[:, 1]))
-        there = frames[part.here]
-        there.copy_(lid.covered(skin, there, found[:, 2:3], found[:, 3:], part.frame.unit / self._edge))
+        skin = self._seen(at - part.movement(torch.zeros_like(found[:, 0]), found[:, 0]))
+        frames[some] = lid.covered(skin, frames[some], found, part.frame.unit / self._edge)
 
     def _seen(self, places: Tensor) -> Tensor:
         """The picture at places (n, 2, h, w) -> (n, 3, h, w)"""
@@ -138,7 +148,7 @@ class Part:
 
     def __init__(self, frame: Frame, place: Box, window: Box):
         self.frame = frame
-        self.here = (slice(None), slice(None), *place.slices)
+        self.here = _within(place)
         height, width = window.shape
         half = np.array([max(width - 1, 1), max(height - 1, 1)]) / 2
         turn, shift = frame.matrix()[:, :2], frame.matrix()[:, 2]
@@ -192,6 +202,11 @@ def _box(frame: Frame, bounds: tuple[float, float, float, float], slack: float) 
     places = around(frame.in_pixels(np.array([[u, v] for u in (left, right) for v in (top, bottom)]))).inset(-slack)
     first, last = (math.floor(places.left), math.floor(places.top)), (math.ceil(places.right), math.ceil(places.bottom))
     return Box(*first, last[0] + 1, last[1] + 1)
+
+
+def _within(place: Box) -> tuple[slice, slice, slice, slice]:
+    """Where it is in all channels of all frames"""
+    return slice(None), slice(None), *place.slices
 
 
 def _seen_from(box: Box, window: Box) -> Box:
