@@ -59,7 +59,7 @@ class Compiled:
             self._made[key] = _compiled(_passed, self.backend)
         try:
             return self._made[key](part, x, *given)
-        except torch._dynamo.exc.TorchDynamoException as error:
+        except torch._dynamo.exc.TorchDynamoException as error:  # pyright: ignore[reportAttributeAccessIssue]
             raise CompileError(f"{BROKEN} ({_cause(error)}). Run it without compiling.") from error
 
     def _tell(self) -> None:
