@@ -35,8 +35,8 @@ from .video import sound_of
 
 log = logging.getLogger(__name__)
 
-# Bytes of memory for each pixel, a third more than was measured: of the moving window, for each frame that is made at a
-# time, and of whole pictures, which are placed in the computer's own.
+# Bytes of memory for each pixel: of the moving window, for each frame that is made at a time, a third more than was
+# measured; and of whole pictures in the computer's own: 3 for those being placed, 3 for those being written, and spare.
 MOVED, WHOLE = 100, 8
 
 
