@@ -78,8 +78,8 @@ class SoundBlock(ContextBlock):
 
     def hear(self, x: Tensor, rows: Sequence[KeysValues | None]) -> Tensor:
         """x (rows * frames, pixels, channels)"""
-        parts = zip(x.chunk(len(rows)), rows, strict=True)
-        return self.finish(torch.cat([part + self.heard(part, sound) for part, sound in parts]))
+        made = [part + self.heard(part, sound) for part, sound in zip(x.chunk(len(rows)), rows, strict=True)]
+        return self.finish(made[0] if len(rows) == 1 else torch.cat(made))
 
     def heard(self, x: Tensor, sound: KeysValues | None) -> Tensor:
         return self.attn2.to_out[0](self.attn2.gather(self.norm2(x), sound)) if sound else self.silence(x)
@@ -121,18 +121,25 @@ class PhasedUpsample(Upsample):
         weight, bias = self.ops.weights(self.conv, x)
         bias = None if bias is None else bias.to(x.dtype)
         around, made = F.pad(x, (1, 1, 1, 1)), x.new_empty(*x.shape[:2], rows, 2, columns, 2)
-        for down, across in product(range(2), range(2)):
+        for (down, across), table in zip(PLACES, tables(weight), strict=True):
             part = around[:, :, down : down + rows + 1, across : across + columns + 1]
-            made[:, :, :, down, :, across] = F.conv2d(part, added(weight, down, across).to(x.dtype), bias)
+            added = (weight.flatten(2) @ table).unflatten(2, (2, 2)).to(x.dtype)
+            made[:, :, :, down, :, across] = F.conv2d(part, added, bias)
         return laid_out(made.flatten(4, 5).flatten(2, 3))
 
 
-def added(weight: Tensor, down: int, across: int) -> Tensor:
-    """Weights (given, taken, 3, 3) -> (given, taken, 2, 2), for the upper (0) or lower (1), and left or right, of four
-    pixels that are alike. Sums along such short sides take a CPU four times as long as this product."""
-    places = torch.arange(3, device=weight.device)
-    rows, columns = (torch.stack([places <= last, places > last]).to(weight.dtype) for last in (down, across))
-    return (weight.flatten(2) @ torch.kron(rows, columns).T).unflatten(2, (2, 2))
+PLACES = tuple(product(range(2), range(2)))  # down and across, of four pixels that are alike
+
+
+def tables(like: Tensor) -> list[Tensor]:
+    """Matrices that add up weights (..., 9) to (..., 4), one for each of `PLACES`.
+
+    Along such short sides, sums take a CPU four times as long as these products.
+    """
+    weights, pixels = torch.arange(3, device=like.device), torch.arange(2, device=like.device)[:, None]
+    first = (weights <= pixels).to(like.dtype)  # whether a weight meets the first of two small pixels, or the second
+    met = torch.stack([first, 1 - first], dim=1)
+    return [torch.kron(met[down], met[across]).T for down, across in PLACES]
 
 
 class Predicted(NamedTuple):
