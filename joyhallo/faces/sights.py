@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 NOWHERE = -1
 
@@ -45,7 +45,7 @@ class Sights:
         first = seen[before]
         return np.where(known, first + share * (seen[after] - first), np.float32(np.nan))
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or np.float32, copy=False)
 
     def at(self, frames: NDArray[np.integer] | slice) -> Sights:
