@@ -40,8 +40,8 @@ class Sights:
     def __getitem__(self, which: Any) -> NDArray[np.float32]:
         frames, *rest = which if isinstance(which, tuple) else (which,)
         seen = self.seen[(slice(None), *rest)]
-        before, after, share = (part[frames] for part in (self.before, self.after, self.share))
-        share, known = (_broad(part, seen) for part in (share, before != NOWHERE))
+        before, after = self.before[frames], self.after[frames]
+        share, known = (_broad(part, seen) for part in (self.share[frames], before != NOWHERE))
         first = seen[before]
         return np.where(known, first + share * (seen[after] - first), np.float32(np.nan))
 
