@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 NOWHERE = -1
 
@@ -40,12 +40,12 @@ class Sights:
     def __getitem__(self, which: Any) -> NDArray[np.float32]:
         frames, *rest = which if isinstance(which, tuple) else (which,)
         seen = self.seen[(slice(None), *rest)]
-        before, after, share = (part[frames] for part in (self.before, self.after, self.share))
-        share, known = (_broad(part, seen) for part in (share, before != NOWHERE))
+        before, after = self.before[frames], self.after[frames]
+        share, known = (_broad(part, seen) for part in (self.share[frames], before != NOWHERE))
         first = seen[before]
         return np.where(known, first + share * (seen[after] - first), np.float32(np.nan))
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or np.float32, copy=False)
 
     def at(self, frames: NDArray[np.integer] | slice) -> Sights:
