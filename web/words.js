@@ -87,7 +87,7 @@ const WORDS = {
     notice_largest_speaks: ({ count }) => `找到 ${count} 张脸，由最大的一张说话。要让别人说话，请在那张脸上涂出人脸遮罩。`,
     notice_empty_mask: ({ region }) => `${REGIONS[region] ?? region}遮罩是空的：那里不会跟随语音。`,
     notice_wrong_encoder: ({ found, model, expected }) => `语音是用 ${found} 编码的，而 ${model} 是用 ${expected} 训练的：口型会对不准。请在“加载 JoyHallo 模型”里选 ${expected}。`,
-    notice_small_model: ({ side, guidance }) => `小模型 demo 在尺寸 128、cfg 1 时画得最好。尺寸 ${side}、cfg ${guidance} 会慢得多，画面发虚或偏色。`,
+    notice_small_model: ({ side, guidance }) => `小模型 demo 在尺寸 128、cfg 1 时画得最好；现在是尺寸 ${side}、cfg ${guidance}，画面会发虚或偏色。`,
     notice_large: ({ side }) => `尺寸是 ${side}，而这个模型按 512 训练：会慢得多，脸可能反而变差。`,
   },
 }

@@ -95,8 +95,8 @@ def of_small_model(side: int, guidance: float) -> Iterator[Notice]:
         yield noticed(
             log,
             "small_model",
-            "demo draws best at a size of 128 with a cfg of 1. At a size of {side} with a cfg of {guidance} it takes "
-            "far longer, and the picture is soft or its colours are false.",
+            "demo draws best at a size of 128 with a cfg of 1, not at {side} with {guidance}: the picture will be "
+            "soft, or its colours false.",
             side=side,
             guidance=guidance,
         )
