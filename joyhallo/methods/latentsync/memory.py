@@ -18,7 +18,8 @@ SHARED = 2.0  # that wait for the other row of guidance
 REUSED = 1.0  # of each row, that wait for later steps
 WIDENED = 8  # times, within a feed-forward, which goes through the tokens in slices
 SLICES = 2.0
-DOUBLING, HELD = 60, 7.0  # bytes for each pair of channels whose map is doubled, and maps for each frame meanwhile
+DOUBLING, HELD = 60, 6.1  # bytes for each pair of channels whose map is doubled, and maps for each frame meanwhile
+HEARD = 3900  # numbers for each frame and channel of the finest level: keys and values of its sound at all levels
 
 
 def working_memory(
@@ -30,5 +31,6 @@ def working_memory(
     waiting = SHARED * (rows - 1) + REUSED * (rows if settings.reuse > 1 else 0)
     widened = min(WIDENED * maps, ELSEWHERE.feed_forward)
     usual = dtype.itemsize * (maps * (WORKED + waiting) + SLICES * widened)
-    doubling = DOUBLING * max(sizes.channels) ** 2 + dtype.itemsize * maps * (HELD + waiting)
+    heard = HEARD * frames * sizes.channels[0]
+    doubling = DOUBLING * max(sizes.channels) ** 2 + dtype.itemsize * (maps * (HELD + waiting) + heard)
     return int(max(usual, doubling))  # of few frames weights are larger, in full precision and added up

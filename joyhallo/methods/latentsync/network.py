@@ -123,9 +123,12 @@ class PhasedUpsample(Upsample):
         around, made = F.pad(x, (1, 1, 1, 1)), x.new_empty(*x.shape[:2], rows, 2, columns, 2)
         for (down, across), table in zip(PLACES, tables(weight), strict=True):
             part = around[:, :, down : down + rows + 1, across : across + columns + 1]
-            added = (weight.flatten(2) @ table).unflatten(2, (2, 2)).to(x.dtype)
-            made[:, :, :, down, :, across] = F.conv2d(part, added, bias)
+            made[:, :, :, down, :, across] = F.conv2d(part, added(weight, table).to(x.dtype), bias)
         return laid_out(made.flatten(4, 5).flatten(2, 3))
+
+
+def added(weight: Tensor, table: Tensor) -> Tensor:
+    return (weight.flatten(2) @ table).unflatten(2, (2, 2))
 
 
 PLACES = tuple(product(range(2), range(2)))  # down and across, of four pixels that are alike
