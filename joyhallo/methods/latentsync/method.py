@@ -49,7 +49,7 @@ class LatentSync:
 
     @property
     def memory(self) -> int:
-        return working_memory(self.network.sizes, self.size, self.settings, self.dtype)
+        return working_memory(self.network.sizes, self.size, self.settings, self.dtype, device=self.device)
 
     @cached_property
     def settings(self) -> Settings:

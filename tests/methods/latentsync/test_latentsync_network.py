@@ -129,6 +129,8 @@ def test_a_guided_step_costs_less_than_in_the_original():
 
 # ---- memory
 
+BOTH = Settings(2, 1.5)  # rows
+
 
 @pytest.fixture(scope="module")
 def published():
@@ -152,6 +154,15 @@ def test_the_network_needs_what_is_told(published, px, settings):
     told = working_memory(Sizes(), px, settings, torch.float16)
     assert followed(published, px, settings, FRAMES) <= told <= 1.15 * followed(published, px, settings, FRAMES)
     assert followed(published, px, settings, 2) <= working_memory(Sizes(), px, settings, torch.float16, 2)
+
+
+@pytest.mark.slow
+def test_rows_that_run_together_need_more(published, monkeypatch):
+    monkeypatch.setitem(PORTIONS, "meta", PORTIONS["cpu"])
+    told = working_memory(Sizes(), 256, BOTH, torch.float16, device="cpu")
+    found = followed(published, 256, BOTH, FRAMES)
+    assert found <= told <= 1.15 * found
+    assert told > 1.2 * working_memory(Sizes(), 256, BOTH, torch.float16)
 
 
 def test_maps_are_doubled_as_by_the_plain_way():
