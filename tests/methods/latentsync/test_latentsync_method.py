@@ -243,7 +243,7 @@ def test_the_network_is_made_ready_after_the_vae_has_run(engine):
         return network
 
     made(small(redubber(replace(engine, ready=ready), 16, QUICK)), 17)
-    need = working_memory(SIZES, 64, Settings(2), torch.float32)
+    need = working_memory(SIZES, 64, Settings(2), torch.float32, device="cpu")
     assert order == [*["vae"] * 32, need, "vae", "vae", need]
 
 
