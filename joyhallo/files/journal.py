@@ -26,7 +26,7 @@ from .space import DISK_FULL, RoomError, amount
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # to be raised when the same inputs no longer give the same latents
+VERSION = 3  # to be raised when the same inputs no longer give the same latents
 ENDING = ".chunks"
 KEPT_DAYS, KEPT_BYTES = 14, 8 << 30
 DIGEST = hashlib.sha256().digest_size
