@@ -19,7 +19,7 @@ from joyhallo.methods.puppet.head import Moves
 from joyhallo.methods.puppet.hearing import Articulation
 from joyhallo.methods.puppet.life import blinks, head_moves
 from joyhallo.methods.puppet.mouth import Shapes
-from joyhallo.methods.puppet.perform import Direction, part, perform, placed, poses
+from joyhallo.methods.puppet.perform import Direction, _place, part, perform, placed, poses
 from joyhallo.methods.puppet.render import Pose, Puppet
 
 SIZE = 256
@@ -284,3 +284,11 @@ def test_strength_scales_the_mouth():
     fading = poses(heard, Direction(strength=torch.linspace(0, 1, len(heard)))).mouth.opening
     assert fading[0] == 0
     assert fading[-1] == heard.opening[-1]
+
+
+def test_pictures_of_bytes_as_a_graphics_card_hands_them_over_are_placed_alike():
+    frame, places = torch.rand(3, 70, 50), [np.zeros((70, 50, 3), np.uint8) for _ in range(2)]
+    for made, values in zip(places, (frame, as_bytes(frame[None])[0]), strict=True):
+        _place(made, values.numpy())
+    assert places[0].any()
+    assert np.array_equal(*places)
