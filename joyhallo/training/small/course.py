@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ Progress = Callable[[int, Tensor], None]  # called now and then with the step an
 
 @dataclass(frozen=True)
 class Course:
+    WARMUP: ClassVar[int] = 100  # steps, of a long course
+
     hours: float  # of what there is to learn from
     steps: int
     batch: int
@@ -38,7 +40,7 @@ class Course:
     @property
     def optimizer(self) -> Optimizer:
         """AdamW."""
-        warmup = min(100, self.steps // 5)
+        warmup = min(self.WARMUP, self.steps // 5)
         return Optimizer(learning_rate=self.learning_rate, final_rate=1e-5, warmup=warmup, decay="cosine")
 
 

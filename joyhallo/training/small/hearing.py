@@ -32,8 +32,9 @@ from ...measures.curves import correlation, partial
 from ...sound.audio import levels
 from ...sound.wav2vec2 import Encoder, layers_of
 from ..average import Average
-from ..recipe import Optimizer, rate
+from ..recipe import rate
 from . import command
+from .course import AVERAGE, Course
 from .probe import Heard, Probe, hear
 
 VERSION = 1  # of what is heard: to be raised when the same seed gives other weights
@@ -65,14 +66,15 @@ SPEEDS = 0.1  # by which a crop may be faster or slower than it was said
 QUIET = 0.08  # share of the crops in which nobody speaks
 FAINTEST, LOUDEST_NOISE = -85.0, -30.0  # dB of full scale, when nobody speaks
 LOUDEST_GAIN = 8.0  # dB, either way
-AVERAGE = 0.998
 EVERY = 100  # steps between lines of the report
 PROBED = 40  # takes that the probe is fitted to, and tried on
 SILENCES = 8
 
 
 @dataclass(frozen=True)
-class HearingTraining:
+class HearingTraining(Course):
+    WARMUP = 200
+
     hours: float = 1.0  # of speech to learn from
     steps: int = 2400
     batch: int = 16
@@ -91,16 +93,6 @@ class HearingTraining:
     @property
     def takes(self) -> int:
         return int(self.hours * 3600 / TAKE_SECONDS)
-
-    @property
-    def frames(self) -> int:
-        return round(self.seconds * FPS)
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """AdamW."""
-        warmup = min(200, self.steps // 5)
-        return Optimizer(learning_rate=self.learning_rate, final_rate=1e-5, warmup=warmup, decay="cosine")
 
     def dice(self, *about: int | str) -> np.random.Generator:
         return np.random.default_rng(int(digest(VERSION, self.seed, *about), 16))
