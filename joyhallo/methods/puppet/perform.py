@@ -128,6 +128,6 @@ def _place(made: NDArray[np.uint8], values: NDArray[np.float32] | NDArray[np.uin
 
 def _levels(values: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if values.dtype == np.uint8:
-        return values
+        return values.view(np.uint8)
     levels = np.multiply(values, 255)
     return np.rint(levels, out=levels).clip(0, 255, out=levels).astype(np.uint8)
