@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 from canvases import install_finder
 from drawn_faces import drawn_mesh
+from hub import Hub, serving
 from looks import SCREENS, View, size_of
 from stock import stock
 
+from joyhallo.methods.hallo.published import PUBLISHED
+from joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
 from tools.comfyui.browser import Browser, NoBrowser, Page, find_browser, newest_frontend, settings
 from tools.comfyui.server import Server, get_comfyui, install_pack
 from tools.demo import speech_of
@@ -82,6 +86,43 @@ def page(view, browser, base, start) -> Iterator[Page]:
     server = start(view.newest)
     settings(base, view.language, view.nodes2)
     with browser.open(server.url) as page:
+        yield page
+
+
+# ---- whoever has no model at all, and may fetch them
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[Hub]:
+    """Has every published file, which holds its name and nothing else."""
+    of_all = [files for published in (PUBLISHED, OF_WAV2LIP) for files in published.values()]
+    names = [f"{file.repository}/{file.path}" for files in of_all for file in files]
+    with serving(Hub({name: name.encode() for name in names})) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def bare_server(tmp_path_factory, hub) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("fresh")
+    install_pack(base)
+    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(base / "hub")}
+    with Server(base, environment=reached) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bare_base(bare_server, hub) -> Path:
+    """Without what an earlier module's tests have fetched."""
+    for folder in (bare_server.base / "models" / "joyhallo", bare_server.base / "hub"):
+        shutil.rmtree(folder, ignore_errors=True)
+    hub.requests.clear()
+    settings(bare_server.base)
+    return bare_server.base
+
+
+@pytest.fixture(scope="module")
+def bare_page(browser, bare_base, bare_server) -> Iterator[Page]:
+    with browser.open(bare_server.url) as page:
         yield page
 
 

@@ -4,17 +4,13 @@ model instead."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub import Hub, serving
 from looks import only
 
 from joyhallo.methods.hallo.published import PUBLISHED
-from joyhallo.methods.wav2lip.published import PUBLISHED as OF_WAV2LIP
-from tools.comfyui.browser import Page, settings
-from tools.comfyui.server import Server, install_pack
+from tools.comfyui.browser import Page
 
 MODELS = ("joyhallo/net.pth", "chinese-wav2vec2-base", "face_analysis")
 OURS = "LoadJoyHalloModels|FaceMaskPrep|JoyHalloSampler|LoadImage"
@@ -24,26 +20,9 @@ VALUES = f"""() => Object.fromEntries(
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    files = [f"{file.repository}/{file.path}" for files in (PUBLISHED | OF_WAV2LIP).values() for file in files]
-    with serving(Hub({name: name.encode() for name in files})) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def own_base(tmp_path_factory) -> Path:
-    base = tmp_path_factory.mktemp("fresh")
-    install_pack(base)
-    return base
-
-
-@pytest.fixture(scope="module")
-def quick_start(browser, own_base, hub) -> Iterator[Page]:
-    settings(own_base)
-    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(own_base / "hub")}
-    with Server(own_base, environment=reached) as server, browser.open(server.url) as page:
-        page.template("quick_start")
-        yield page
+def quick_start(bare_page) -> Page:
+    bare_page.template("quick_start")
+    return bare_page
 
 
 @pytest.fixture
@@ -51,7 +30,7 @@ def panel(quick_start):
     return quick_start.tab.locator(".joyhallo-rows:visible")
 
 
-def test_everything_missing_is_listed(panel, own_base, hub):
+def test_everything_missing_is_listed(panel, bare_base, hub):
     panel.get_by_text("7 model files are missing").wait_for()
     assert hub.requests == []  # nobody is asked before the button is pressed
     rows = panel.locator("li").all_inner_texts()
@@ -59,7 +38,7 @@ def test_everything_missing_is_listed(panel, own_base, hub):
     assert all(any(name in row for row in rows) for name in (*names, "face_landmarker_v2_with_blendshapes.task"))
     assert sum("non-commercial research only" in row for row in rows) == 2
     assert any(re.search("net.pth.*4.8 GB", row, re.DOTALL) for row in rows)
-    assert str(own_base / "models" / "joyhallo") in panel.inner_text()
+    assert str(bare_base / "models" / "joyhallo") in panel.inner_text()
 
 
 def test_the_small_model_and_back(quick_start, panel):
@@ -73,7 +52,7 @@ def test_the_small_model_and_back(quick_start, panel):
     assert quick_start.tab.evaluate(VALUES) == before
 
 
-def test_a_refusal_is_told_and_fetching_goes_on_after_a_stop(quick_start, panel, hub, own_base):
+def test_a_refusal_is_told_and_fetching_goes_on_after_a_stop(quick_start, panel, hub, bare_base):
     refused = "jdh-algo/JoyHallo-v1/net.pth"
     hub.refused[refused] = 403
     panel.get_by_role("button", name="Fetch them").click()
@@ -88,7 +67,7 @@ def test_a_refusal_is_told_and_fetching_goes_on_after_a_stop(quick_start, panel,
     panel.get_by_text("files cannot be read").wait_for()  # what this hub gives is nothing but text
     panel.get_by_text("net.pth is neither a PyTorch file nor a safetensors file").wait_for()
     assert panel.get_by_role("button").count() == 0
-    assert (own_base / "models" / "joyhallo" / "joyhallo" / "net.pth").read_bytes() == refused.encode()
+    assert (bare_base / "models" / "joyhallo" / "joyhallo" / "net.pth").read_bytes() == refused.encode()
     assert quick_start.errors == []
 
 
@@ -100,7 +79,7 @@ ADD = """kind => {
 }"""
 
 
-def test_load_redub_model_lists_its_own_file_and_fetches_it(quick_start, hub, own_base):
+def test_load_redub_model_lists_its_own_file_and_fetches_it(quick_start, hub, bare_base):
     number = quick_start.tab.evaluate(ADD, "LoadRedubModel")
     quick_start.look_at(number)
     panel = quick_start.tab.locator(".joyhallo-rows:visible").filter(has_text="wav2lip_gan.pth")
@@ -108,7 +87,7 @@ def test_load_redub_model_lists_its_own_file_and_fetches_it(quick_start, hub, ow
     told = panel.inner_text()
     assert "436 MB" in told
     assert "research and personal use only, no commercial use" in told
-    assert str(own_base / "models" / "joyhallo") in told
+    assert str(bare_base / "models" / "joyhallo") in told
     panel.evaluate("element => { element.dataset.watched = 'yes' }")
     panel = quick_start.tab.locator("[data-watched]")  # the panel of the other loader will name this file, too
     panel.get_by_role("button", name="Fetch it").click()
@@ -117,5 +96,5 @@ def test_load_redub_model_lists_its_own_file_and_fetches_it(quick_start, hub, ow
     ).wait_for()  # what this hub gives is nothing but text
     assert panel.get_by_role("button").count() == 0
     name = "camenduru/Wav2Lip/checkpoints/wav2lip_gan.pth"
-    assert (own_base / "models" / "joyhallo" / "wav2lip" / "wav2lip_gan.pth").read_bytes() == name.encode()
+    assert (bare_base / "models" / "joyhallo" / "wav2lip" / "wav2lip_gan.pth").read_bytes() == name.encode()
     assert quick_start.errors == []

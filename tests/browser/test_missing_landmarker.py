@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub import Hub, serving
+from hub import Hub
 from looks import only
 from PIL import Image
 
 from joyhallo.methods.hallo.published import PUBLISHED
-from tools.comfyui.browser import Page, settings
-from tools.comfyui.server import Server, install_pack
+from tools.comfyui.browser import Page
 from tools.demo_model.bundle import FOLDER
 
 (FILE,) = PUBLISHED["face_analysis/models/face_landmarker_v2_with_blendshapes.task"]
@@ -43,28 +42,11 @@ DISCONNECT = "([id, name]) => app.graph.getNodeById(id).disconnectInput(name)"
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
-    with serving(Hub({NAME: NAME.encode()})) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def own_base(tmp_path_factory) -> Path:
-    base = tmp_path_factory.mktemp("fresh")
-    install_pack(base)
-    (base / "input").mkdir()
+def template(bare_base, bare_page) -> Page:
     picture = np.array(Image.open(FOLDER / "portrait.png").convert("RGB"))
-    Image.fromarray(picture[::-1]).save(base / "input" / "mine.png")
-    return base
-
-
-@pytest.fixture(scope="module")
-def template(browser, own_base, hub) -> Iterator[Page]:
-    settings(own_base)
-    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(own_base / "hub")}
-    with Server(own_base, environment=reached) as server, browser.open(server.url) as page:
-        page.template("puppet")
-        yield page
+    Image.fromarray(picture[::-1]).save(bare_base / "input" / "mine.png")
+    bare_page.template("puppet")
+    return bare_page
 
 
 @pytest.fixture
@@ -107,13 +89,13 @@ def test_our_picture_needs_no_file(template, panel):
     assert panel.count() == 0
 
 
-def test_another_picture_does_and_nobody_is_asked_before_the_button_is_pressed(template, panel, hub, own_base):
+def test_another_picture_does_and_nobody_is_asked_before_the_button_is_pressed(template, panel, hub, bare_base):
     choose(template, "mine.png")
     panel.get_by_text(TITLE).wait_for()
     told = panel.inner_text()
     assert "face_landmarker_v2_with_blendshapes.task" in told
     assert "3.8 MB" in told
-    assert str(own_base / "models" / "joyhallo") in told
+    assert str(bare_base / "models" / "joyhallo") in told
     assert hub.requests == []
     choose(template, "joyhallo_portrait.png")
     panel.wait_for(state="detached")
@@ -136,12 +118,12 @@ def test_what_is_connected_tells_where_the_face_is(template, panel, puppet):
     panel.wait_for()
 
 
-def test_a_picture_that_only_bears_our_name_brings_the_panel_with_its_error(template, panel, own_base):
-    file = own_base / "input" / "joyhallo_portrait.png"
+def test_a_picture_that_only_bears_our_name_brings_the_panel_with_its_error(template, panel, bare_base):
+    file = bare_base / "input" / "joyhallo_portrait.png"
     before = file.read_bytes()
     choose(template, "joyhallo_portrait.png")
     panel.wait_for(state="detached")
-    file.write_bytes((own_base / "input" / "mine.png").read_bytes())
+    file.write_bytes((bare_base / "input" / "mine.png").read_bytes())
     assert template.run() == "error"
     (told,) = (one["exception_message"] for one in template.seen("execution_error"))
     assert "landmarker is missing" in told
@@ -162,7 +144,7 @@ def test_a_node_that_searches_in_a_video_asks_for_the_same_file(template, panel,
     of_videos.wait_for(state="detached")
 
 
-def test_it_is_fetched_and_the_panel_goes(template, panel, hub, own_base):
+def test_it_is_fetched_and_the_panel_goes(template, panel, hub, bare_base):
     choose(template, "mine.png")
     panel.wait_for()
     template.look_at(only(template.nodes("PuppetPortrait")))
@@ -181,7 +163,7 @@ def test_it_is_fetched_and_the_panel_goes(template, panel, hub, own_base):
     hub.cuts.clear()
     panel.get_by_role("button", name="Try again").click()
     panel.wait_for(state="detached")
-    folder = own_base / "models" / "joyhallo"
+    folder = bare_base / "models" / "joyhallo"
     assert [path.read_bytes() for path in folder.rglob("*.task")] == [NAME.encode()]
     assert [path.name for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts] == [
         Path(FILE.path).name

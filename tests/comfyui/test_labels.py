@@ -13,19 +13,15 @@ import pytest
 import torch
 from certificates import certificate
 from film import Film
+from labels import record, settle
 from loaded import Loaded
 from marked import MANIFEST, boxed, marked, tags_of
 
-from tools.comfyui.server import Client, Server, install_pack
-from tools.comfyui.workflow import Graph
+from tools.comfyui.server import Client
 
 THEIRS = '{"Label":"1","ContentProducer":"Somebody","ProduceID":"7"}'
 WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
 SAVED = {"fps": 25.0, "format": "mp4", "quality": "high"}
-
-
-def record(path) -> dict[str, str]:
-    return json.loads(tags_of(path).get("aigc", "{}"))
 
 
 def credentials(path) -> dict:
@@ -38,14 +34,6 @@ def credentials(path) -> dict:
 def pictures(path) -> np.ndarray:
     with av.open(str(path)) as file:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
-
-
-def settle(users: Path, user: str = "default", **settings) -> None:
-    """As ComfyUI does what its page asks for."""
-    file = users / user / "comfy.settings.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    found = {f"JoyHallo.Labels.{name}": value for name, value in settings.items()}
-    file.write_text(json.dumps({"Comfy.Locale": "en", **found}))
 
 
 # ---- saved in a ComfyUI
@@ -181,27 +169,6 @@ def test_the_switch_turns_ours_off_and_leaves_those_of_others(save, plain):
     assert tags_of(found["theirs"])["aigc"] == THEIRS
     assert json.loads(tags_of(found["ours"])["workflow"]) == WORKFLOW
     assert (pictures(found["ours"])[0] != pictures(found["core"])[0]).any(), "what is chosen on the node stays"
-
-
-def test_among_several_users_nobody_s_settings_hold_for_the_others(comfyui, tmp_path):
-    """One of them has signed and has the switch off; whose workflow this is, ComfyUI does not tell."""
-    chain, key = certificate(tmp_path)
-    install_pack(tmp_path)
-    with Server(tmp_path, ("--cpu", "--multi-user"), tree=comfyui) as server:
-        for user in ("default", "one"):
-            settle(tmp_path / "user", user, Write=False, Producer="One", Certificate=str(chain), Key=str(key))
-        marked(tmp_path / "input" / "camera.mp4", side=128)
-        graph = Graph()
-        video = graph.add("LoadVideo", file="camera.mp4")[0]
-        saving = graph.add(
-            "SaveTalkingVideo", video=video, label="AI-generated, whole video", filename_prefix="among", **SAVED
-        )
-        run = Client(server.url).run(graph)
-        assert run.status == "success", run.message
-        (saved,) = run.files(saving.node)
-    path = tmp_path / "output" / saved["subfolder"] / saved["filename"]
-    assert record(path)["ContentProducer"] == "ComfyUI-JoyHallo"
-    assert b"c2pa" not in path.read_bytes()
 
 
 # ---- what the sampler hands on

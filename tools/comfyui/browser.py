@@ -37,6 +37,7 @@ FLAGS = [
     *("--enable-unsafe-swiftshader", "--autoplay-policy=no-user-gesture-required"),
 ]
 SIZE = (1600, 1000)
+PATIENCE = 120_000  # milliseconds until the page must be there
 LOCAL = ("127.0.0.1", "localhost")
 
 # Newer than the one that the environment pins; any page goes with any server.
@@ -177,9 +178,9 @@ class Page:
             route.abort()
 
     def open(self, url: str) -> None:
-        self.tab.goto(url, wait_until="domcontentloaded")
+        self.tab.goto(url, wait_until="domcontentloaded", timeout=PATIENCE)
         ready = "() => window.app?.graph && app.extensionManager && !document.querySelector('#splash-loader')"
-        self.tab.wait_for_function(ready, timeout=120_000)
+        self.tab.wait_for_function(ready, timeout=PATIENCE)
         self.tab.wait_for_function("() => app.canvas?.ds && app.vueAppReady !== false")
         self.tab.evaluate(RECORD)
 
