@@ -19,14 +19,16 @@ from loaded import Loaded
 from PIL import Image
 
 from tools.comfyui.server import PACK, Client, Run, Server
+from tools.comfyui.workflow import Graph
 from tools.demo import prepare, speech_of
 
 WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
+SOUND = "two_chunks.wav"
 SECONDS, FRAMES, CHUNKS, STEPS = 1.1, 28, 2, 2
 
 
 def film(seed: int) -> Film:
-    return Film(sampler={"seed": seed})
+    return Film(sound=SOUND, sampler={"seed": seed})
 
 
 SAMPLER, SAVING = film(1).sampler.node, film(1).saved.node
@@ -34,6 +36,12 @@ SAMPLER, SAVING = film(1).sampler.node, film(1).saved.node
 EIGHT_BITS = ("--fp8_e4m3fn-unet", "--disable-smart-memory", "--preview-method", "latent2rgb", "--multi-user")
 HALF = ("--fp16-unet", "--fp32-text-enc", "--cache-none", "--disable-metadata")
 PLAIN = ()
+
+
+def nothing() -> Graph:
+    graph = Graph()
+    graph.add("PreviewImage", images=graph.add("EmptyImage", width=8, height=8, batch_size=1, color=0)[0])
+    return graph
 
 
 @dataclass(frozen=True)
@@ -54,27 +62,33 @@ class Session:
 
 
 def session(server: Server) -> Session:
-    client, started = Client(server.url), len(server.text())
+    speech_of(SECONDS, server.base / "input" / "speech.wav", server.base / "input" / SOUND)
+    client = Client(server.url)
+    client.free()
+    client.run(nothing())  # what is to be freed is freed for certain once a prompt has come and gone
+    started = len(server.text())
     runs = [client.run(film(seed), workflow=WORKFLOW) for seed in (1, 1, 2)]
     return Session(server.base, server.text()[started:], *runs)
 
 
 @pytest.fixture(scope="module")
-def sessions(comfyui, tmp_path_factory):
-    """By flags, each in a server that has run nothing before."""
+def sessions(request, comfyui, tmp_path_factory):
+    """By flags, each in a server that holds nothing of what it may have run before."""
     made: dict[tuple[str, ...], Session] = {}
+
+    def started_with(flags: tuple[str, ...]) -> Session:
+        base = tmp_path_factory.mktemp("base")
+        prepare(base)
+        if "--multi-user" in flags:
+            chain, key = certificate(base)
+            for user in ("default", "one"):
+                settle(base / "user", user, Write=False, Producer="One", Certificate=str(chain), Key=str(key))
+        with Server(base, ("--cpu", *flags), tree=comfyui) as server:
+            return session(server)
 
     def get(flags: tuple[str, ...]) -> Session:
         if flags not in made:
-            base = tmp_path_factory.mktemp("base")
-            prepare(base)
-            speech_of(SECONDS, base / "input" / "speech.wav", base / "input" / "short.wav")
-            if "--multi-user" in flags:
-                chain, key = certificate(base)
-                for user in ("default", "one"):
-                    settle(base / "user", user, Write=False, Producer="One", Certificate=str(chain), Key=str(key))
-            with Server(base, ("--cpu", *flags), tree=comfyui) as started:
-                made[flags] = session(started)
+            made[flags] = started_with(flags) if flags else session(request.getfixturevalue("server"))
         return made[flags]
 
     return get
