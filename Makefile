@@ -17,13 +17,14 @@ check: $(VENV)/ready
 	$(RUN) -m pytest tests --ignore=tests/hallo $(FAST); others=$$?; \
 	wait $$types && wait $$hallo && exit $$others
 
-# Three at a time: those in ComfyUI and in the browser often wait for servers and pages. Shorter ones come last, so that
+# Four at a time: those in ComfyUI and in the browser often wait for servers and pages. Shorter ones come last, so that
 # no core is idle for long at the end.
-TOGETHER := $(MAKE) --jobs=3 --keep-going
+TOGETHER := $(MAKE) --jobs=4 --keep-going
 SOME_ROOMS := $(addprefix tests/,commands data evaluation faces files film)
 OTHER_ROOMS := tests/hallo tests/training
+METHODS := tests/methods tests/measures
 BESIDE :=  # what else is to be made meanwhile
-TESTS := tests-comfyui-a-i tests-comfyui-j-z tests-browser tests-some-rooms tests-rest tests-other-rooms
+TESTS := $(addprefix tests-,comfyui-j-z comfyui-a-i browser other-rooms some-rooms methods rest)
 
 test: $(VENV)/ready
 	$(TOGETHER) $(TESTS) $(BESIDE)
@@ -38,9 +39,11 @@ tests-browser: $(VENV)/ready
 tests-some-rooms: $(VENV)/ready
 	$(RUN) -m pytest $(SOME_ROOMS)
 tests-rest: $(VENV)/ready
-	$(RUN) -m pytest tests $(addprefix --ignore=,tests/comfyui tests/browser $(SOME_ROOMS) $(OTHER_ROOMS))
+	$(RUN) -m pytest tests $(addprefix --ignore=,tests/comfyui tests/browser $(SOME_ROOMS) $(OTHER_ROOMS) $(METHODS))
 tests-other-rooms: $(VENV)/ready
 	$(RUN) -m pytest $(OTHER_ROOMS)
+tests-methods: $(VENV)/ready
+	$(RUN) -m pytest $(METHODS)
 
 lint: style types
 
