@@ -28,6 +28,7 @@ from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,7 @@ USUAL = Look("loop", "cut", "whole", "model", level=False)
 AHEAD, BEHIND = 32, 1  # pictures that are read ahead, chunks that wait to be written
 SPEECH = Path(__file__).resolve().parents[1] / "demo_model" / "speech.wav"
 SHAPES = 25  # pictures that differ
+DRAWN = 10 * FPS  # pictures of a film; a longer one is made of copies
 TURNS = 5  # of which the least counts: other work on the machine only adds
 
 
@@ -99,10 +101,27 @@ def speech(seconds: float) -> Recording:
 
 
 def film(folder: Path, side: int, count: int) -> Path:
-    """As people have them: H.264 in an mp4."""
+    """As people have them: H.264 in an mp4. A long one is a short one again and again, as drawing takes time."""
     path = folder / f"{side}_{count}.mp4"
-    batches = (torch.tensor(picture)[None] for picture in pictures(side, count))
-    return path if path.exists() else write(path, batches, FPS)
+    if path.exists():
+        return path
+    if count > DRAWN:
+        return joined(film(folder, side, DRAWN), path, DRAWN, count)
+    return write(path, (torch.tensor(picture)[None] for picture in pictures(side, count)), FPS)
+
+
+def joined(short: Path, path: Path, count: int, wanted: int) -> Path:
+    """The packets of a film of `count` frames, one copy after the other, until there are as many as wanted."""
+    with av.open(str(path), "w") as made:
+        for number in range(-(-wanted // count)):
+            with av.open(str(short)) as film:
+                source = film.streams.video[0]
+                target = made.streams.video[0] if number else made.add_stream_from_template(source)
+                for packet in islice(film.demux(source), min(count, wanted - number * count)):
+                    later = round(number * count / (FPS * packet.time_base))
+                    packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, target
+                    made.mux(packet)
+    return path
 
 
 # ---- networks

@@ -222,6 +222,7 @@ def write(
             for batch in batches:
                 for piece in pieces(batch, file.count):
                     file.add(piece if labels.visible is None else labels.visible.on(as_floats(piece), file.count, rate))
+                batch = piece = None  # or they would be held while the next are made
             file.finish()
         if labels.sign is not None:
             labels.sign(temporary)

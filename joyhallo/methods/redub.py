@@ -212,8 +212,7 @@ def redub(
     for index in range(count) if some is None else some:
         start = index * redubber.at_once
         shown = range(start, min(start + redubber.at_once, len(script)))
-        # By NumPy: torch would share the copies among threads, which wait for those that read and write films.
-        batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in shown])).to(device)
+        batch = _together(coming, len(shown)).to(device)
         at = (start + np.flatnonzero(script.spoken[start : start + len(batch)])).tolist()
         spoken = None if kept is None or not at else kept.read(index)
         if not at:
@@ -226,6 +225,19 @@ def redub(
                 kept.write(index, F.pad(spoken, (0, 0, 0, 0, 0, 0, 0, redubber.at_once - len(spoken))))
         frames = spoken[: len(at)].to(batch.device)
         yield Redubbed(index, start, batch, frames, tuple(one - start for one in at))
+
+
+def _together(coming: Iterator[Tensor], count: int) -> Tensor:
+    """The next pictures (count, height, width, 3), each of which is let go once it is copied.
+
+    By NumPy: torch would share the copies among threads, which wait for those that read and write films.
+    """
+    first = next(coming).numpy()
+    batch = np.empty((count, *first.shape), np.uint8)
+    batch[0] = first
+    for place in range(1, count):
+        batch[place] = next(coming).numpy()
+    return torch.from_numpy(batch)
 
 
 def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tensor:
