@@ -1,4 +1,4 @@
-"""Films of any make -> pictures upright, in square pixels and at a wanted rate, with the sound in step with them.
+"""Films of any make -> pictures upright, of one size, in square pixels and at a wanted rate, with the sound in step.
 
 What cannot be decoded is left out and counted: the picture before it stays, the sound is silent.
 """
@@ -19,11 +19,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..config import FPS
-from ..faces.boxes import Picture
+from ..faces.boxes import Picture, Size
 from ..libraries import brief, library
 from ..sound.audio import BLOCK, Sound, joined
 from .write import VideoError
@@ -36,6 +36,8 @@ LONGEST_HOLD = 30  # seconds that a picture may stay; beyond it the time stamps 
 LONGEST_SILENCE = 3600  # seconds of gaps in the sound that may be filled in all
 SLACK = Fraction(1, 20)  # seconds by which sound may lag behind its own time stamps before silence fills the gap
 HALF = Fraction(1, 2)
+HDR = (16, 18)  # transfer characteristics of H.273: PQ and HLG
+BT709 = "out_transfer=bt709:out_primaries=bt709"
 
 T = TypeVar("T")
 Kind = Literal["pictures", "sound"]
@@ -87,7 +89,8 @@ class Film:
             seconds = Fraction(file.duration or 0, 1_000_000)
             if stream.duration:
                 seconds = stream.duration * stream.time_base
-            height, width = _Screen(stream).shown(self._first(file, stream)).shape[:2]
+            screen = _Screen(stream, in_colour=False)
+            height, width = screen.shown(self._first(file, stream)).shape[:2]
             return Facts(width, height, _rate(stream), float(seconds))
 
     def pictures(self, rate: Fraction | int | None = None) -> Iterator[Picture]:
@@ -115,9 +118,10 @@ class Film:
         return self._sought(start, Fraction(rate), begin)
 
     def _sought(self, start: int, rate: Fraction, begin: Fraction) -> Iterator[Picture]:
+        size = self.facts.width, self.facts.height
         with self._opened() as (file, stream):
             stream.thread_type, stream.codec_context.thread_count = "AUTO", self._threads
-            step, screen = 1 / _rate(stream), _Screen(stream)
+            step, screen = 1 / _rate(stream), _Screen(stream, size)
             file.seek(math.floor((begin + (start - 1) / rate) / stream.time_base), stream=stream)
             timed = _timed(self._decoded(file, stream, "pictures"), step)
             first = next(timed, None)
@@ -333,9 +337,13 @@ def _rate(stream: Any) -> Fraction:
 
 
 class _Screen:
-    """Shows frames as a player does: in square pixels, upright."""
+    """Shows frames as a player does: in square pixels, upright, all as large as the first."""
 
-    def __init__(self, stream: Any):
+    def __init__(self, stream: Any, size: Size | None = None, in_colour: bool = True):
+        """size: of the film's first picture, if these are not from its beginning; in_colour: or else colours may be
+        wrong, as it takes seconds until those of HDR can be made"""
+        self._size = size
+        self._standard = _Standard(stream) if in_colour and stream.codec_context.color_trc in HDR else None
         self._aspect = Fraction(stream.sample_aspect_ratio or 1)  # of a pixel: width by height
         # One for all frames: preparing it takes longer than its work on one of them.
         self._converter = library("av.video.reformatter", "Reading videos").VideoReformatter()
@@ -354,7 +362,9 @@ class _Screen:
         if self._aspect != 1:
             size = max(1, round(picture.shape[1] * self._aspect)), picture.shape[0]
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-        return np.ascontiguousarray(_upright(picture, self._way_up(frame)))
+        picture = np.ascontiguousarray(_upright(picture, self._way_up(frame)))
+        self._size = self._size or (picture.shape[1], picture.shape[0])
+        return picture if picture.shape[1::-1] == self._size else _fitted(picture, self._size)
 
     def _way_up(self, frame: Any) -> bytes | None:
         """Its display matrix. A frame that is asked for it stays until Python collects circles: some dozens would."""
@@ -365,11 +375,45 @@ class _Screen:
 
     def _as_rgb(self, frame: Any) -> Picture:
         """What is transparent is white."""
+        if self._standard is not None:
+            return self._standard.as_rgb(frame)
         if not any(part.is_alpha for part in frame.format.components):
             return self._converter.reformat(frame, format="rgb24").to_ndarray()
         picture = self._converter.reformat(frame, format="rgba").to_ndarray().astype(np.uint16)
         colour, alpha = picture[..., :3], picture[..., 3:]
         return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+class _Standard:
+    """HDR as a screen of standard range shows it, on which it is grey and pale otherwise. What is brighter than white
+    paper (203 nits) becomes white."""
+
+    def __init__(self, stream: Any):
+        self._stream, self._shape, self._graph = stream, None, None
+
+    def as_rgb(self, frame: Any) -> Picture:
+        shape = frame.width, frame.height, frame.format.name
+        if shape != self._shape:
+            self._shape, self._graph = shape, self._made(frame)
+        if self._graph is None:
+            return frame.to_ndarray(format="rgb24")
+        self._graph.push(frame)
+        return self._graph.pull().to_ndarray()
+
+    def _made(self, frame: Any) -> Any:
+        av = library("av", "Reading videos")
+        graph, codes = av.filter.Graph(), self._stream.codec_context
+        given = (
+            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={self._stream.time_base}"
+            f":colorspace={codes.colorspace}:range={codes.color_range}"
+        )
+        try:
+            steps = (("buffer", given), ("scale", BT709), ("format", "rgb24"), ("buffersink", None))
+            graph.link_nodes(*(graph.add(name, options) for name, options in steps)).configure()
+        except (ValueError, LookupError, av.error.FFmpegError) as error:
+            log.warning("HDR video stays pale, as FFmpeg converts it only from version 8 on: update av (%s).", error)
+            return None
+        return graph
 
 
 def _upright(picture: Picture, matrix: bytes | None) -> Picture:
@@ -380,6 +424,11 @@ def _upright(picture: Picture, matrix: bytes | None) -> Picture:
     if abs(b) > abs(a):
         picture, a, d = picture.swapaxes(0, 1), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _fitted(picture: Picture, size: Size) -> Picture:
+    """Where a film changes its size: as large as fits, in the middle, on black."""
+    return np.asarray(ImageOps.pad(Image.fromarray(picture), size, Image.Resampling.BICUBIC))
 
 
 def _without_pictures() -> UnreadableError:

@@ -213,6 +213,32 @@ def test_what_is_transparent_is_white(tmp_path):
     assert (found[:, 30:] == 255).all()
 
 
+def test_hdr_is_shown_as_on_an_ordinary_screen(tmp_path):
+    """Known colours, paper white at 203 nits, are coded by the formulas of BT.2087 and of SMPTE ST 2084."""
+    colours = np.array([[255] * 3, [188] * 3, [64] * 3, [200, 120, 100], [230, 40, 30], [30, 60, 220]])
+    wider = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+    light = (203 / 10_000 * ((colours / 255) ** 2.4) @ wider.T) ** (2610 / 16384)
+    codes = ((3424 / 4096 + 2413 / 128 * light) / (1 + 2392 / 128 * light)) ** (2523 / 32)
+    stripes = np.round(65535 * codes).astype(np.uint16)[None].repeat(8, 1).repeat(16, 0)
+    known = {"colorspace": 0, "color_primaries": 9, "color_trc": 16, "color_range": 2}
+    path = made(tmp_path / "film.mkv", [stripes], pixels="gbrp10le", source="rgb48le", **known)
+    (found,) = Film(path).pictures()
+    assert np.abs(found[8, 4::8].astype(int) - colours).max() < 16
+
+
+def test_a_film_that_changes_its_size_keeps_the_first(tmp_path):
+    """Also where reading begins behind the change. What does not fill the picture is in its middle, on black."""
+    grey, wide = np.full((48, 64, 3), 90, np.uint8), np.full((32, 128, 3), 200, np.uint8)
+    stored = {"codec": "libx264", "pixels": "yuv420p"}
+    one = made(tmp_path / "one.ts", [grey] * 10, **stored)
+    other = made(tmp_path / "other.ts", [wide] * 10, lambda index: Fraction(index + 10, 25), **stored)
+    one.write_bytes(one.read_bytes() + other.read_bytes())
+    film = Film(one)
+    for found in (list(film.pictures(25))[-1], next(film.pictures_from(15, 25))):
+        assert found.shape == grey.shape
+        assert found[[8, 15, 17, 30, 32, 40]].mean((1, 2)) == pytest.approx([0, 0, 200, 200, 0, 0], abs=3)
+
+
 # ---- at a rate
 
 
