@@ -31,6 +31,7 @@ from .jobs import MAKING, Job, Progress
 from .places import PlaceError, checked_input
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+MOVING = ("GIF", "WEBP", "PNG", "AVIF")  # kinds of pictures that may move, by Pillow's names
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".flv", ".wmv")
 BEHIND = 2  # batches of pictures that wait to be written
 VISIBLE = {
@@ -44,6 +45,18 @@ VISIBLE = {
 
 def picture_of(path: Path, what: str = "picture") -> Picture:
     return as_picture(_opened(path, what))
+
+
+def _moves(path: Path) -> bool:
+    """Whether a picture is to be read as a video."""
+    image = _opened(path, "picture")
+    moves = image.format in MOVING and getattr(image, "is_animated", False)
+    if moves and image.format != "GIF":
+        raise PlaceError(
+            f"The picture {path} moves, and only a GIF can be read as a video; expected a still picture or a video. "
+            "Convert it, to MP4 for example."
+        )
+    return moves
 
 
 def mask_of(path: Path, what: str) -> Mask:
@@ -92,7 +105,7 @@ class Source:
     def of(cls, path: Path, rate: Fraction | None = None) -> Source:
         """rate: at which a video is read, instead of its own"""
         checked_input(path, "video")
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in PICTURES and not _moves(path):
             still = torch.from_numpy(picture_of(path))
             size = still.shape[1], still.shape[0]
             return cls(lambda start: repeat(still, max(0, 1 - start)), 1, size, Fraction(FPS), read_marks(path))

@@ -68,7 +68,7 @@ def _forwards(pictures: Callable[[int], Iterable[Tensor]], rising: Places) -> It
     if begun is None:
         return
     number, picture = begun
-    for place in rising.tolist():
+    for place in rising:
         while number < place and (following := next(coming, None)) is not None:
             number, picture = following
         yield picture

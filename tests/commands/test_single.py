@@ -14,6 +14,8 @@ from PIL import Image
 from redub_files import ULTRALIGHT
 from shared import REPOSITORY
 
+from joyhallo.commands.media import Source
+from joyhallo.commands.places import PlaceError
 from joyhallo.film.marks import read_marks
 from joyhallo.film.read import Film
 
@@ -268,3 +270,14 @@ def test_an_output_that_lacks_letters_shows_them_as_escapes(tmp_path):
     assert r"portraits/\u738b\u82b3.jpg" in printed("batch", "--help")
     told = printed("talk", str(tmp_path / "王芳.jpg"), "-o", "film.mp4", "speech.wav", "--json")
     assert "王芳.jpg" in json.loads(told)["error"]
+
+
+def test_a_picture_that_moves_is_a_video_or_refused(tmp_path):
+    shades = [Image.new("L", (32, 24), 60 * number) for number in range(4)]
+    for name in ("moving.gif", "moving.webp", "still.gif"):
+        shades[0].save(tmp_path / name, save_all=name != "still.gif", append_images=shades[1:], duration=100)
+    moving = Source.of(tmp_path / "moving.gif")
+    assert [int(picture[0, 0, 0]) for picture in moving.read(0)] == [0, 60, 120, 180]
+    assert (moving.rate, Source.of(tmp_path / "still.gif").count) == (10, 1)
+    with pytest.raises(PlaceError, match="Convert it, to MP4"):
+        Source.of(tmp_path / "moving.webp")
