@@ -24,6 +24,8 @@ SIDE, COLUMNS, ROWS = 1.5, 91, 97  # half widths of the eye
 ABOVE, BELOW, BESIDE = 0.16, 0.10, 0.10  # half widths by which the outline may be wrong
 LASHES = 0.055  # half widths: how thick the line is
 CREASE, OTHER = 0.5, 0.25  # half widths over which the skin's colour begins; share of brightness by which others differ
+SOON = 0.4  # half widths that a lid has come down where it has all of the skin's colour and of its lashes
+USUAL = (0.45, 0.85)  # between these quantiles of brightness it is neither make-up nor gloss
 BARE, BAG = (0.15, 0.75), 0.7  # of the way to the brow, and of so many half widths below the eye: where there is skin
 
 
@@ -62,11 +64,11 @@ class Lid:
         height, drawn, skin = found[:, 1:2], found[:, 2:3], found[:, 3:]
         wanted = skin.mean(1, keepdim=True)
         other = smooth((wanted - seen.mean(1, keepdim=True)).abs() / (OTHER * wanted + 0.01))
-        reach = smooth((drawn + CREASE - height) / CREASE) * (drawn / 0.2).clamp(0, 1)
+        reach = smooth((drawn + CREASE - height) / CREASE) * smooth(drawn / SOON)
         skin = torch.lerp(seen, skin * _form(height, drawn), reach * (0.3 + 0.7 * other))
         over = (0.5 + height * sharp).clamp(0, 1) * (drawn * sharp).clamp(0, 1)
         wide = math.hypot(LASHES, 0.5 / sharp)  # as soft as the picture, and so much fainter
-        line = torch.exp(-((height / wide) ** 2)) * (drawn / 0.2).clamp(0, 1) * (0.4 + 0.6 * LASHES / wide)
+        line = torch.exp(-((height / wide) ** 2)) * smooth(drawn / SOON) * (0.4 + 0.6 * LASHES / wide)
         lid = torch.lerp(skin * (1 - 0.10 * line), self.lashes[None, :, None, None].expand_as(skin), 0.75 * line)
         return torch.lerp(torch.lerp(eye, lid, over), lid, over * line)
 
@@ -90,8 +92,9 @@ def _skin(picture: Tensor, eye: Eye, places: NDArray[np.float64], upper: Line, l
     points = np.stack([np.broadcast_to(places, heights.shape), heights], axis=-1)
     found = eye.frame.colours(picture, points.reshape(-1, 2)).unflatten(1, heights.shape)
     grey = found.mean(0)
-    bright = (grey >= grey.quantile(0.5, dim=0)).to(found)
-    bare = (found * bright).sum(1) / bright.sum(0)
+    dark, light = (grey.quantile(share, dim=0) for share in USUAL)
+    usual = ((grey >= dark) & (grey <= light)).to(found)
+    bare = (found * usual).sum(1) / usual.sum(0)
     bell = torch.hann_window(2 * (COLUMNS // 5) + 1, periodic=False).to(found)
     padded = F.pad(bare[:, None], (len(bell) // 2, len(bell) // 2), "replicate")
     return F.conv1d(padded, (bell / bell.sum())[None, None])[:, 0]

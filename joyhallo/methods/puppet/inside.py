@@ -21,7 +21,10 @@ TEETH = (0.0, 0.335, 0.585, 0.80, 0.94)  # borders of the upper teeth, from the 
 LOWER_TEETH = (0.0, 0.2, 0.41, 0.63, 0.8)
 INCISORS = 0.11  # by which the upper teeth reach below the line where the lips meet
 CHEEK = (-0.6, -0.4, -0.2, 0.0)  # heights beside the mouth where the light is read
-NOTCH = 0.022  # by which they are rounded at their borders
+NOTCH = 0.016  # by which they are rounded at their borders
+DIM, WIDE = 0.58, 0.32  # light on teeth where lips are hardly apart, and half widths apart at which it falls in freely
+SKIN = 1.43  # how much redder than blue skin is in white light
+WARM = (0.8, 0.25, -0.8)  # of a light's warmth, in each channel of what is white
 MEETING, SEAM = 0.6, 0.09  # how dark the line is where lips meet, and how wide on either side
 SOFT, BELL = 2.2, 2.6  # of _soft's and _near's widths for a blur's deviation
 
@@ -76,13 +79,20 @@ def _own(at: Callable[[Points], Tensor], face: Features) -> Tensor:
 
 
 def _white(cheeks: Tensor, eye_white: float) -> Tensor:
-    """Teeth in the light that falls on cheeks and eyes: nearly without the skin's colour."""
+    """Teeth in the light that falls on cheeks and eyes."""
     grey = cheeks.mean(0)
-    bright = max(1.12 * float(grey.quantile(0.8).clamp(0.2, 0.85)) + 0.06, 0.92 * eye_white)
+    bright = max(1.06 * float(grey.quantile(0.8).clamp(0.15, 0.85)) + 0.05, 0.88 * eye_white)
     middle = cheeks.median(dim=1).values
-    tint = (middle / grey.median().clamp(min=0.05)).clamp(0.5, 1.6) - 1
     warm = 1 + _colourful(middle, 0.2) * torch.tensor([0.02, 0.0, -0.07]).to(cheeks)
-    return (bright * (1 + 0.12 * tint) * warm).clamp(0, 0.97)
+    return (bright * _light(middle) * warm).clamp(0, 0.97)
+
+
+def _light(skin: Tensor) -> Tensor:
+    """(3): its colour, 1 in the mean, from how warm it makes the skin; grey pictures and stone have none"""
+    red, _, blue = skin.clamp(min=0.02).unbind()
+    warmth = 0.5 * ((red / blue).log() - _colourful(skin, 0.2) * math.log(SKIN))
+    light = (warmth.clamp(-0.5, 0.5) * torch.tensor(WARM).to(skin)).exp()
+    return light / light.mean()
 
 
 def _eye_white(picture: Tensor, face: Features) -> float:
@@ -121,10 +131,13 @@ def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tens
     seen = torch.lerp(seen, colour(palette.tongue) * lit[:, None], on_tongue[:, None])
 
     lower_top = middle + drop - 0.04 + 0.10 * side**2 + 0.10 * rounding
-    seen = _row(seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=0.72 - 0.2 * rounding, up=True)
+    light = torch.lerp(smooth(gap / WIDE), torch.ones_like(gap), 1.0 if lines.parted else DIM)
+    level = light * (0.72 - 0.2 * rounding)
+    seen = _row(seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=level, up=True)
     reaching = INCISORS if not lines.parted else float(lines.lower[len(lines.lower) // 2] - middle)
     upper_edge = middle + reaching - 0.10 * side**2 - 0.14 * rounding
-    return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=1 - 0.15 * rounding, up=False)
+    level = light * (1 - 0.15 * rounding)
+    return _row(seen, palette, u, upper_edge - v, under, TEETH, reach=0.86, level=level, up=False)
 
 
 def contact(uv: Tensor, depth: Tensor) -> Tensor:
@@ -142,10 +155,10 @@ def _row(
     near = torch.stack([(side - border).abs() for border in borders]).amin(0)
     edge = within - NOTCH * _line(near, 0.06, palette.blur)
     there = _soft(edge, math.hypot(0.018, SOFT * palette.blur)) * _soft(reach - side, 0.10)
-    form = 1 - 0.38 * (side / reach) ** 2.5  # the arch turns away from the light
+    form = 1 - 0.5 * (side / reach) ** 2.5  # the arch turns away from the light
     form = form * (1 - 0.16 * _line(near, 0.028, palette.blur))  # between two teeth
     form = form * (1 + palette.slope * u)
-    shade = 0.68 + 0.32 * smooth((below_lip / (0.08 if up else 0.12)).clamp(0, 1))  # the lip's shadow
+    shade = 0.66 + 0.34 * smooth(below_lip / (0.08 if up else 0.15))  # the lip's shadow
     translucent = 1 - 0.10 * _near(edge, 0.05)
     lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
     return torch.lerp(seen, lit, there[:, None])
