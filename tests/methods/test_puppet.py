@@ -17,8 +17,9 @@ from joyhallo.methods.puppet.blur import blur
 from joyhallo.methods.puppet.face import Features
 from joyhallo.methods.puppet.head import Moves
 from joyhallo.methods.puppet.hearing import Articulation
+from joyhallo.methods.puppet.inside import Palette, inside
 from joyhallo.methods.puppet.life import blinks, head_moves
-from joyhallo.methods.puppet.mouth import Shapes
+from joyhallo.methods.puppet.mouth import Lines, Shapes
 from joyhallo.methods.puppet.perform import Direction, _place, part, perform, placed, poses
 from joyhallo.methods.puppet.render import Pose, Puppet
 
@@ -109,6 +110,32 @@ def test_a_grey_picture_opens_a_grey_mouth():
     grey = PICTURE.permute(2, 0, 1).mean(0).expand(3, -1, -1)
     (frame,) = Puppet(grey, Features.of_mesh(SITTER.mesh())).frames(pose(opening=0.8))
     assert (frame.amax(0) - frame.amin(0)).max() < 0.02
+
+
+def test_teeth_take_the_light_of_the_picture():
+    picture, face = PICTURE.permute(2, 0, 1), Features.of_mesh(SITTER.mesh())
+    usual, warm = (
+        Palette.of(light[:, None, None] * picture, face, Lines.of(face)).teeth
+        for light in (torch.ones(3), torch.tensor([1.0, 0.8, 0.5]))
+    )
+    assert 1.2 < (warm / usual)[0] / (warm / usual)[2] < 2
+
+
+def test_teeth_are_dimmer_between_lips_that_hardly_part(puppet):
+    lines = puppet.mouth.lines
+    place = torch.tensor([0.1, float(lines.meeting[80])]).reshape(1, 2, 1, 1)
+
+    def seen(over):
+        depth = torch.tensor([0.05, over]).reshape(1, 2, 1, 1)
+        return inside(lines, puppet.palette, place, depth, *torch.zeros(2, 1)).mean()
+
+    assert seen(0.05) < 0.85 * seen(0.5)
+
+
+def test_a_faded_picture_opens_a_faded_mouth():
+    faded = 0.4 + 0.4 * PICTURE.permute(2, 0, 1)
+    (frame,) = Puppet(faded, Features.of_mesh(SITTER.mesh())).frames(pose(opening=0.8))
+    assert frame[:, 150:220, 90:170].min() > 0.38
 
 
 def test_lips_that_were_parted_meet_without_steps():

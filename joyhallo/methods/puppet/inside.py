@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...faces.boxes import Points
+from ...faces.boxes import Points, around, whole
 from .blur import blur
 from .easing import smooth
 from .face import Features
@@ -23,8 +23,9 @@ INCISORS = 0.11  # by which the upper teeth reach below the line where the lips 
 CHEEK = (-0.6, -0.4, -0.2, 0.0)  # heights beside the mouth where the light is read
 NOTCH = 0.016  # by which they are rounded at their borders
 DIM, WIDE = 0.58, 0.32  # light on teeth where lips are hardly apart, and half widths apart at which it falls in freely
+DARKEST, SAMPLES = 0.004, 20_000  # share of a face that is as dark as the picture gets, among so many of its pixels
 SKIN = 1.43  # how much redder than blue skin is in white light
-WARM = (0.8, 0.25, -0.8)  # of a light's warmth, in each channel of what is white
+WARM = (0.8, 0.12, -0.8)  # of a light's warmth, in each channel of what is white
 MEETING, SEAM = 0.6, 0.09  # how dark the line is where lips meet, and how wide on either side
 SOFT, BELL = 2.2, 2.6  # of _soft's and _near's widths for a blur's deviation
 
@@ -49,20 +50,34 @@ class Palette:
         left, right = (at(np.array([[sign * u, v] for u in (1.3, 1.5) for v in CHEEK])) for sign in (-1, 1))
         cheeks = torch.cat([left, right], dim=1)
         slope = float((right.mean() - left.mean()) / (cheeks.mean() * 2.8 + 1e-3))
+        black = _black(picture, face)
         return cls(
-            _dyed(lip, 0.22, 0.15, 0.15),
-            _dyed(lip, 0.45, 0.26, 0.27),
-            _dyed(lip, 0.80, 0.60, 0.60),
+            _dyed(lip, black, 0.22, 0.15, 0.15),
+            _dyed(lip, black, 0.45, 0.26, 0.27),
+            _dyed(lip, black, 0.80, 0.60, 0.60),
             _own(at, face) if lines.parted else _white(cheeks, _eye_white(picture, face)),
             max(-0.3, min(0.3, slope)),
             blur(picture, face),
         )
 
+    def lit(self, colour: Tensor, light: Tensor) -> Tensor:
+        """(n, 3, h, w): a colour under so much light (n, h, w), from the dark on"""
+        dark, colour = (one[None, :, None, None] for one in (self.dark, colour))
+        return dark + (colour - dark) * light[:, None]
 
-def _dyed(lip: Tensor, *factors: float) -> Tensor:
-    """The lip's colour times a factor for each channel, or grey where lips are: in old photographs and in stone"""
+
+def _dyed(lip: Tensor, black: Tensor, *factors: float) -> Tensor:
+    """From black to the lip's colour, a share for each channel, or grey where lips are: in old photographs, in stone"""
     channels = torch.tensor(factors).to(lip)
-    return lip * torch.lerp(channels.mean(), channels, _colourful(lip, 0.1))
+    return black + (lip - black).clamp(min=0) * torch.lerp(channels.mean(), channels, _colourful(lip, 0.1))
+
+
+def _black(picture: Tensor, face: Features) -> Tensor:
+    """(3): the darkest that the face shows, which is not black in a faded or hazy picture."""
+    place = around(face.outline).within(whole((picture.shape[2], picture.shape[1])))
+    seen = picture[(slice(None), *place.slices)].flatten(1)
+    seen = seen[:, :: max(1, seen.shape[1] // SAMPLES)]
+    return seen[:, seen.mean(0) <= seen.mean(0).quantile(DARKEST)].mean(1)
 
 
 def _colourful(colour: Tensor, fully: float) -> float:
@@ -128,7 +143,7 @@ def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tens
     tongue_top = middle + 0.62 * drop - 0.16 * mound.clamp(min=0) * (drop / 0.5).clamp(max=1) + 0.06
     on_tongue = _soft(v - tongue_top, 0.07) * _soft(mound, 0.25) * ((drop - 0.10) / 0.18).clamp(0, 1)
     lit = (0.62 + 0.5 * ((v - tongue_top) / 0.3).clamp(0, 1)) * (1 - 0.10 * _near(u, 0.08))
-    seen = torch.lerp(seen, colour(palette.tongue) * lit[:, None], on_tongue[:, None])
+    seen = torch.lerp(seen, palette.lit(palette.tongue, lit), on_tongue[:, None])
 
     lower_top = middle + drop - 0.04 + 0.10 * side**2 + 0.10 * rounding
     light = torch.lerp(smooth(gap / WIDE), torch.ones_like(gap), 1.0 if lines.parted else DIM)
@@ -160,7 +175,7 @@ def _row(
     form = form * (1 + palette.slope * u)
     shade = 0.66 + 0.34 * smooth(below_lip / (0.08 if up else 0.15))  # the lip's shadow
     translucent = 1 - 0.10 * _near(edge, 0.05)
-    lit = palette.teeth[None, :, None, None] * (level * form * shade * translucent)[:, None]
+    lit = palette.lit(palette.teeth, level * form * shade * translucent)
     return torch.lerp(seen, lit, there[:, None])
 
 
