@@ -146,7 +146,7 @@ def inside(lines: Lines, palette: Palette, uv: Tensor, depth: Tensor, drop: Tens
     seen = torch.lerp(seen, palette.lit(palette.tongue, lit), on_tongue[:, None])
 
     lower_top = middle + drop - 0.04 + 0.10 * side**2 + 0.10 * rounding
-    light = torch.lerp(smooth(gap / WIDE), torch.ones_like(gap), 1.0 if lines.parted else DIM)
+    light = 1 if lines.parted else DIM + (1 - DIM) * smooth(gap / WIDE)  # the picture's own teeth are in its light
     level = light * (0.72 - 0.2 * rounding)
     seen = _row(seen, palette, u, v - lower_top, over, LOWER_TEETH, reach=0.66, level=level, up=True)
     reaching = INCISORS if not lines.parted else float(lines.lower[len(lines.lower) // 2] - middle)
