@@ -76,6 +76,21 @@ def test_round_lips_are_narrow_and_spread_ones_wide(puppet):
     assert width(spread=-1.0, rounding=1.0) < width() - 5 < width() < width(spread=1.0) - 2
 
 
+def test_the_outline_of_a_turned_face_stays_when_lips_narrow():
+    face = Features.of_mesh(SITTER.mesh())
+    (edge, _), _ = face.mouth.in_pixels(np.array([[-1.3, 0.0], [0.0, 0.0]]))
+    turned = replace(face, outline=np.stack([face.outline[:, 0].clip(min=edge), face.outline[:, 1]], axis=1))
+    stripes = (torch.arange(SIZE) % 8 < 4).float().expand(3, SIZE, -1)
+    puppet = Puppet(stripes, turned)
+    (frame,) = puppet.frames(pose(spread=-1.0, rounding=1.0))
+    level, edge = (
+        round(face.mouth.middle[1]) - puppet.window.slices[0].start,
+        round(edge) - puppet.window.slices[1].start,
+    )
+    moved = (frame - puppet.still)[0, level - 3 : level + 20].abs()
+    assert moved[:, :edge].max() < 0.01 < 0.5 < moved[:, edge + 8 :].max()
+
+
 def test_pressed_lips_are_thinner(puppet):
     def lips(**given):
         (frame,) = puppet.frames(pose(**given))

@@ -32,6 +32,7 @@ RAISED = 0.17  # share of the opening by which the upper lip rises
 CORNER = 0.10  # share of the opening by which the corners fall
 JAW = 0.80  # the chin's movement, of the lower lip's
 WET = 0.3  # of a parted lower lip, which turns in when it shuts: its gloss would look like teeth
+RIM = 0.3  # half widths inside of the face's outline over which the movement of widening lips fades
 CHEEK = 0.05  # half widths by which cheeks rise when spread
 
 Knot = tuple[Tensor | float, Tensor]  # a height, and the movement there
@@ -138,7 +139,11 @@ class Mouth:
             [self.lines.upper, self.lines.lower, self.lines.meeting, self.lines.top, self.lines.bottom]
         ).to(self.u)
         self._cheeks, self._still = self._cheek_places(), self._still_places()
-        self._level = torch.exp(-((self.v / 1.15) ** 4))[:, None]  # how much of the lips' widening each row shares
+        # How much of the lips' widening each column and each place shares; the face keeps its outline.
+        side = self._outline(face, torch.zeros(1))[0].clamp(max=self.side)
+        self._fade = torch.exp(-((self.u / (0.75 * side).clamp(max=1.9)) ** 4))
+        within = smooth((self._outline(face, self.v) - self.u.abs()) / RIM)
+        self._level = torch.exp(-((self.v / 1.15) ** 4))[:, None] * within
 
     def gap_bounds(self, opening: float) -> tuple[float, float, float, float]:
         """Left, right, top and bottom of what may be between lips that are so far open at the most"""
@@ -164,8 +169,7 @@ class Mouth:
         wide, narrow = shapes.spread.clamp(min=0)[:, None], shapes.spread.clamp(max=0).neg()[:, None]
         pursed = shapes.rounding[:, None]
         width = 1 + WIDER * wide - NARROWER * narrow - PURSED * pursed - TALLER * opening.clamp(max=1)
-        fade = torch.exp(-((self.u / min(1.9, 0.75 * self.side)) ** 4))  # the face keeps its outline
-        return self.u / (1 + (width - 1) * fade)
+        return self.u / (1 + (width - 1) * self._fade)
 
     def _edges(self, source: Tensor, shapes: Shapes, opening: Tensor, lines: Tensor) -> tuple[Lip, Lip]:
         """Where both lips are, and how far they have moved there."""
@@ -226,6 +230,16 @@ class Mouth:
         power = 0.62 + 0.2 * wide + 0.1 * rounding
         arch = (1 - (u / reach) ** 2).clamp(min=0) ** power
         return WIDEST * opening * arch
+
+    def _outline(self, face: Features, heights: Tensor) -> Tensor:
+        """(heights, columns): how far the face reaches on each column's side, which differs where a head is turned"""
+        here = np.append(face.mouth.of(face.outline), [[0.0, self.chin]], axis=0)
+        here = here[here[:, 1].argsort()]
+        left, right = (
+            torch.from_numpy(np.interp(heights.cpu().numpy(), side[:, 1], np.abs(side[:, 0]))).to(self.u)[:, None]
+            for side in (here[here[:, 0] <= 0], here[here[:, 0] >= 0])
+        )
+        return torch.where(self.u < 0, left, right)
 
     def _cheek_places(self) -> Tensor:
         """(rows, columns): 1 on both cheeks, beside and above the corners."""
