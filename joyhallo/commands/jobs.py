@@ -15,7 +15,7 @@ from .crew import ALONE, Crew
 from .option import Option
 from .options import REDUB, TALK
 
-VERSION = 3  # of what jobs make: to be raised when the same inputs no longer give the same film
+VERSION = 4  # of what jobs make: to be raised when the same inputs no longer give the same film
 SEEDS = ("seed", "noise_seed")  # how inputs are called that take one
 MAKING = "Making"  # the step in which frames are made
 
