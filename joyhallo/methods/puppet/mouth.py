@@ -140,7 +140,8 @@ class Mouth:
         ).to(self.u)
         self._cheeks, self._still = self._cheek_places(), self._still_places()
         # How much of the lips' widening each column and each place shares; the face keeps its outline.
-        side = self._outline(face, torch.zeros(1))[0].clamp(max=self.side)
+        here = self._outline(face, torch.zeros(1))[0]
+        side = (self.side * here / ((here[0] + here[-1]) / 2)).clamp(0.8, self.side)
         self._fade = torch.exp(-((self.u / (0.75 * side).clamp(max=1.9)) ** 4))
         within = smooth((self._outline(face, self.v) - self.u.abs()) / RIM)
         self._level = torch.exp(-((self.v / 1.15) ** 4))[:, None] * within
