@@ -168,6 +168,13 @@ def test_quoted_errors_are_the_programs_own(readme):
     assert [words for words in quoted if words not in sentences()] == []
 
 
+def test_errors_explained_in_chinese_are_the_programs_own():
+    """Those that the page explains on the node."""
+    explained = re.findall(r'^  \["([^"]+)", "([^"]+)"\],$', text(REPOSITORY / "web" / "advice.js"), re.MULTILINE)
+    assert len(explained) > 20
+    assert [words for words, _ in explained if words not in sentences()] == []
+
+
 # ---- commands and code
 
 

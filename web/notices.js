@@ -1,4 +1,5 @@
-// On nodes that found something doubtful: a line for each notice, below the widgets, until a run finds nothing.
+// On nodes that found something doubtful: a line for each notice, below the widgets, until a run finds nothing. In
+// Chinese also what stopped the node.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -8,7 +9,11 @@ import { make, TextPanel } from "./panel.js"
 import { say } from "./words.js"
 
 const KEY = "joyhallo_notices"
-const NODES = ["ChineseWav2Vec2Encode", "FaceMaskPrep", "JoyHalloSampler", "PuppetPortrait", "RedubLips"]
+const NODES = [
+  ...["ChineseWav2Vec2Encode", "CutFaces", "FaceMaskPrep", "JoyHalloMotion", "JoyHalloSampler", "JoyHalloTurns"],
+  ...["LoadJoyHalloModels", "LoadRedubModel", "PuppetPortrait", "RedubLips", "SaveTalkingVideo", "ScoreLipSync"],
+  "TrackFace",
+]
 
 const strips = new WeakMap() // by node
 
@@ -18,6 +23,10 @@ app.registerExtension({
   setup() {
     // What was found in the run before need not be true of the one that begins, which may end in an error.
     api.addEventListener?.("executing", ({ detail }) => show(nodeAt(detail?.node ?? detail), []))
+    api.addEventListener?.("execution_error", ({ detail }) => {
+      const text = say("stopped", detail?.exception_message)
+      if (text) show(nodeAt(detail.node_id), [{ key: "stopped", text }])
+    })
   },
 
   nodeCreated(node) {

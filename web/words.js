@@ -1,6 +1,7 @@
 // The texts shown on the canvas, in ComfyUI's language.
 
 import { app } from "../../scripts/app.js"
+import { advice } from "./advice.js"
 
 const REGIONS = { pose: "姿态", expression: "表情", lip: "唇部" }
 
@@ -37,6 +38,7 @@ const WORDS = {
     fetched: (done, total) => `${done} of ${total} fetched`,
     cancelled: "Cancelled. What was received is kept, and fetching goes on from there.",
     panels: "", // the plot says it
+    stopped: () => "", // the error says it
   },
   zh: {
     picture: "标出面部、表情和嘴唇区域的图片",
@@ -70,6 +72,7 @@ const WORDS = {
     fetched: (done, total) => `已下载 ${done}，共 ${total}`,
     cancelled: "已取消。收到的部分会保留，下次从断点继续。",
     panels: "自上而下：颜色、对比度、清晰度、人脸、接缝",
+    stopped: advice,
     // Of nodes' notices; in English the node says them itself.
     notice_silent: "录音是静音的：所有采样都为零，嘴几乎不会动。",
     notice_nearly_silent: ({ peak }) => `录音几乎没有声音：最响处只有 ${peak} dB。请检查音量。`,
