@@ -1,5 +1,6 @@
 """Convert a checkpoint of JoyHallo, Hallo or a redub method to safetensors at half the size:
-python -m joyhallo.convert net.pth -o joyhallo.safetensors --dtype fp16
+
+    python -m joyhallo.convert net.pth -o joyhallo.safetensors --dtype fp16
 
 The weights are mapped in and streamed out a few at a time, so memory use stays small for files of any size.
 """
@@ -157,7 +158,9 @@ def _converted(one: Kept, tensor: Tensor) -> Tensor:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m joyhallo.convert", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m joyhallo.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     known = "net.pth of JoyHallo or Hallo, wav2lip.pth, latentsync_unet.pt, MuseTalk's unet.pth, ..."
     parser.add_argument("source", type=Path, help=known)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")

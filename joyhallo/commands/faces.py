@@ -57,7 +57,8 @@ def finder(options: Mapping[str, Any]) -> Finder:
             )
         return Detector(_insightface(options["face_models"]), size)
     if options["landmarker"] is None:
-        raise FaceError(f"{NO_LANDMARKER}, or say where the face is with --box or --mask.")
+        instead = ", or say where the face is with --box or --mask" if "box" in options else ""  # track has neither
+        raise FaceError(f"{NO_LANDMARKER}{instead}.")
     return Landmarker(face_mesh(options["landmarker"]), size)
 
 

@@ -200,6 +200,11 @@ def test_what_a_redub_lacks_is_told(run, material, models, model, options, words
     assert words in err
 
 
+def test_track_is_not_told_of_options_that_it_lacks(run, material, models):
+    code, _, err = run("track", material / "film.mkv", "--models", models)
+    assert (code, "--landmarker FILE." in err) == (2, True)
+
+
 # ---- models, help
 
 
