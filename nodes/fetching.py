@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ EVENT = "joyhallo.fetch"
 PAUSE = 0.25  # seconds between two reports of progress
 CHOICES = ("checkpoint", "audio_encoder", "face_models", "vae")
 NODE, MODEL = "node", "model"
-SEARCHING = ("PuppetPortrait", "TrackFace", "RedubLips", "CutFaces", "ScoreLipSync")  # for faces
+SEARCHING = ("PuppetPortrait", "TrackFace", "RedubLips", "CutFaces", "ScoreLipSync", "CompareVideos")  # for faces
 REDUBBING = "LoadRedubModel"
 
 
@@ -34,6 +34,7 @@ class Status:
     done: int = 0  # bytes
     total: int = 0
     message: str = ""
+    names: Sequence[str] | None = None  # of the files; None while they are not known
 
 
 @dataclass
@@ -59,7 +60,9 @@ class Fetching:
 
     def _work(self, choices: dict[str, str]) -> None:
         try:
-            fetch(wanted(choices), self._progress)
+            files = wanted(choices)
+            self.status = replace(self.status, names=[file.place for file in files.values()])
+            fetch(files, self._progress)
             self._end("done")
         except Exception as error:  # told on the node: nobody else waits for this thread
             if self._stop.is_set():  # or the connection broke before the stop was noticed
@@ -70,13 +73,13 @@ class Fetching:
     def _progress(self, done: int, total: int) -> None:
         if self._stop.is_set():
             raise Cancelled
-        self.status = Status("running", done, total)
+        self.status = replace(self.status, done=done, total=total)
         if time.monotonic() - self._told >= PAUSE:
             self._told = time.monotonic()
             self.tell(self.status)
 
     def _end(self, state: Literal["done", "cancelled", "failed"], message: str = "") -> None:
-        self.status = Status(state, self.status.done, self.status.total, message)
+        self.status = replace(self.status, state=state, message=message)
         self.tell(self.status)
 
 

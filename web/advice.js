@@ -1,10 +1,12 @@
-// What stopped a node, in Chinese: ComfyUI's dialog shows the error itself, which is in English. By words of the error;
-// the first line that fits is said.
+// What stopped a node or a download, in Chinese: the error itself, which ComfyUI's dialog shows, is in English. By words
+// of the error; the first line that fits is said.
 
 const ADVICE = [
-  ["face landmarker is missing", "缺少找脸的文件（4 MB）：点击节点上的“下载”，下载完再运行。"],
-  ["of the chosen models", "缺少模型文件：点击节点上的“下载”，或按报错里列出的文件名和文件夹手动放好。"],
+  ["of the chosen models", "缺少所选的模型：请下载，或改选已有的模型。"],
   ["cannot be reached", "连不上下载服务器：检查网络和代理，或设置环境变量 HF_ENDPOINT=https://hf-mirror.com 并重启 ComfyUI。已收到的部分会保留。"],
+  ["denies access", "下载页拒绝访问：请在浏览器里打开下载页，按要求同意条款并登录，或手动下载。"],
+  ["refuses to send", "下载服务器没有给出这个文件：请手动下载。"],
+  ["HF_HUB_OFFLINE is set", "环境变量 HF_HUB_OFFLINE 禁止联网：请取消它并重启 ComfyUI，或手动下载。"],
   ["needs the library", "缺少 Python 库，或库已损坏：用 ComfyUI 自己的 Python 执行报错里给出的命令，然后重启。"],
   ["demo knows only the faces", "小模型只认得随附图片里的脸：点击加载节点上的“改用完整模型”，或自己画遮罩。"],
   ["looks like", "选错了模型文件，或文件没下完整：请换一个文件，或重新下载。"],

@@ -116,13 +116,20 @@ class Missing extends TextPanel {
 
   trouble() {
     const { state, message } = this.found.fetching
-    const words = state === "failed" ? message : state === "cancelled" ? say("cancelled") : ""
+    const failed = () => say("stopped", message) || message
+    const words = !this.concerned() ? "" : state === "failed" ? failed() : state === "cancelled" ? say("cancelled") : ""
     return words ? [make("p", "joyhallo-trouble", { textContent: words, role: "alert" })] : []
+  }
+
+  /** Whether it was one of these files that was fetched last, and not what another node lacks. */
+  concerned() {
+    const { names } = this.found.fetching
+    return !names || this.found.files.some(({ name }) => names.includes(name))
   }
 
   buttons() {
     const row = make("div", "joyhallo-buttons")
-    const again = ["failed", "cancelled"].includes(this.found.fetching.state) // and not what another node fetched
+    const again = this.concerned() && ["failed", "cancelled"].includes(this.found.fetching.state)
     const word = again ? "again" : this.verb
     row.append(this.button(say(word), () => this.fetch()), ...this.others())
     return row

@@ -3,6 +3,8 @@
 import importlib
 import json
 import os
+import queue
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -380,6 +382,32 @@ def test_what_the_page_may_fetch_to_redub(start, models):
     ]
     lay(models / "joyhallo", "wav2lip/wav2lip_gan.pth", content=b"")
     assert fetching.missing(REDUB) == []
+
+
+def test_what_the_page_may_fetch_to_find_faces(start):
+    """A file alone, for each node whose panel asks for it."""
+    start()
+    fetching = importlib.import_module("pack.nodes.fetching")
+    page = (REPOSITORY / "web" / "joyhallo.js").read_text(encoding="utf-8")
+    asking = re.findall(r"^  (\w+): Missing(?:Landmarker|Tracker|Speaker),$", page, re.MULTILINE)
+    assert len(asking) > 4
+    for kind in asking:
+        (file,) = fetching.missing({"node": kind})
+        assert file["name"] == PRETRAINED[4]
+
+
+def test_a_download_that_failed_tells_of_which_files(start, monkeypatch):
+    start()
+    fetching = importlib.import_module("pack.nodes.fetching")
+
+    def refuse(*_):
+        raise OSError("no connection")
+
+    monkeypatch.setattr(fetching, "fetch", refuse)
+    told = queue.Queue()
+    fetching.Fetching(told.put).start(REDUB)
+    status = told.get(timeout=60)
+    assert (status.state, status.message, status.names) == ("failed", "no connection", ["wav2lip/wav2lip_gan.pth"])
 
 
 def test_a_file_that_becomes_another_is_told_anew(start, models):
