@@ -60,7 +60,7 @@ def run(chosen: Namespace, terminal: Terminal) -> int:
 
 def _counted(rows: int, done: int, to_do: int, to_score: int | None = None) -> str:
     scoring = "" if to_score is None else f", {to_score} to score"
-    return f"{rows} rows: {done} done already, {to_do} to do{scoring}."
+    return f"{rows} row{'' if rows == 1 else 's'}: {done} done already, {to_do} to do{scoring}."
 
 
 def _note(entries: Iterable[Entry], count: int, manifest: Manifest, terminal: Terminal) -> None:
