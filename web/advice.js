@@ -29,7 +29,8 @@ const ADVICE = [
   ["is not a keyframe", "关键帧的写法有误：报错里有正确写法的例子。"],
   ["is not understood", "时间或轮次的写法有误：报错里有正确写法的例子。"],
   ["of memory", "内存或显存不够：把尺寸改小，“权重精度”（weight_dtype）选 fp8，或关掉占内存的程序。"],
-  ["The disk of", "硬盘空间不够：请腾出空间再运行，已算完的部分会保留。"],
+  ["The disk ", "硬盘空间不够：请腾出空间再运行，已算完的部分会保留。"],
+  ["cannot be written to", "文件夹无法写入：请检查它的权限，或换一个文件夹。"],
 ]
 
 export const advice = (error) => ADVICE.find(([words]) => error?.includes(words))?.[1]

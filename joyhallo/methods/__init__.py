@@ -178,7 +178,8 @@ def method_of(path: Path, task: Task | None = None) -> Method:
     for method in methods:
         if method.checkpoint is kind:
             return method
-    known = ", ".join(method.name for method in methods)
+    *others, last = (method.name for method in methods)
+    known = f"{', '.join(others)} or {last}"
     raise WeightsError(f"{path.name} looks like {looks_like(found.shapes)}. Expected a checkpoint of {known}.")
 
 

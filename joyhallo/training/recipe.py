@@ -217,7 +217,8 @@ def read_recipe(path: str | Path, changes: Iterable[str] = ()) -> Recipe:
     try:
         table = toml(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read ({error.strerror}); give a recipe, a .toml file.") from error
+        remedy = "give a recipe: a .toml file, or one of the names that --help lists"
+        raise RecipeError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:

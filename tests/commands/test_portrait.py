@@ -124,8 +124,8 @@ def test_a_stopped_film_goes_on_where_it_was(talk, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("model", "more", "words"),
     [
-        ("ultralight", (), "Expected a checkpoint of JoyHallo, Hallo"),
-        ("vae", (), "Expected a checkpoint of JoyHallo, Hallo"),
+        ("ultralight", (), "Expected a checkpoint of JoyHallo or Hallo"),
+        ("vae", (), "Expected a checkpoint of JoyHallo or Hallo"),
         ("nix.pth", (), "one of these names: joyhallo/net.pth, hallo/net.pth, demo"),
         ("joyhallo/net.pth", (), "chinese-wav2vec2-base (377 MB, from https://huggingface.co/"),
         ("small", ("--identity", "from the picture"), "--identity neutral does without"),
