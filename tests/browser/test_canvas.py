@@ -157,3 +157,17 @@ def test_newer_pages_tell_it_behind_a_button(page, view):
     assert page.run() == "error"
     page.tab.get_by_role("button", name="View details").last.click()
     page.tab.get_by_text(re.compile("such as demo")).first.wait_for()
+
+
+@views(CHINESE)
+def test_in_chinese_the_node_says_it_until_it_runs(page, view):
+    told = page.tab.locator(".joyhallo-notice:visible", has_text="缺少所选的模型")
+    page.drop(MODELS)
+    assert page.run() == "error"
+    told.wait_for()
+    page.tab.keyboard.press("Escape")
+    page.tab.evaluate("() => { app.graph.nodes.find(n => n.type === 'LoadJoyHalloModels').widgets[0].value = 'demo' }")
+    page.queue()
+    told.wait_for(state="detached")
+    page.command("Comfy.Interrupt")
+    page.wait()
