@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         done = convert(chosen.source, chosen.output, chosen.dtype, force=chosen.force)
     except (WeightsError, RoomError, OSError) as error:
         log.error("%s", error)
-        return 1
+        return 1 if type(error) is OSError else 2  # the others are found before anything is written
     log.info(
         "%s: %d tensors, %.2f GB -> %.2f GB\nsha256 %s",
         chosen.output,

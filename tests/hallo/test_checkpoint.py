@@ -360,7 +360,7 @@ def test_the_hash_is_of_the_whole_file(tmp_path, checkpoint):
 def test_nothing_is_overwritten_unasked(tmp_path, checkpoint, capsys):
     target = tmp_path / "there.safetensors"
     target.write_text("mine")
-    assert main([str(checkpoint), "-o", str(target)]) == 1
+    assert main([str(checkpoint), "-o", str(target)]) == 2
     assert target.read_text() == "mine"
     assert main([str(checkpoint), "-o", str(target), "--force"]) == 0
     assert load_checkpoint(target).name == "JoyHallo"
@@ -387,7 +387,7 @@ def test_a_full_disk_is_noticed_first(tmp_path, checkpoint, monkeypatch):
 
 def test_a_foreign_file_is_not_converted(tmp_path):
     torch.save({"model.diffusion_model.x": torch.zeros(1)}, tmp_path / "sd.ckpt")
-    assert main([str(tmp_path / "sd.ckpt"), "-o", str(tmp_path / "a.safetensors")]) == 1
+    assert main([str(tmp_path / "sd.ckpt"), "-o", str(tmp_path / "a.safetensors")]) == 2
     assert not (tmp_path / "a.safetensors").exists()
 
 

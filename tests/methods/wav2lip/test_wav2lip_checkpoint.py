@@ -161,5 +161,5 @@ def test_a_converted_file_has_the_published_keys_at_half_the_size(tmp_path, stat
 
 def test_no_other_file_of_wav2lip_is_converted(tmp_path):
     torch.save({"state_dict": {"binary_pred.0.weight": torch.zeros(1)}}, tmp_path / "disc.pth")
-    assert main([str(tmp_path / "disc.pth"), "-o", str(tmp_path / "a.safetensors")]) == 1
+    assert main([str(tmp_path / "disc.pth"), "-o", str(tmp_path / "a.safetensors")]) == 2
     assert not (tmp_path / "a.safetensors").exists()
