@@ -170,9 +170,12 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         done = convert(chosen.source, chosen.output, chosen.dtype, force=chosen.force)
-    except (WeightsError, RoomError, OSError) as error:
+    except (WeightsError, RoomError, FileExistsError, FileNotFoundError, PermissionError) as error:
         log.error("%s", error)
-        return 1 if type(error) is OSError else 2  # the others are found before anything is written
+        return 2
+    except OSError as error:  # while it was written
+        log.error("%s", error)
+        return 1
     log.info(
         "%s: %d tensors, %.2f GB -> %.2f GB\nsha256 %s",
         chosen.output,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import repeat
@@ -47,16 +48,18 @@ def picture_of(path: Path, what: str = "picture") -> Picture:
     return as_picture(_opened(path, what))
 
 
-def _moves(path: Path) -> bool:
-    """Whether a picture is to be read as a video."""
-    image = _opened(path, "picture")
-    moves = image.format in MOVING and getattr(image, "is_animated", False)
+def is_still(path: Path) -> bool:
+    """Whether it is a picture, and not a video, which a GIF is that moves."""
+    if path.suffix.lower() not in PICTURES:
+        return False
+    with _head(path, "picture") as image:
+        moves = image.format in MOVING and getattr(image, "is_animated", False)
     if moves and image.format != "GIF":
         raise PlaceError(
             f"The picture {path} moves, and only a GIF can be read as a video; expected a still picture or a video. "
             "Convert it, to MP4 for example."
         )
-    return moves
+    return not moves
 
 
 def mask_of(path: Path, what: str) -> Mask:
@@ -68,16 +71,23 @@ def mask_of(path: Path, what: str) -> Mask:
 
 
 def _opened(path: Path, what: str) -> Image.Image:
+    with _head(path, what) as image:
+        image.load()
+    return image
+
+
+@contextmanager
+def _head(path: Path, what: str) -> Iterator[Image.Image]:
+    """Of a picture that is not decoded yet."""
     checked_input(path, what)
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PlaceError(
             f"The {what} {path} cannot be read as a picture ({type(error).__name__}); expected a PNG, JPEG or WebP "
             "file, whole and undamaged."
         ) from error
-    return image
 
 
 def sound_of(path: Path) -> Sound:
@@ -105,7 +115,7 @@ class Source:
     def of(cls, path: Path, rate: Fraction | None = None) -> Source:
         """rate: at which a video is read, instead of its own"""
         checked_input(path, "video")
-        if path.suffix.lower() in PICTURES and not _moves(path):
+        if is_still(path):
             still = torch.from_numpy(picture_of(path))
             size = still.shape[1], still.shape[0]
             return cls(lambda start: repeat(still, max(0, 1 - start)), 1, size, Fraction(FPS), read_marks(path))

@@ -105,7 +105,7 @@ PAINTED = {"lip_mask": Path("l.png"), "face_mask": Path("f.png")}
 )
 def test_nodes_know_all_that_rows_ask_of_them(server, kind, options, models):
     usual = {option.name: option.default for option in OPTIONS[kind]}
-    job = Job(kind, {name: Path(f"{name}.png") for name in INPUTS[kind]}, usual | options, Path("a.mp4"))
+    job = Job(kind, dict.fromkeys(INPUTS[kind], FOLDER / "portrait.png"), usual | options, Path("a.mp4"))
     graph, nodes = graph_of(job, lambda _, path: path, "name", models), Client(server.url).nodes()
     assert {node["class_type"] for node in graph.values()} <= needed([Task(1, job)])
     for node in graph.values():

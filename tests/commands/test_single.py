@@ -14,7 +14,7 @@ from PIL import Image
 from redub_files import ULTRALIGHT
 from shared import REPOSITORY
 
-from joyhallo.commands.media import Source
+from joyhallo.commands.media import Source, is_still
 from joyhallo.commands.places import PlaceError
 from joyhallo.film.marks import read_marks
 from joyhallo.film.read import Film
@@ -284,5 +284,6 @@ def test_a_picture_that_moves_is_a_video_or_refused(tmp_path):
     moving = Source.of(tmp_path / "moving.gif")
     assert [int(picture[0, 0, 0]) for picture in moving.read(0)] == [0, 60, 120, 180]
     assert (moving.rate, Source.of(tmp_path / "still.gif").count) == (10, 1)
+    assert [is_still(tmp_path / f"{name}.gif") for name in ("moving", "still")] == [False, True]
     with pytest.raises(PlaceError, match="Convert it, to MP4"):
         Source.of(tmp_path / "moving.webp")

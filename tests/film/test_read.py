@@ -226,6 +226,14 @@ def test_hdr_is_shown_as_on_an_ordinary_screen(tmp_path):
     assert np.abs(found[8, 4::8].astype(int) - colours).max() < 16
 
 
+def test_hdr_stays_pale_where_ffmpeg_cannot_convert_it(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("joyhallo.film.read.BT709", "unknown=bt709")
+    given = {"pixels": "gbrp10le", "source": "rgb48le", "colorspace": 0, "color_trc": 16}
+    path = made(tmp_path / "film.mkv", [np.full((16, 16, 3), 30_000, np.uint16)] * 3, **given)
+    assert [picture.mean() for picture in Film(path).pictures()] == [117] * 3
+    assert caplog.text.count("update av") == 1
+
+
 def test_a_film_that_changes_its_size_keeps_the_first(tmp_path):
     """Also where reading begins behind the change. What does not fill the picture is in its middle, on black."""
     grey, wide = np.full((48, 64, 3), 90, np.uint8), np.full((32, 128, 3), 200, np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...film.label import CHINESE, ENGLISH, SECONDS
 from ..jobs import Job
-from ..media import PICTURES
+from ..media import is_still
 from .comfyui import Prompt
 
 FOLDER = "joyhallo_batch"  # of what servers save
@@ -135,7 +135,7 @@ def _some(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def _redubbed(
     graph: Graph, job: Job, material: Material, audio: Link, models: Mapping[str, str], box: Path | None
 ) -> Link:
-    options, still = job.options, job.inputs["video"].suffix.lower() in PICTURES
+    options, still = job.options, is_still(job.inputs["video"])
     loaded = graph.add(
         "LoadRedubModel",
         weight_dtype=job.compute.precision,
