@@ -1,4 +1,4 @@
-"""Blocks of a benchmark that go wrong, each in its own way, beside a part that does not."""
+"""Blocks of a benchmark that go wrong, each in its own way, beside parts that do not, and one that is whole."""
 
 from __future__ import annotations
 
@@ -19,3 +19,7 @@ def dies(bench):
 
 def hangs(bench):
     return {"hangs": lambda: time.sleep(1000), "after": lambda: {"ms": 4.0}}
+
+
+def whole(bench):
+    return {"part": lambda: {"ms": 5.0}}
