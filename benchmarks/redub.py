@@ -42,7 +42,7 @@ from joyhallo.faces.sights import Sights
 from joyhallo.faces.track import Track
 from joyhallo.faces.tracking import EVERY, track
 from joyhallo.files.checkpoint import Checkpoint
-from joyhallo.film.ahead import Behind, read_ahead
+from joyhallo.film.ahead import Behind
 from joyhallo.film.lengths import in_order
 from joyhallo.film.read import Film
 from joyhallo.film.write import COPY, write
@@ -54,7 +54,7 @@ from joyhallo.methods.wav2lip.network import Generator
 from joyhallo.sound.audio import Recording, prepare, read
 
 USUAL = Look("loop", "cut", "whole", "model", level=False)
-AHEAD, BEHIND = 32, 1  # pictures that are read ahead, chunks that wait to be written
+BEHIND = 1  # chunks that wait to be written
 SPEECH = Path(__file__).resolve().parents[1] / "demo_model" / "speech.wav"
 SHAPES = 25  # pictures that differ
 DRAWN = 10 * FPS  # pictures of a film; a longer one is made of copies
@@ -168,7 +168,7 @@ def chunks_of(work: Plan, path: Path, device: torch.device | str = "cpu") -> Ite
     coming = in_order(
         lambda start: map(torch.from_numpy, source.pictures_from(start, work.track.rate)), work.script.places
     )
-    return redub(work.method, read_ahead(coming, AHEAD), work.crops, work.windows, work.script, device=device)
+    return redub(work.method, coming, work.crops, work.windows, work.script, device=device)
 
 
 def whole(

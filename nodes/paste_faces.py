@@ -13,6 +13,8 @@ from torch import Tensor
 from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.cutouts import Cutouts
 from ..joyhallo.faces.track import Track
+from ..joyhallo.film.batches import most
+from ..joyhallo.film.lengths import in_order
 from ..joyhallo.film.write import as_floats, check_frames, pieces
 from ..joyhallo.methods.chunks import Progress
 from ..joyhallo.methods.handed import handed_back
@@ -23,7 +25,7 @@ from ..joyhallo.methods.script import Script, presence
 from ..joyhallo.sound.audio import Sound
 from . import report
 from .inputs import InputError, checked
-from .placing import at_once, checked_track, fitting, mask_video, shown
+from .placing import checked_track, fitting, mask_video
 from .preview import Preview
 from .run import HELD, Job, OnStep, make
 from .sockets import FaceCrops, chosen, rate_of_images, schema
@@ -137,7 +139,7 @@ class Pasting:
 
     @property
     def at_once(self) -> int:
-        return at_once(self.film, self.faces[0, ..., 0].numel())
+        return most(self.film.size, self.faces[0, ..., 0].numel())
 
     def job(self) -> Job:
         size, together, face = self.film.size, self.at_once, self.faces[0, ..., 0].numel()
@@ -158,7 +160,7 @@ class Pasting:
         )
 
     def _chunks(self, on_step: OnStep) -> Iterator[Redubbed]:
-        coming = shown(self.film, self.script.places)
+        coming = in_order(self.film.read, self.script.places)
         for chunk in handed_back(coming, self.cutouts, self.faces, len(self.script), self.at_once, self.device):
             yield chunk
             on_step(Progress(chunk.start + len(chunk.pictures), len(self.script)))

@@ -11,29 +11,13 @@ from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.boxes import Size
 from ..joyhallo.faces.find import FaceError
 from ..joyhallo.faces.track import Track
-from ..joyhallo.film.ahead import read_ahead
-from ..joyhallo.film.lengths import Places, in_order
+from ..joyhallo.film.lengths import in_order
 from ..joyhallo.film.write import COPY, write
 from ..joyhallo.methods.redub import Crops, Observing, repainted
 from ..joyhallo.methods.script import Script
 from . import report
 from .preview import stop
 from .video import MadeWhenNeeded, Pictures
-
-TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
-WAITING = 16 << 20  # pixels of whole pictures that are read ahead
-
-
-def at_once(film: Pictures, face: int = 0) -> int:
-    """Pictures that are worked on at a time; face: pixels that each has beside its own."""
-    width, height = film.size
-    return max(1, TOGETHER // max(width * height, face))
-
-
-def shown(film: Pictures, places: Places) -> Iterator[Tensor]:
-    """Pictures as `places` says, read while others are worked on."""
-    width, height = film.size
-    return read_ahead(in_order(film.read, places), max(2, WAITING // (width * height)))
 
 
 def checked_track(track: Track, film: Pictures) -> Track:

@@ -13,6 +13,8 @@ from torch import Tensor
 from ..joyhallo.diffusion.solvers import SOLVERS as METHODS_OF_SAMPLING
 from ..joyhallo.faces.track import Track, gaps
 from ..joyhallo.files.journal import Journal, key_of
+from ..joyhallo.film.batches import most
+from ..joyhallo.film.lengths import in_order
 from ..joyhallo.methods.plan import Look, Plan, plan
 from ..joyhallo.methods.redub import Redubbed, Wishes, chunk_count, redub
 from ..joyhallo.methods.room import Memory
@@ -20,7 +22,7 @@ from ..joyhallo.sound.audio import Recording, Sound
 from . import report
 from .comfy_adapter import AUTO, RedubModel, arithmetic
 from .places import journal_folder
-from .placing import at_once, checked_track, fitting, mask_video, shown
+from .placing import checked_track, fitting, mask_video
 from .run import HELD, Job, OnStep
 from .track_face import tracked
 from .video import MadeWhenNeeded, Pictures
@@ -55,7 +57,7 @@ class Redubbing:
         resume: bool,
     ) -> Redubbing:
         """All that can go wrong before the network is needed goes wrong here."""
-        method = model.redubber(at_once(pictures), wishes)
+        method = model.redubber(most(pictures.size), wishes)
         painted_over = None if mask is None else fitting(mask, pictures.size)
         track = checked_track(track, pictures) if track is not None else tracked(pictures, painted_over).track
         planned = plan(method, track, recording, pictures.rate, look, painted_over)
@@ -83,7 +85,7 @@ class Redubbing:
         self.model.ready(self.model.network, self._memory)
         return redub(
             self.plan.method,
-            shown(self.pictures, self.plan.script.places),
+            in_order(self.pictures.read, self.plan.script.places),
             self.plan.crops,
             self.plan.windows,
             self.plan.script,

@@ -13,7 +13,7 @@ from ..faces.boxes import Size
 from ..faces.find import FaceError
 from ..faces.regions import Mask
 from ..faces.track import Track
-from ..film.ahead import read_ahead
+from ..film.batches import most
 from ..film.lengths import in_order
 from ..methods.chunks import Kept
 from ..methods.plan import BLENDS, LONG, SHORT, SILENCES, Look, Plan, plan
@@ -23,9 +23,6 @@ from .engines import RedubModel, load_redub_model
 from .jobs import Job
 from .media import Source, as_tensor, mask_of
 from .shelf import PARTS
-
-TOGETHER = 48 << 20  # pixels of whole pictures that are worked on at a time
-WAITING = 16 << 20  # pixels of whole pictures that are read ahead
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,7 @@ class Setting:
     def of(cls, job: Job) -> Setting:
         source = Source.of(job.inputs["video"])
         mask, model = _painted(job, source.size), _loaded(job)
-        width, height = source.size
-        return cls(
-            job, source, mask, model, model.redubber(max(1, TOGETHER // (width * height)), wishes_of(job.options))
-        )
+        return cls(job, source, mask, model, model.redubber(most(source.size), wishes_of(job.options)))
 
     def planned(self, track: Track, recording: Recording) -> Redubbing:
         mask, rate = None if self.mask is None else as_tensor(self.mask), self.source.rate
@@ -71,10 +65,10 @@ class Redubbing:
 
     def chunks(self, kept: Kept | None, some: range | None = None) -> Iterator[Redubbed]:
         """All, or some; those that are kept need no network."""
-        method, where, (width, height) = self.plan.method, self.plan.script.places, self.source.size
+        method, where = self.plan.method, self.plan.script.places
         if some is not None:
             where = where[some.start * method.at_once : some.stop * method.at_once]
-        shown = read_ahead(in_order(self.source.read, where), max(2, WAITING // (width * height)))
+        shown = in_order(self.source.read, where)
         crops, windows, script = self.plan.crops, self.plan.windows, self.plan.script
         return redub(method, shown, crops, windows, script, device=self.model.device, kept=kept, some=some)
 

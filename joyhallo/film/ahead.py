@@ -32,32 +32,37 @@ class _End:
 
 
 def read_ahead(coming: Iterable[T], most: int) -> Iterator[T]:
-    """The same, read by another thread while the last one is worked on; at most `most` wait to be taken."""
-    waiting: queue.Queue[Any] = queue.Queue(most)
-    stopped = threading.Event()
+    """The same, read by another thread while the last one is worked on; `most`: that wait, or are being read."""
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    wanted, stopped = threading.Semaphore(most), threading.Event()
 
     def read() -> None:
         end = _End()
         try:
-            for each in coming:
-                if not _put(waiting, each, stopped):
-                    return
+            following = iter(coming)
+            while wanted.acquire() and not stopped.is_set():
+                waiting.put(next(following))
+        except StopIteration:
+            pass
         except BaseException as error:  # raised again where it is waited for
             end = _End(error)
         finally:
             if (close := getattr(coming, "close", None)) is not None:
                 close()
-            if not _put(waiting, end, stopped):
+            if stopped.is_set():
                 end.error = None
+            waiting.put(end)
 
     reader = threading.Thread(target=read, name="joyhallo-read", daemon=True)
     reader.start()
     try:
         while not isinstance(each := waiting.get(), _End):
+            wanted.release()
             yield each
         each.told()
     finally:
         stopped.set()
+        wanted.release()
         reader.join()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..faces.cutouts import Cutouts
+from ..film.batches import batches
 from ..film.write import as_floats, pieces
 from .redub import Redubbed
 
@@ -23,10 +24,10 @@ def handed_back(
     pictures: Iterable[Tensor], cutouts: Cutouts, faces: Tensor, count: int, at_once: int, device: torch.device | str
 ) -> Iterator[Redubbed]:
     """A film of so many pictures in chunks. faces: (n, height, width, 3) in 0..1, in the order of their frames."""
-    coming = iter(pictures)
-    for index, start in enumerate(range(0, count, at_once)):
-        stop = min(start + at_once, count)
-        batch = torch.from_numpy(np.stack([next(coming).numpy() for _ in range(start, stop)])).to(device)
+    starts = range(0, count, at_once)
+    lengths = (min(at_once, count - start) for start in starts)
+    for index, (start, read) in enumerate(zip(starts, batches(pictures, lengths), strict=True)):
+        batch, stop = read.to(device), start + len(read)
         first, last = np.searchsorted(cutouts.frames, [start, stop])
         at = tuple((cutouts.frames[first:last] - start).tolist())
         frames = [as_floats(piece).to(device) for piece in pieces(faces[first:last], int(first))]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..faces.blend import Blend, Patch, blended
 from ..faces.track import Track
+from ..film.batches import batches
 from ..sound.audio import Recording
 from .chunks import Kept, Progress
 from .script import Script
@@ -208,11 +209,12 @@ def redub(
     pictures: (height, width, 3) of bytes, one for each frame of the script, read as they are needed. What `kept` has
     is not computed again. some: numbers of chunks, which know nothing of the others; pictures are those of their frames
     """
-    coming, count = iter(pictures), chunk_count(redubber, script)
-    for index in range(count) if some is None else some:
-        start = index * redubber.at_once
-        shown = range(start, min(start + redubber.at_once, len(script)))
-        batch = _together(coming, len(shown)).to(device)
+    count = chunk_count(redubber, script)
+    numbers = range(count) if some is None else some
+    starts = [index * redubber.at_once for index in numbers]
+    lengths = (min(redubber.at_once, len(script) - start) for start in starts)
+    for index, start, read in zip(numbers, starts, batches(pictures, lengths), strict=True):
+        batch = read.to(device)
         at = (start + np.flatnonzero(script.spoken[start : start + len(batch)])).tolist()
         spoken = None if kept is None or not at else kept.read(index)
         if not at:
@@ -225,19 +227,6 @@ def redub(
                 kept.write(index, F.pad(spoken, (0, 0, 0, 0, 0, 0, 0, redubber.at_once - len(spoken))))
         frames = spoken[: len(at)].to(batch.device)
         yield Redubbed(index, start, batch, frames, tuple(one - start for one in at))
-
-
-def _together(coming: Iterator[Tensor], count: int) -> Tensor:
-    """The next pictures (count, height, width, 3), each of which is let go once it is copied.
-
-    By NumPy: torch would share the copies among threads, which wait for those that read and write films.
-    """
-    first = next(coming).numpy()
-    batch = np.empty((count, *first.shape), np.uint8)
-    batch[0] = first
-    for place in range(1, count):
-        batch[place] = next(coming).numpy()
-    return torch.from_numpy(batch)
 
 
 def placed(chunk: Redubbed, crops: Crops, script: Script, blend: Blend) -> Tensor:

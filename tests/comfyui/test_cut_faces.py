@@ -174,7 +174,7 @@ def test_faces_that_no_memory_holds_are_refused_beforehand(ours, film, track, cu
 
 def test_faces_much_larger_than_the_video_go_back_a_few_at_a_time(pack, film, track, cut, monkeypatch):  # noqa: F811
     _, crops, _ = cut(film, track())
-    monkeypatch.setattr(pack.nodes.placing, "TOGETHER", 3 * 160 * 160)
+    monkeypatch.setattr(pack.joyhallo.film.batches, "PIXELS", 3 * 160 * 160)
     shown = pack.nodes.paste_faces.Pictures.of(film, 25.0)
     paste = pack.nodes.paste_faces.Pasting(shown, crops, torch.zeros(FRAMES, 160, 160, 3), None, None, None)
     assert paste.at_once == 3

@@ -40,7 +40,7 @@ def long(material, monkeypatch, tmp_path):
     pictures = [np.roll(still, (number, -number), (0, 1)) for number in range(SHOWN)]
     options = {"qp": "0", "g": "8", "bf": "2"}
     made(tmp_path / "short.mp4", pictures, codec="libx264rgb", options=options)
-    monkeypatch.setattr("joyhallo.commands.redubbing.TOGETHER", TOGETHER * 128 * 128)
+    monkeypatch.setattr("joyhallo.film.batches.PIXELS", TOGETHER * 128 * 128)
     torch.set_num_threads(1)
     return tmp_path
 

@@ -94,7 +94,7 @@ def test_pictures_are_read_as_they_are_needed(pictures):
     painter = Painter(4)
     chunks = redub(painter, film(), painter.crops(track()), heard(9), script(places=range(9)))
     next(chunks)
-    assert len(read) == 4
+    assert len(read) <= 8  # its own, and those of one chunk ahead
     list(chunks)
     assert len(read) == 9
 
