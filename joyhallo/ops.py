@@ -16,15 +16,34 @@ from torch.nn import functional as F
 Ops = Any  # a class like TorchOps, whose members construct layers
 
 
+class _Drawn:
+    """A layer whose weights are drawn, except on the meta device, where it waits for a file to fill it.
+
+    PyTorch would draw there, too, and working out the shapes of numbers that do not exist took longer than all else of
+    building a network.
+    """
+
+    weight: Tensor
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()  # type: ignore[misc]
+
+
 class TorchOps:
     """Plain torch.nn layers and scaled-dot-product attention."""
 
-    Linear = nn.Linear
-    Conv1d = nn.Conv1d
-    Conv2d = nn.Conv2d
-    ConvTranspose2d = nn.ConvTranspose2d
-    GroupNorm = nn.GroupNorm
-    LayerNorm = nn.LayerNorm
+    class Linear(_Drawn, nn.Linear): ...
+
+    class Conv1d(_Drawn, nn.Conv1d): ...
+
+    class Conv2d(_Drawn, nn.Conv2d): ...
+
+    class ConvTranspose2d(_Drawn, nn.ConvTranspose2d): ...
+
+    class GroupNorm(_Drawn, nn.GroupNorm): ...
+
+    class LayerNorm(_Drawn, nn.LayerNorm): ...
 
     @staticmethod
     def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -42,30 +61,30 @@ class TorchOps:
 class CastOps(TorchOps):
     """Keeps weights as stored (in half precision, say) and computes in the input's dtype: CPUs are slow in half."""
 
-    class Linear(nn.Linear):
+    class Linear(TorchOps.Linear):
         def forward(self, input: Tensor) -> Tensor:
             return F.linear(input, *_cast(self, input.dtype))
 
-    class Conv1d(nn.Conv1d):
+    class Conv1d(TorchOps.Conv1d):
         def forward(self, input: Tensor) -> Tensor:
             return self._conv_forward(input, *_cast(self, input.dtype))
 
-    class Conv2d(nn.Conv2d):
+    class Conv2d(TorchOps.Conv2d):
         def forward(self, input: Tensor) -> Tensor:
             return self._conv_forward(input, *_cast(self, input.dtype))
 
-    class ConvTranspose2d(nn.ConvTranspose2d):
+    class ConvTranspose2d(TorchOps.ConvTranspose2d):
         def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
             if output_size is not None or isinstance(self.padding, str):
                 raise NotImplementedError("Only layers whose sizes follow from their numbers are used here.")
             sizes = self.stride, self.padding, self.output_padding, self.groups, self.dilation
             return F.conv_transpose2d(input, *_cast(self, input.dtype), *sizes)
 
-    class GroupNorm(nn.GroupNorm):
+    class GroupNorm(TorchOps.GroupNorm):
         def forward(self, input: Tensor) -> Tensor:
             return F.group_norm(input, self.num_groups, *_cast(self, input.dtype), self.eps)
 
-    class LayerNorm(nn.LayerNorm):
+    class LayerNorm(TorchOps.LayerNorm):
         def forward(self, input: Tensor) -> Tensor:
             return F.layer_norm(input, self.normalized_shape, *_cast(self, input.dtype), self.eps)
 

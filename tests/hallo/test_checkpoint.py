@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from shared import CARRIED, REPOSITORY
+from torch.overrides import TorchFunctionMode
 
 from joyhallo.convert import convert, main
 from joyhallo.diffusion.codec import CodecConfig, load_codec
@@ -79,6 +80,30 @@ def test_the_published_sizes_are_told_from_the_shapes(name):
 
     shapes = {key: tuple(shape) for key, shape in PUBLISHED[name].items()}
     assert net_config(shapes, {}) == NetConfig(regional_audio=name == "hallo")
+
+
+class Called(TorchFunctionMode):
+    """Names of the functions that are called meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_weights_are_drawn_unless_a_file_fills_them():
+    """On the meta device that would take most of the time of a load, twice."""
+    drawing = {"kaiming_uniform_", "uniform_", "fill_", "zero_"}
+    with Called() as calls:
+        Net(small.SMALL)
+    assert calls.names > drawing
+    with torch.device("meta"), Called() as calls:
+        Net(small.SMALL)
+    assert "empty" in calls.names
+    assert calls.names.isdisjoint(drawing)
 
 
 def test_a_pickled_checkpoint_loads_as_it_is(checkpoint, state):

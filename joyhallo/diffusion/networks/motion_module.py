@@ -33,9 +33,8 @@ class Positions(nn.Module):
 
     def __init__(self, length: int, width: int):
         super().__init__()
-        with torch.device("cpu"):  # on the meta device this arithmetic loads PyTorch's compiler, which takes seconds
-            table = waves(length, width)
-        self.register_buffer("pe", table.to(torch.get_default_device()))
+        shape_alone = torch.get_default_device().type == "meta"  # where arithmetic loads PyTorch's compiler: seconds
+        self.register_buffer("pe", torch.empty(1, length, width) if shape_alone else waves(length, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.add_(self.pe[:, : x.shape[1]].to(x))
