@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..ops import TorchOps
 
 
 class TrainingOps(TorchOps):
-    class GroupNorm(nn.GroupNorm):
+    class GroupNorm(TorchOps.GroupNorm):
         """On processors, PyTorch (2.13 still does) reads memory that is not its own for the gradients of the weights
         where the input, in channels-last order, wants none: as where trained modules begin behind frozen ones."""
 
