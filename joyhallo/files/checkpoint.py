@@ -1,8 +1,8 @@
-"""A file of weights whose network is known: `Checkpoint`, and `check`, which compares names and shapes beforehand."""
+"""Weights of a known network: `weights_of` and `check`, which open and compare a file, and `Checkpoint`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import Ops, TorchOps
-from .contents import WeightsError
-from .weights import FLOATS
+from .contents import Kind, WeightsError, looks_like
+from .norms import COUNTER
+from .weights import FLOATS, open_weights
 
 MOST_TOLD = 3  # names of tensors
 PREFIX = "module."  # what training on several processors puts before every name
@@ -70,6 +71,19 @@ def channels_last(state: State) -> dict[str, Tensor]:
         key: tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
         for key, tensor in state.items()
     }
+
+
+def weights_of(path: Path, wanted: str, meant: Collection[str], kinds: Iterable[Kind]) -> dict[str, Tensor]:
+    """The weights of a file, without what training leaves; a WeightsError unless it looks like what is meant.
+
+    wanted: completes "Expected ..."; meant: words of some of the kinds that files are told apart by
+    """
+    state = {key.removeprefix(PREFIX): tensor for key, tensor in open_weights(path, wanted)[0].items()}
+    if (found := looks_like(state, kinds)) not in meant:
+        raise WeightsError(f"{path.name} looks like {found}. Expected {wanted}")
+    state = {key: tensor for key, tensor in state.items() if not key.endswith(COUNTER)}
+    check_floats(path, state, wanted)
+    return state
 
 
 def check_floats(path: Path, state: State, wanted: str) -> None:

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..files.checkpoint import PREFIX, Checkpoint, check, check_floats, shapes
-from ..files.contents import KINDS, Kind, WeightsError, looks_like
-from ..files.weights import open_weights
+from ..files.checkpoint import Checkpoint, check, shapes, weights_of
+from ..files.contents import KINDS, Kind
 from ..ops import Ops, TorchOps
 from .streamed import MeasureError
 
@@ -330,9 +329,6 @@ class AMT(nn.Module):
 def open_amt(path: str | Path) -> Checkpoint[AMT]:
     """Open amt-s.pth, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = {key.removeprefix(PREFIX): tensor for key, tensor in open_weights(path, WANTED)[0].items()}
-    if not AMT_FILE.fits(state):
-        raise WeightsError(f"{path.name} looks like {looks_like(state, (AMT_FILE, *KINDS))}. Expected {WANTED}")
-    check_floats(path, state, WANTED)
+    state = weights_of(path, WANTED, [AMT_FILE.words], (AMT_FILE, *KINDS))
     check(path, state, shapes(AMT), AMT_FILE.words)
     return Checkpoint(AMT, state)

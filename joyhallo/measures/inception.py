@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..files.checkpoint import Checkpoint, State, channels_last, check, check_floats, shapes
-from ..files.contents import KINDS, Kind, WeightsError, looks_like
-from ..files.norms import COUNTER, NORM, folded
-from ..files.weights import open_weights
+from ..files.checkpoint import Checkpoint, State, channels_last, check, shapes, weights_of
+from ..files.contents import KINDS, Kind
+from ..files.norms import NORM, folded
 from ..ops import Ops, TorchOps
 
 SIDE, WIDTH, CLASSES = 299, 2048, 1008
@@ -209,11 +208,7 @@ def features(net: Inception, frames: Tensor) -> Tensor:
 def open_checkpoint(path: str | Path) -> Checkpoint[Inception]:
     """Open the published file, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = open_weights(path, WANTED)[0]
-    if (found := looks_like(state, (KIND, OTHER, *KINDS))) != KIND.words:
-        raise WeightsError(f"{path.name} looks like {found}. Expected {WANTED}")
-    state = {key: tensor for key, tensor in state.items() if not key.endswith(COUNTER)}
-    check_floats(path, state, WANTED)
+    state = weights_of(path, WANTED, [KIND.words], (KIND, OTHER, *KINDS))
     check(path, state, published(), KIND.words)
     return Checkpoint(Inception, state, without_norms)
 

@@ -19,9 +19,8 @@ from torch.nn import functional as F
 
 from ..config import FPS, check_count
 from ..diffusion.networks.attention import Attention, FeedForward
-from ..files.checkpoint import Checkpoint, check, check_floats, shapes
-from ..files.contents import WeightsError, looks_like
-from ..files.weights import open_weights
+from ..files.checkpoint import Checkpoint, check, shapes, weights_of
+from ..files.contents import KINDS, WeightsError
 from ..libraries import brief
 from ..ops import Ops, TorchOps
 from ..sound.mel import COLUMNS_PER_SECOND, mel
@@ -161,10 +160,7 @@ def agreement(seen: Tensor, heard: Tensor) -> Tensor:
 def open_stable_syncnet(path: str | Path) -> Checkpoint[StableSyncNet]:
     """Open any published version, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = open_weights(path, WANTED)[0]
-    if not STABLE_SYNCNET.fits(state):
-        raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {WANTED}")
-    check_floats(path, state, WANTED)
+    state = weights_of(path, WANTED, [STABLE_SYNCNET.words], (STABLE_SYNCNET, *KINDS))
     try:
         sizes = Sizes.of(state)
         expected = shapes(lambda: StableSyncNet(sizes))

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
-from ..files.contents import WeightsError, looks_like
-from ..files.norms import COUNTER, NORM, folded
-from ..files.weights import open_weights
+from ..files.checkpoint import Checkpoint, State, channels_last, check, shapes, weights_of
+from ..files.contents import KINDS
+from ..files.norms import NORM, folded
 from ..ops import Ops, TorchOps
 from ..sound.mfcc import mfcc
 from .kinds import SYNCNET
@@ -101,11 +100,7 @@ class SyncNet(nn.Module):
 def open_syncnet(path: str | Path) -> Checkpoint[SyncNet]:
     """Open syncnet_v2.model, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = {key.removeprefix(PREFIX): tensor for key, tensor in open_weights(path, WANTED)[0].items()}
-    if not SYNCNET.fits(state):
-        raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {WANTED}")
-    state = {key: tensor for key, tensor in state.items() if not key.endswith(COUNTER)}
-    check_floats(path, state, WANTED)
+    state = weights_of(path, WANTED, [SYNCNET.words], (SYNCNET, *KINDS))
     check(path, state, published(), SYNCNET.words)
     return Checkpoint(SyncNet, state, without_norms)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...files.checkpoint import Checkpoint, check, check_floats, shapes
+from ...files.checkpoint import Checkpoint, check, shapes, weights_of
 from ...files.contents import WeightsError
-from ...files.weights import open_weights
 from ...libraries import brief
-from .. import LATENTSYNC, looks_like
+from .. import ALL, LATENTSYNC
 from .network import Sizes, UNet
 
 WANTED = "LatentSync's UNet of version 1.5 or 1.6: latentsync_unet.pt."
@@ -17,10 +16,7 @@ WANTED = "LatentSync's UNet of version 1.5 or 1.6: latentsync_unet.pt."
 def open_checkpoint(path: str | Path) -> Checkpoint[UNet]:
     """Open a UNet of 1.5 or 1.6, which no file tells apart, or raise a WeightsError that says what it is instead."""
     path = Path(path)
-    state = open_weights(path, WANTED)[0]
-    if (found := looks_like(state)) != LATENTSYNC.words:
-        raise WeightsError(f"{path.name} looks like {found}. Expected {WANTED}")
-    check_floats(path, state, WANTED)
+    state = weights_of(path, WANTED, [LATENTSYNC.words], ALL)
     try:
         sizes = Sizes.of(state)
     except (LookupError, ValueError) as error:

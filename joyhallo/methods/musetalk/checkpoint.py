@@ -6,12 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...files.checkpoint import Checkpoint, State, channels_last, check, check_floats, shapes
+from ...files.checkpoint import Checkpoint, State, channels_last, check, shapes, weights_of
 from ...files.contents import WeightsError
-from ...files.norms import COUNTER, folded
-from ...files.weights import open_weights
+from ...files.norms import folded
 from ...libraries import brief
-from .. import MUSETALK, PARSER, looks_like
+from .. import ALL, MUSETALK, PARSER
 from .network import Sizes, UNet
 from .parser import Parser
 
@@ -22,7 +21,7 @@ PARSER_WANTED = "BiSeNet, which tells the parts of a face apart: 79999_iter.pth.
 def open_checkpoint(path: str | Path) -> Checkpoint[UNet]:
     """Open a UNet of either version, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = _opened(path, WANTED, MUSETALK.words)
+    state = weights_of(path, WANTED, [MUSETALK.words], ALL)
     try:
         sizes = Sizes.of(state)
     except (LookupError, ValueError) as error:
@@ -33,7 +32,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint[UNet]:
 
 def open_parser(path: str | Path) -> Checkpoint[Parser]:
     path = Path(path)
-    state = _opened(path, PARSER_WANTED, PARSER.words)
+    state = weights_of(path, PARSER_WANTED, [PARSER.words], ALL)
     try:
         plain = without_norms({key: tensor.to("meta") for key, tensor in state.items()})
     except (LookupError, RuntimeError) as error:
@@ -48,15 +47,6 @@ def open_parser(path: str | Path) -> Checkpoint[Parser]:
 def without_norms(state: State) -> dict[str, Tensor]:
     """Of the parser's file, which has them."""
     return channels_last(folded(state, convolution))
-
-
-def _opened(path: Path, wanted: str, kind: str) -> dict[str, Tensor]:
-    state = open_weights(path, wanted)[0]
-    if (found := looks_like(state)) != kind:
-        raise WeightsError(f"{path.name} looks like {found}. Expected {wanted}")
-    state = {key: tensor for key, tensor in state.items() if not key.endswith(COUNTER)}
-    check_floats(path, state, wanted)
-    return state
 
 
 def convolution(norm: str) -> str:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
+from ...files.checkpoint import Checkpoint, State, channels_last, check, shapes, weights_of
 from ...files.contents import WeightsError
-from ...files.norms import COUNTER, folded
-from ...files.weights import open_weights
+from ...files.norms import folded
 from ...libraries import brief
-from .. import ULTRALIGHT, looks_like
+from .. import ALL, ULTRALIGHT
 from .network import WENET, Generator, Sizes
 
 WANTED = "a generator of Ultralight-Digital-Human, trained for one person with --asr hubert."
@@ -22,7 +21,7 @@ OLD_SPELLING = re.compile(r"^(down\d\.maxpool_conv|inc\.inconv)\.0\.(?=double_co
 def open_checkpoint(path: str | Path) -> Checkpoint[Generator]:
     """Open the generator of a person, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = _opened(path)
+    state = {todays(key): tensor for key, tensor in weights_of(path, WANTED, [ULTRALIGHT.words], ALL).items()}
     try:
         sizes = Sizes.of(state)
         plain = without_norms({key: tensor.to("meta") for key, tensor in state.items()})
@@ -39,18 +38,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint[Generator]:
     return Checkpoint(lambda ops: Generator(sizes, ops), state, without_norms)
 
 
-def _opened(path: Path) -> dict[str, Tensor]:
-    """Under today's names, without BatchNorm's counters."""
-    state = open_weights(path, WANTED)[0]
-    if (found := looks_like(state)) != ULTRALIGHT.words:
-        raise WeightsError(f"{path.name} looks like {found}. Expected {WANTED}")
-    state = {todays(key): tensor for key, tensor in state.items() if not key.endswith(COUNTER)}
-    check_floats(path, state, WANTED)
-    return state
-
-
 def todays(key: str) -> str:
-    return OLD_SPELLING.sub(r"\1.", key.removeprefix(PREFIX))
+    return OLD_SPELLING.sub(r"\1.", key)
 
 
 def without_norms(state: State) -> dict[str, Tensor]:

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ...files.checkpoint import PREFIX, Checkpoint, State, channels_last, check, check_floats, shapes
-from ...files.contents import WeightsError
-from ...files.norms import COUNTER, NORM, folded
-from ...files.weights import open_weights
-from .. import looks_like
+from ...files.checkpoint import Checkpoint, State, channels_last, check, shapes, weights_of
+from ...files.norms import NORM, folded
+from .. import ALL, looks_like
 from .expert import Expert
 from .network import Generator
 
 ADVICE = "Choose wav2lip.pth, wav2lip_gan.pth or wav2lip256.pth, or what `python -m joyhallo.convert` made of one."
 WANTED = f"a Wav2Lip generator. {ADVICE}"
 EXPERT_WANTED = "Wav2Lip's sync expert, lipsync_expert.pth."
+EXPERT = "Wav2Lip's sync expert"
 SIZES = {"a Wav2Lip generator": 96, "a Wav2Lip generator of 256 pixels": 256}  # by what a file looks like
 
 
@@ -34,29 +33,18 @@ def without_norms(state: State) -> dict[str, Tensor]:
 def open_checkpoint(path: str | Path) -> Checkpoint[Generator]:
     """Open a generator of 96 or 256 pixels, or raise a WeightsError that says what the file is instead."""
     path = Path(path)
-    state = _opened(path, WANTED)
-    size = SIZES.get(looks_like(state))
-    if size is None:
-        raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {WANTED}")
-    check(path, state, published(lambda: Generator(size)), looks_like(state))
+    state = weights_of(path, WANTED, SIZES, ALL)
+    kind = looks_like(state)
+    size = SIZES[kind]
+    check(path, state, published(lambda: Generator(size)), kind)
     return Checkpoint(lambda ops: Generator(size, ops), state, without_norms)
 
 
 def open_expert(path: str | Path) -> Checkpoint[Expert]:
     path = Path(path)
-    state = _opened(path, EXPERT_WANTED)
-    if looks_like(state) != "Wav2Lip's sync expert":
-        raise WeightsError(f"{path.name} looks like {looks_like(state)}. Expected {EXPERT_WANTED}")
-    check(path, state, published(Expert), looks_like(state))
+    state = weights_of(path, EXPERT_WANTED, [EXPERT], ALL)
+    check(path, state, published(Expert), EXPERT)
     return Checkpoint(Expert, state, without_norms)
-
-
-def _opened(path: Path, wanted: str) -> dict[str, Tensor]:
-    """Under the published names, without BatchNorm's counters."""
-    state = {key.removeprefix(PREFIX): tensor for key, tensor in open_weights(path, wanted)[0].items()}
-    state = {key: tensor for key, tensor in state.items() if not key.endswith(COUNTER)}
-    check_floats(path, state, wanted)
-    return state
 
 
 def published(network: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
