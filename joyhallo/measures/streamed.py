@@ -50,6 +50,7 @@ class Streamed(ABC):
         self._part, self._step = part, part - shared
         self._rest: Tensor | None = None
         self._done = list[Tensor]()
+        self._last: Tensor | None = None  # of the rest, once asked for
         self.seen = 0  # frames
 
     @torch.no_grad()
@@ -61,7 +62,7 @@ class Streamed(ABC):
         while len(waiting) >= self._part:
             self._done.append(self._of(waiting[: self._part]))
             waiting = waiting[self._step :]
-        self._rest = waiting.clone()
+        self._rest, self._last = waiting.clone(), None
 
     @property
     @torch.no_grad()
@@ -72,7 +73,9 @@ class Streamed(ABC):
                 f"A film of {self.seen} {'frame' if self.seen == 1 else 'frames'} has no {self.name}. Choose one of "
                 f"at least {self.least}."
             )
-        return torch.cat([*self._done, self._of(self._rest)])
+        if self._last is None:
+            self._last = self._of(self._rest)
+        return torch.cat([*self._done, self._last])
 
     @abstractmethod
     def _of(self, frames: Tensor) -> Tensor:
