@@ -9,9 +9,9 @@ depends on what it said before; and a crash of it affects nothing else.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 NAMES = ("libespeak-ng.so.1", "libespeak-ng.so", "libespeak-ng.dylib", "libespeak-ng.1.dylib", "libespeak-ng.dll")
@@ -81,13 +81,20 @@ def main() -> None:
 
 
 def load() -> Any:
-    for name in (*NAMES, ctypes.util.find_library("espeak-ng")):
+    for name in names():
         try:
-            if name:
-                return ctypes.CDLL(name)
+            return ctypes.CDLL(name)
         except OSError:
             continue
     sys.exit(MISSING)
+
+
+def names() -> Iterator[str]:
+    yield from NAMES
+    from ctypes.util import find_library  # starts other programs: half the time of a sentence
+
+    if found := find_library("espeak-ng"):
+        yield found
 
 
 if __name__ == "__main__":
