@@ -17,12 +17,14 @@ QUICK = Settings(steps=2, chunk_frames=4, seed=3)
 
 @pytest.fixture(scope="module")
 def net():
-    return small.net()
+    return small.net(small.SHALLOW)
 
 
 def chunks_of(net, settings=QUICK, *, count=10, **more) -> list[Chunk]:
     windows = small.windows(count)
-    return list(animate(net, small.BlockCodec(), Schedule(), small.portrait(), windows, settings, **more))
+    return list(
+        animate(net, small.BlockCodec(), Schedule(), small.portrait(config=small.SHALLOW), windows, settings, **more)
+    )
 
 
 def frames_of(chunks: list[Chunk]) -> Tensor:
@@ -106,7 +108,7 @@ LIPS[40:56, 20:44] = 1
 
 def told_plainly(net, settings: Settings, count: int, noise: list[Tensor], fades: bool, anchors=()) -> Tensor:
     """The frames 0 to `count`, in -1..1: whatever was shown is in one list, and looked up there by its number."""
-    codec, portrait, windows = small.BlockCodec(), small.portrait(), small.windows(count)
+    codec, portrait, windows = small.BlockCodec(), small.portrait(config=small.SHALLOW), small.windows(count)
     sampler = Sampler(net, portrait, codec.encode(portrait.picture[None]), settings, torch.device("cpu"), torch.float32)
     steps, shown, denoised = SOLVERS["ddim"].steps(Schedule(), settings.steps), [], {}
     for index, drawn in enumerate(noise):
@@ -165,7 +167,7 @@ def test_an_anchored_chunk_continues_the_portrait(net):
     """Given the same noise it is what a first chunk would be; those before it do not change."""
     noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     windows = small.windows(4).repeat(3, 1, 1, 1)
-    clip = small.BlockCodec(), Schedule(), small.portrait(), windows, QUICK
+    clip = small.BlockCodec(), Schedule(), small.portrait(config=small.SHALLOW), windows, QUICK
     plain = list(animate(net, *clip, noise=[noise] * 3))
     anchored = list(animate(net, *clip, noise=[noise] * 3, anchors=[2]))
     assert torch.equal(anchored[1].latents, plain[1].latents)

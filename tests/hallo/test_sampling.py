@@ -16,11 +16,11 @@ QUICK = Settings(steps=2, chunk_frames=4, seed=3)
 
 @pytest.fixture(scope="module")
 def net():
-    return small.net()
+    return small.net(small.SHALLOW)
 
 
 def frames_of(net, settings=QUICK, *, count=6, portrait=None, **more) -> torch.Tensor:
-    portrait = portrait or small.portrait()
+    portrait = portrait or small.portrait(config=small.SHALLOW)
     windows = small.windows(count)
     chunks = animate(net, small.BlockCodec(), Schedule(), portrait, windows, settings, **more)
     return torch.cat([chunk.frames for chunk in chunks])
@@ -31,7 +31,7 @@ def close(a, b, atol=2e-5):
 
 
 def prepared(net, settings, portrait=None, dtype=torch.float32):
-    portrait = portrait or small.portrait()
+    portrait = portrait or small.portrait(config=small.SHALLOW)
     latent = small.BlockCodec().encode(portrait.picture[None])
     return Sampler(net, portrait, latent, settings, torch.device("cpu"), dtype), latent
 
@@ -85,8 +85,8 @@ def test_the_portrait_stands_in_for_the_frames_before_it(net):
 
 
 def test_half_precision_weights_with_full_precision_arithmetic():
-    config = small.SMALL
-    half = {key: tensor.half() for key, tensor in small.net().state_dict().items()}
+    config = small.SHALLOW
+    half = {key: tensor.half() for key, tensor in small.net(small.SHALLOW).state_dict().items()}
     with torch.device("meta"):
         stored, widened = small.Net(config, CastOps), small.Net(config)
     stored.load_state_dict(half, assign=True)
@@ -107,7 +107,7 @@ def test_gradients_are_the_slopes():
     """Nothing is overwritten that the way back needs. Slopes are measured in double precision, and against the
     gradients' length, since a way may well lead along the hillside.
     """
-    net = small.net().double()
+    net = small.net(small.SHALLOW).double()
     sampler, _ = prepared(net, QUICK, dtype=torch.float64)
     chunk = sampler.prepare_chunk(small.windows(4).double(), 0, None)
 
@@ -224,16 +224,16 @@ def test_chunks_shorter_than_the_motion_frames(net):
 
 @pytest.mark.parametrize(("width", "height"), [(128, 64), (64, 192)])
 def test_pictures_that_are_not_square(net, width, height):
-    assert frames_of(net, portrait=small.portrait(width, height)).shape == (6, 3, height, width)
+    assert frames_of(net, portrait=small.portrait(width, height, small.SHALLOW)).shape == (6, 3, height, width)
 
 
 def test_turning_a_wide_picture_gives_the_turned_result(net):
     """Nothing but the weights of the convolutions knows which side is which; with turned ones a turned clip appears."""
-    turned = small.net()
+    turned = small.net(small.SHALLOW)
     for module in turned.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.weight = torch.nn.Parameter(module.weight.transpose(2, 3).contiguous(), requires_grad=False)
-    wide = small.portrait(128, 64)
+    wide = small.portrait(128, 64, small.SHALLOW)
     masks = [m.view(3, 8 >> level, 16 >> level).transpose(1, 2).flatten(1) for level, m in enumerate(wide.masks)]
     tall = Portrait(wide.picture.transpose(1, 2), wide.identity, wide.locator.transpose(1, 2), masks)
     noise = [torch.randn(4, 4, 8, 16) for _ in range(2)]
@@ -299,7 +299,15 @@ def test_progress_is_told_after_every_step(net):
 def test_the_last_estimate_is_the_result(net):
     seen = []
     chunk = next(
-        animate(net, small.BlockCodec(), Schedule(), small.portrait(), small.windows(4), QUICK, on_step=seen.append)
+        animate(
+            net,
+            small.BlockCodec(),
+            Schedule(),
+            small.portrait(config=small.SHALLOW),
+            small.windows(4),
+            QUICK,
+            on_step=seen.append,
+        )
     )
     close(seen[-1].estimate, chunk.latents)
 
@@ -322,7 +330,13 @@ def test_an_exception_stops_at_once(net):
 def test_chunks_come_one_by_one(net):
     seen = []
     chunks = animate(
-        net, small.BlockCodec(), Schedule(), small.portrait(), small.windows(9), QUICK, on_step=seen.append
+        net,
+        small.BlockCodec(),
+        Schedule(),
+        small.portrait(config=small.SHALLOW),
+        small.windows(9),
+        QUICK,
+        on_step=seen.append,
     )
     first = next(chunks)
     assert (first.index, first.start, len(first.frames), len(seen)) == (0, 0, 4, 2)
@@ -356,9 +370,9 @@ def test_networks_are_made_ready_before_they_run(net):
         ({"masks": [torch.zeros(3, 64)]}, r"needs \[\(3, 64\), \(3, 16\), \(3, 4\), \(3, 1\)\]"),
     ],
 )
-def test_a_portrait_that_does_not_fit(net, change, words):
+def test_a_portrait_that_does_not_fit(change, words):
     with pytest.raises(ValueError, match=words):
-        frames_of(net, portrait=replace(small.portrait(), **change))
+        frames_of(small.net(), portrait=replace(small.portrait(), **change))
 
 
 @pytest.mark.parametrize(
@@ -381,6 +395,8 @@ def test_settings_that_do_not_fit(net, change, words):
 
 @pytest.mark.parametrize("shape", [(6, 5, 12, 768), (6, 5, 3), (0, 5, 3, 16)])
 def test_speech_that_does_not_fit(net, shape):
-    chunks = animate(net, small.BlockCodec(), Schedule(), small.portrait(), torch.zeros(shape), QUICK)
+    chunks = animate(
+        net, small.BlockCodec(), Schedule(), small.portrait(config=small.SHALLOW), torch.zeros(shape), QUICK
+    )
     with pytest.raises(ValueError, match="speech features"):
         next(chunks)

@@ -33,6 +33,8 @@ SMALL = NetConfig(
     locator_channels=(8, 16, 16, 32),
 )
 
+SHALLOW = replace(SMALL, channels=(32, 64))  # two levels instead of four: half as many layers, of the same kinds
+
 
 def net(config: NetConfig = SMALL, **changes) -> Net:
     return deepcopy(_made(replace(config, **changes)))  # tests may change theirs; to draw one takes three times as long
