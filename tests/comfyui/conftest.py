@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ def comfyui() -> Path:
 @pytest.fixture(scope="session")
 def pack(comfyui, tmp_path_factory):
     pack = load_pack(comfyui)
+    gc.freeze()  # all of ComfyUI stays, too: see tests/conftest.py
     import folder_paths
 
     for name in ("temp", "user"):
