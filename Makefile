@@ -24,16 +24,16 @@ SOME_ROOMS := $(addprefix tests/,commands data evaluation faces files film)
 OTHER_ROOMS := tests/hallo tests/training
 METHODS := tests/methods tests/measures
 BESIDE :=  # what else is to be made meanwhile
-TESTS := $(addprefix tests-,comfyui-j-z comfyui-a-i browser other-rooms some-rooms methods rest)
+TESTS := $(addprefix tests-,comfyui-inside comfyui-served browser other-rooms some-rooms methods rest)
 
 test: $(VENV)/ready
 	$(TOGETHER) $(TESTS) $(BESIDE)
 
 .PHONY: $(TESTS)
-tests-comfyui-a-i: $(VENV)/ready
-	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[j-z]*.py'
-tests-comfyui-j-z: $(VENV)/ready
-	$(RUN) -m pytest tests/comfyui --ignore-glob='*/test_[a-i]*.py'
+tests-comfyui-inside: $(VENV)/ready
+	$(RUN) -m pytest tests/comfyui -m inside
+tests-comfyui-served: $(VENV)/ready
+	$(RUN) -m pytest tests/comfyui -m "not inside"
 tests-browser: $(VENV)/ready
 	$(RUN) -m pytest tests/browser
 tests-some-rooms: $(VENV)/ready

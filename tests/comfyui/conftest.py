@@ -19,6 +19,14 @@ from tools.fuzz.__main__ import install_node
 WITHOUT = "JOYHALLO_WITHOUT_COMFYUI"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two runs, one needs ComfyUI in its own process alone, and the other needs the server alone."""
+    for item in items:
+        if "pack" in getattr(item, "fixturenames", ()):
+            item.add_marker("inside")
+
+
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
     """ComfyUI's tree. Where it cannot be had the tests fail, unless that was said beforehand."""
