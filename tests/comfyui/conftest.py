@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from crippled import crippled_server
 from inside import load_pack
 
 from tools.comfyui.server import Client, Server, get_comfyui
@@ -66,6 +67,12 @@ def base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(comfyui, base) -> Iterator[Server]:
     with Server(base, tree=comfyui) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def crippled(comfyui, tmp_path_factory) -> Iterator[Server]:
+    with crippled_server(comfyui, *map(tmp_path_factory.mktemp, ("base", "libraries"))) as server:
         yield server
 
 

@@ -11,16 +11,21 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 import torch
 from certificates import certificate
+from crippled import FLAGS
 from film import Film
 from labels import record, settle
 from loaded import Loaded
 from PIL import Image
 
+from joyhallo.config import SAMPLE_RATE
+from joyhallo.sound.audio import load
 from tools.comfyui.server import PACK, Client, Run, Server
 from tools.comfyui.workflow import Graph
-from tools.demo import prepare, speech_of
+from tools.demo import prepare
+from tools.demo_model.bundle import FOLDER
 
 WORKFLOW = {"nodes": [], "links": [], "version": 0.4, "extra": {"name": "嘴型"}}
 SOUND = "two_chunks.wav"
@@ -34,7 +39,7 @@ def film(seed: int) -> Film:
 SAMPLER, SAVING = film(1).sampler.node, film(1).saved.node
 
 EIGHT_BITS = ("--fp8_e4m3fn-unet", "--disable-smart-memory", "--preview-method", "latent2rgb", "--multi-user")
-HALF = ("--fp16-unet", "--fp32-text-enc", "--cache-none", "--disable-metadata")
+HALF = FLAGS
 PLAIN = ()
 
 
@@ -62,7 +67,8 @@ class Session:
 
 
 def session(server: Server) -> Session:
-    speech_of(SECONDS, server.base / "input" / "speech.wav", server.base / "input" / SOUND)
+    spoken = load(FOLDER / "speech.wav").samples[: round(SECONDS * SAMPLE_RATE)]
+    soundfile.write(server.base / "input" / SOUND, spoken, SAMPLE_RATE)  # which nothing needs to resample
     client = Client(server.url)
     client.free()
     client.run(nothing())  # what is to be freed is freed for certain once a prompt has come and gone
@@ -88,7 +94,8 @@ def sessions(request, comfyui, tmp_path_factory):
 
     def get(flags: tuple[str, ...]) -> Session:
         if flags not in made:
-            made[flags] = started_with(flags) if flags else session(request.getfixturevalue("server"))
+            running = {PLAIN: "server", HALF: "crippled"}.get(flags)
+            made[flags] = session(request.getfixturevalue(running)) if running else started_with(flags)
         return made[flags]
 
     return get

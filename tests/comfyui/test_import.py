@@ -8,14 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 from film import Film
 
-from joyhallo.config import SAMPLE_RATE
-from tools.comfyui.server import ROOT, Client, Server
-from tools.demo import prepare
+from tools.comfyui.server import ROOT, Client
 
 FRESH = Path(__file__).with_name("fresh.py")
 NODES = [
@@ -85,34 +81,7 @@ def test_no_optional_library_is_needed_to_be_there(comfyui):
 
 # ---- broken libraries
 
-BROKEN = {
-    "insightface": "raise ImportError('libinsight.so.1: cannot open shared object file')",
-    "mediapipe": "raise OSError('[WinError 1114] a dynamic link library routine failed')",
-    "onnxruntime": "raise ImportError('DLL load failed while importing onnxruntime_pybind11_state')",
-    "sitecustomize": "import sys; sys.modules['soxr'] = None",  # not installed at all
-}
-MODEL_FILES = (
-    "face_analysis/scrfd_10g_bnkps.onnx",
-    "face_analysis/glintr100.onnx",
-    "audio_separator/Kim_Vocal_2.onnx",
-)
 UNMASKED = {"face_mask": None, "lip_mask": None, "identity": "from the picture"}
-
-
-@pytest.fixture(scope="module")
-def crippled(comfyui, tmp_path_factory):
-    base, libraries = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("libraries")
-    prepare(base)
-    noise = np.random.default_rng(1).normal(0, 0.1, 9_600)
-    soundfile.write(base / "input" / "heard.wav", noise, SAMPLE_RATE)
-    for name in MODEL_FILES:
-        path = base / "models" / "joyhallo" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    for name, text in BROKEN.items():
-        (libraries / f"{name}.py").write_text(text)
-    with Server(base, tree=comfyui, environment={"PYTHONPATH": str(libraries)}) as server:
-        yield server
 
 
 @pytest.fixture
