@@ -51,26 +51,40 @@ def base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start(base) -> Iterator[Callable[[bool], Server]]:
+def hub() -> Iterator[Hub]:
+    """Has every published file, which holds its name and nothing else."""
+    of_all = [files for published in (PUBLISHED, OF_WAV2LIP) for files in published.values()]
+    names = [f"{file.repository}/{file.path}" for files in of_all for file in files]
+    with serving(Hub({name: name.encode() for name in names})) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def start(base, hub) -> Iterator[Callable[[bool], Server]]:
     """One server for each version of the page, once it is needed."""
+    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(base / "hub")}
     with ExitStack() as stack:
         servers: dict[bool, Server] = {}
 
         def start(newest: bool) -> Server:
             if newest not in servers:
                 page = ("--front-end-root", str(newest_frontend())) if newest else ()
-                servers[newest] = stack.enter_context(Server(base, ("--cpu", *page)))
+                servers[newest] = stack.enter_context(Server(base, ("--cpu", *page), environment=reached))
             return servers[newest]
 
         yield start
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """View after view, so that the page is opened once for each; by newcomers, who have not opened anything before."""
+    """View after view, so that the page is opened once for each; by newcomers, who have not opened anything before.
 
-    def place(item: pytest.Item) -> tuple[str, bool]:
+    Last come those who fetch models, and who have them: the others have none.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, str, bool]:
         given = getattr(item, "callspec", None)
-        return str(given.params.get("view", "")) if given else "", item.path.stem != "test_newcomer"
+        view = str(given.params.get("view", "")) if given else ""
+        return not view, view, item.path.stem != "test_newcomer"
 
     items.sort(key=place)
 
@@ -92,37 +106,23 @@ def page(view, browser, base, start) -> Iterator[Page]:
 # ---- whoever has no model at all, and may fetch them
 
 
-@pytest.fixture(scope="session")
-def hub() -> Iterator[Hub]:
-    """Has every published file, which holds its name and nothing else."""
-    of_all = [files for published in (PUBLISHED, OF_WAV2LIP) for files in published.values()]
-    names = [f"{file.repository}/{file.path}" for files in of_all for file in files]
-    with serving(Hub({name: name.encode() for name in names})) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="session")
-def bare_server(tmp_path_factory, hub) -> Iterator[Server]:
-    base = tmp_path_factory.mktemp("fresh")
-    install_pack(base)
-    reached = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(base / "hub")}
-    with Server(base, environment=reached) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def bare_base(bare_server, hub) -> Path:
-    """Without what an earlier module's tests have fetched."""
-    for folder in (bare_server.base / "models" / "joyhallo", bare_server.base / "hub"):
+def take_away_models(base: Path) -> None:
+    """All that earlier tests have fetched."""
+    for folder in (base / "models" / "joyhallo", base / "hub"):
         shutil.rmtree(folder, ignore_errors=True)
-    hub.requests.clear()
-    settings(bare_server.base)
-    return bare_server.base
 
 
 @pytest.fixture(scope="module")
-def bare_page(browser, bare_base, bare_server) -> Iterator[Page]:
-    with browser.open(bare_server.url) as page:
+def bare_base(base, hub) -> Path:
+    take_away_models(base)
+    hub.requests.clear()
+    settings(base)
+    return base
+
+
+@pytest.fixture(scope="module")
+def bare_page(browser, bare_base, start) -> Iterator[Page]:
+    with browser.open(start(False).url) as page:
         yield page
 
 
@@ -130,11 +130,9 @@ def bare_page(browser, bare_base, bare_server) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def redub_base(tmp_path_factory) -> Path:
+def redub_base(base) -> Path:
     """With a file of every redub model, and a recording of 0.6 s, `brief.wav`."""
-    base = tmp_path_factory.mktemp("redubbing")
-    install_pack(base)
-    (base / "input").mkdir()
+    take_away_models(base)
     stock(base)
     speech_of(0.6, FOLDER / "speech.wav", base / "input" / "brief.wav")
     settings(base)
@@ -142,7 +140,7 @@ def redub_base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def redub_page(browser, redub_base) -> Iterator[Page]:
-    with Server(redub_base) as server, browser.open(server.url) as page:
+def redub_page(browser, redub_base, start) -> Iterator[Page]:
+    with browser.open(start(False).url) as page:
         page.tab.set_viewport_size(size_of(SCREENS[0]))
         yield page
