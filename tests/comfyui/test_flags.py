@@ -67,7 +67,7 @@ class Session:
 
 
 def session(server: Server) -> Session:
-    spoken = load(FOLDER / "speech.wav").samples[: round(SECONDS * SAMPLE_RATE)]
+    spoken = load(FOLDER / "speech.wav").samples[: round(SECONDS * SAMPLE_RATE)].numpy()
     soundfile.write(server.base / "input" / SOUND, spoken, SAMPLE_RATE)  # which nothing needs to resample
     client = Client(server.url)
     client.free()
