@@ -112,12 +112,22 @@ class Browser:
         # Where things move all the time, drawing them without a card takes a third of a core.
         context = self.chromium.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
         try:
+            context.add_init_script(DRAWING)
             page = Page(context.new_page())
             page.open(url)
             yield page
         finally:
             context.close()
 
+
+# ComfyUI draws all the time, sixty times a second, which takes a fifth of a core even where nothing happens: ten are
+# enough, but for when a graph is opened, as the page then lays it out and our view of it comes after that.
+DRAWING = """{
+  const [soon, never] = [requestAnimationFrame, cancelAnimationFrame].map(known => known.bind(window))
+  window.joyhalloSeldom = false
+  window.requestAnimationFrame = draw => joyhalloSeldom ? -setTimeout(() => draw(performance.now()), 100) : soon(draw)
+  window.cancelAnimationFrame = number => number < 0 ? clearTimeout(-number) : never(number)
+}"""
 
 RECORD = """() => {
   window.joyhalloSeen = []
@@ -183,6 +193,7 @@ class Page:
         self.tab.wait_for_function(ready, timeout=PATIENCE)
         self.tab.wait_for_function("() => app.canvas?.ds && app.vueAppReady !== false")
         self.tab.evaluate(RECORD)
+        self._draw_seldom(True)
 
     # ---- user actions
 
@@ -205,10 +216,15 @@ class Page:
     @contextmanager
     def _replaced(self) -> Iterator[None]:
         """Wait until another graph is there, even if it is like the one before."""
+        self._draw_seldom(False)
         self.tab.evaluate(f"() => {{ {ROOT}.extra.before = true }}")
         yield
         self.tab.wait_for_function(f"() => !{ROOT}.extra?.before && {ROOT}.nodes.length", timeout=60_000)
         self.tab.evaluate(PLACED)
+        self._draw_seldom(True)
+
+    def _draw_seldom(self, seldom: bool) -> None:
+        self.tab.evaluate("seldom => { joyhalloSeldom = seldom }", seldom)
 
     def command(self, name: str) -> None:
         self.tab.evaluate("name => app.extensionManager.command.execute(name)", name)
