@@ -10,7 +10,8 @@ const AS_MADE = { scale: 0.68, offset: [110, 195] } // the view that templates a
 const SMALLEST = { width: 1366, height: 768 } // of screens, where the video lies beside or above the page's map
 const EDGE = 10 // pixels
 const READABLE = 0.6 // below this scale some pages draw no widgets
-const SETTLED = 500 // milliseconds
+const BETWEEN_LOOKS = 250 // milliseconds
+const MOST_LOOKS = 12 // then the user may have begun to move things
 const OURS = /^joyhallo_[a-z_]+\.(png|wav|mp4)$/
 
 let provided // once for each page
@@ -37,7 +38,7 @@ app.registerExtension({
 
   // Later, as Nodes 2.0 spread nodes when they first draw them, and some pages zoom out to show all nodes.
   afterConfigureGraph() {
-    if (fresh) setTimeout(() => requestAnimationFrame(showVideo), SETTLED)
+    if (fresh) onceSettled(showVideo)
     fresh = false
   },
 })
@@ -49,6 +50,16 @@ async function provide() {
   } catch {
     provided = undefined // the server is gone, and the page says so itself
   }
+}
+
+// A slow machine takes seconds until it has drawn them.
+function onceSettled(act, before = "", looks = MOST_LOOKS) {
+  const look = () => {
+    const places = JSON.stringify(everyNode().map(({ pos, size }) => [...pos, ...size]))
+    if (places === before || !looks) act()
+    else onceSettled(act, places, looks - 1)
+  }
+  setTimeout(() => requestAnimationFrame(look), BETWEEN_LOOKS)
 }
 
 function showVideo() {

@@ -159,7 +159,18 @@ PLACE = """id => {
 }"""
 
 # Half a second after a template is opened its view is set, in the page's own time: see web/examples.js.
-PLACED = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 1000))"
+# For a second neither the view nor any node has moved.
+PLACED = """() => new Promise(done => {
+  const {ds, graph} = app.canvas
+  const places = () => JSON.stringify([ds.scale, ...ds.offset, ...graph._nodes.map(({pos, size}) => [...pos, ...size])])
+  let before = '', since = performance.now()
+  const look = () => {
+    const now = places()
+    if (now !== before) [before, since] = [now, performance.now()]
+    performance.now() - since < 1000 ? requestAnimationFrame(look) : done()
+  }
+  look()
+})"""
 
 LOOK = """({id, scale}) => {
   const {canvas} = app, node = canvas.graph.getNodeById(id)
