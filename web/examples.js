@@ -69,7 +69,8 @@ function showVideo() {
   const larger = Math.max(1, Math.min(width / SMALLEST.width, height / SMALLEST.height))
   const right = Math.max(...everyNode().filter(isSaving).map(({ pos, size }) => pos[0] + size[0]))
   ds.scale = Math.min(scale * larger, Math.max(READABLE, (width - EDGE - left * scale) / right))
-  ds.offset[0] = (left * scale) / ds.scale // as far beside and below the page's own buttons at any scale
+  // As far beside and below the page's own buttons at any scale, but for what is too wide for the page.
+  ds.offset[0] = Math.min((left * scale) / ds.scale, (width - EDGE) / ds.scale - right)
   ds.offset[1] = (top * scale) / ds.scale
   app.canvas.setDirty(true, true)
 }
