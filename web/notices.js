@@ -10,9 +10,9 @@ import { say } from "./words.js"
 
 const KEY = "joyhallo_notices"
 const NODES = [
-  ...["ChineseWav2Vec2Encode", "CutFaces", "FaceMaskPrep", "JoyHalloMotion", "JoyHalloSampler", "JoyHalloTurns"],
-  ...["LoadJoyHalloModels", "LoadRedubModel", "PuppetPortrait", "RedubLips", "SaveTalkingVideo", "ScoreLipSync"],
-  "TrackFace",
+  ...["AlignSound", "ChineseWav2Vec2Encode", "CompareVideos", "CutFaces", "EvaluationReport", "FaceMaskPrep"],
+  ...["JoyHalloMotion", "JoyHalloSampler", "JoyHalloTurns", "LoadJoyHalloModels", "LoadRedubModel", "PasteFaces"],
+  ...["PuppetPortrait", "RedubLips", "SaveTalkingVideo", "ScoreLikeness", "ScoreLipSync", "ScoreVideo", "TrackFace"],
 ]
 
 const strips = new WeakMap() // by node
