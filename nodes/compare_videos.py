@@ -88,7 +88,7 @@ class CompareVideos(io.ComfyNode):
         notes = () if film.count == real.count else (f"Compared are the {done} frames that both have.",)
         scores = Scores(film.key(), name_of(video), values | shapes, missing=missing, notes=notes)
         lines = {"Video": about(film, done), "SSIM": "Gaussian window of 11 pixels, on whole windows"}
-        text = "\n".join([report.listed(lines), *told(scores)])
+        text = report.shown([report.listed(lines), *told(scores)])
         lmd = scores.values.get("lmd", math.nan)
         return io.NodeOutput(values["psnr"], values["ssim"], lmd, text, scores)
 

@@ -149,4 +149,4 @@ def _report(cutouts: Cutouts, span: range) -> str:
         f"In the video they have {sides.min()} to {sides.max()} pixels, with what surrounds them",
     ]
     usable = cutouts.usable[span.start : span.stop]
-    return "\n".join([*facts, *report.faceless(gaps(usable), cutouts.track.rate, span.start)])
+    return report.shown([*facts, *report.faceless(gaps(usable), cutouts.track.rate, span.start)])

@@ -121,7 +121,7 @@ class PasteFaces(io.ComfyNode):
         first = as_floats(next(pieces(faces[:1])))[0] * 2 - 1
         made = make(paste.job(), Preview(first, None, paste.device, cls.hidden and cls.hidden.unique_id))
         facts = [*paste.used(strength), made.plan, made.pace()]
-        return io.NodeOutput(made.video, paste.mask_video(), "\n".join(facts))
+        return io.NodeOutput(made.video, paste.mask_video(), report.shown(facts))
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class PuppetPortrait(io.ComfyNode):
         made = make(job, preview)
         notices = (*recording.notices, *sitter.notices)
         facts = [used, made.plan, made.pace(), *report.warnings(notices)]
-        return io.NodeOutput(made.video, "\n".join(facts), ui=listed(notices))
+        return io.NodeOutput(made.video, report.shown(facts), ui=listed(notices))
 
 
 @dataclass(frozen=True)

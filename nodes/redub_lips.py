@@ -318,7 +318,7 @@ class RedubLips(io.ComfyNode):
         preview = Preview(first, None, redub_model.device, cls.hidden and cls.hidden.unique_id)
         made = make(work.job(), preview)
         facts = [used, made.plan, made.pace(), *work.found(), *report.warnings(recording.notices)]
-        told = "\n".join(facts)
+        told = report.shown(facts)
         return io.NodeOutput(made.video, work.mask_video(), told, work.shown_track(), ui=listed(recording.notices))
 
 

@@ -54,6 +54,11 @@ def listed(lines: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {words}" for name, words in lines.items())
 
 
+def shown(facts: Iterable[str]) -> str:
+    """Each line by itself, also in Preview as Text: some pages read it as Markdown, where two spaces end a line."""
+    return "\n".join(facts).replace("\n", "  \n")
+
+
 def begin_hashing(model: JoyHalloModel) -> None:
     """Start hashing the checkpoint now, to be done by the time the video is."""
     with suppress(OSError):

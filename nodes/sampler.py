@@ -208,7 +208,7 @@ class JoyHalloSampler(io.ComfyNode):
         ui = listed(notice for notice in notices if notice not in before)  # the others are on the nodes before
         if len(drift.chunks) > 1:
             ui["joyhallo_drift"] = [shown(plot, "drift")]
-        return io.NodeOutput(made.video, "\n".join(facts), torch.from_numpy(plot)[None].float() / 255, ui=ui)
+        return io.NodeOutput(made.video, report.shown(facts), torch.from_numpy(plot)[None].float() / 255, ui=ui)
 
 
 def _listed(numbers: Mapping[str, int]) -> str:

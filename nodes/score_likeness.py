@@ -82,4 +82,4 @@ class ScoreLikeness(io.ComfyNode):
             "Video": about(film, done),
             "Looked at": f"every {EVERY}th frame, {len(series)} in all; the lowest is that of {LOW:.0%}",
         }
-        return io.NodeOutput(mean, low, "\n".join([report.listed(lines), *told(scores)]), scores)
+        return io.NodeOutput(mean, low, report.shown([report.listed(lines), *told(scores)]), scores)

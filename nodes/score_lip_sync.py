@@ -125,7 +125,7 @@ class ScoreLipSync(io.ComfyNode):
             "Measured": f"{own.windows} windows of 0.2 s; the face is in {len(watched.stretch or ())} frames in a row",
             "Offset": _said(own.offset, any(scores.silent(name) for name in controls[SHIFTED])),
         }
-        text = "\n".join([report.listed(lines), *told(scores), *report.warnings(recording.notices)])
+        text = report.shown([report.listed(lines), *told(scores), *report.warnings(recording.notices)])
         picture = torch.from_numpy(_curve(own, others[SHUFFLED]))[None].float() / 255
         return io.NodeOutput(
             own.confidence, own.distance, own.offset, picture, text, scores, ui=listed(recording.notices)

@@ -100,7 +100,7 @@ class ScoreVideo(io.ComfyNode):
         values = dict(watching.values())
         scores = Scores(film.key(), name_of(video), values, missing=watching.missing, notes=(STILL,))
         lines = {"Device": report.device(comfy.model_management.get_torch_device()), "Video": about(film, frames)}
-        return io.NodeOutput("\n".join([report.listed(lines), *watching.networks, *told(scores)]), scores)
+        return io.NodeOutput(report.shown([report.listed(lines), *watching.networks, *told(scores)]), scores)
 
 
 @dataclass

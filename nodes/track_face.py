@@ -17,6 +17,7 @@ from ..joyhallo.faces.pursuit import Unclear, Which
 from ..joyhallo.faces.regions import Mask
 from ..joyhallo.faces.tracking import EVERY, Gaps, Tracked, Wishes, drawn, track
 from ..joyhallo.methods.hallo.overlay import numbered
+from . import report
 from .inputs import checked
 from .model_folders import face_task
 from .preview import FACES, faces_shown, offer_faces, stop
@@ -163,7 +164,7 @@ class TrackFace(io.ComfyNode):
         first = found.first
         sheet = torch.from_numpy(found.sheet)[None].float() / 255
         shown = faces_shown(first.picture, numbered(first.picture, first.boxes), first.boxes, first.chosen)
-        return io.NodeOutput(found.track, sheet, "\n".join(found.report), ui={FACES: [shown]})
+        return io.NodeOutput(found.track, sheet, report.shown(found.report), ui={FACES: [shown]})
 
 
 def tracked(film: Pictures, mask: Tensor | None = None, every: int = EVERY) -> Tracked:

@@ -201,7 +201,7 @@ def own_settings(pack, monkeypatch, tmp_path):
 
 
 def line(report: str) -> str:
-    return next(line for line in report.splitlines() if line.startswith("Labels: "))
+    return next(line for line in report.splitlines() if line.startswith("Labels: ")).rstrip()
 
 
 def test_the_sampler_s_own_file_is_labelled_for_nodes_that_copy_it(make, own_settings):

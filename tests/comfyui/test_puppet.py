@@ -52,7 +52,7 @@ class Shown:
     sound: tuple[torch.Tensor, int]
 
     def line(self, name: str) -> str:
-        return next(line for line in self.report.splitlines() if line.startswith(f"{name}: "))
+        return next(line for line in self.report.splitlines() if line.startswith(f"{name}: ")).rstrip()
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_doubts_are_told(speak, speech):
     silent = {**speech, "waveform": torch.zeros_like(speech["waveform"])}
     found = speak(image=image(small), landmarks=as_comfyui(MESH / 4, small), audio=silent)
     assert found.notices == ["silent", "small_mouth"]
-    assert "The mouth is only 21 pixels wide" in found.report.partition("\nWarnings:\n")[2]
+    assert "The mouth is only 21 pixels wide" in found.report.partition("\nWarnings:")[2]
     mesh = MESH.copy()
     mesh[[87, 14, 317]] += 0, 20
     assert speak(landmarks=as_comfyui(mesh, PORTRAIT)).notices == ["open_mouth"]

@@ -111,6 +111,7 @@ def test_the_report_says_what_was_made(make):
         r"\n50 frames in 4 chunks; up to [\d.]+ MB on disk, where [\d.]+ GB are free; [\d.]+ MB of mem", report
     )
     assert "\nMade in " in report
+    assert report.count("  \n") == report.count("\n")  # lines, as Markdown has them
     assert "a joint changes the picture" in report
     assert drift.shape[0] == 1
     assert drift.std() > 0.05
@@ -121,7 +122,7 @@ def test_the_report_says_what_it_was_made_with(make, loaded, steady):
     _, report, _ = make(
         seed=77, preset="draft", steps=0, lip_weight=lip_weight, steadiness=steady(hold_colours=True, fade=4)
     )
-    lines = dict(line.split(": ", 1) for line in report.splitlines()[:11])
+    lines = dict(line.rstrip().split(": ", 1) for line in report.splitlines()[:11])
     shown = hashlib.sha256((FOLDER / "net.safetensors").read_bytes()).hexdigest()
     assert lines["Checkpoint's SHA-256"] == shown
     assert lines["Checkpoint"].startswith("demo, a JoyHallo network, weights ")
