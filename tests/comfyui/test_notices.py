@@ -57,7 +57,7 @@ def test_each_node_shows_its_own_and_the_report_has_all(loaded, encode):
         good = loaded.sampler.execute(*given, usual.args[0], *SETTINGS)
     (own,) = found.ui[KEY]
     assert (own["key"], own["values"]) == ("empty_mask", {"region": "lip"})
-    assert found.args[1].endswith(f"\nWarnings:\n- {words}\n- {own['text']}")
+    assert found.args[1].endswith(f"\nWarnings:  \n- {words}  \n- {own['text']}")
     assert good.ui[KEY] == []
     assert "Warnings" not in good.args[1]
 
