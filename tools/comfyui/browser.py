@@ -158,8 +158,8 @@ PLACE = """id => {
           width: node.size[0] * scale, height: (node.size[1] + title) * scale}
 }"""
 
-# Half a second after a template is opened its view is set, in the page's own time: see web/examples.js.
-# For a second neither the view nor any node has moved.
+# When a template is opened its view is set once its nodes rest, in the page's own time: see web/examples.js. That is
+# over when neither the view nor any node has moved for a second.
 PLACED = """() => new Promise(done => {
   const {ds, graph} = app.canvas
   const places = () => JSON.stringify([ds.scale, ...ds.offset, ...graph._nodes.map(({pos, size}) => [...pos, ...size])])

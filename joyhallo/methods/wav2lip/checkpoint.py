@@ -15,8 +15,8 @@ from .network import Generator
 
 ADVICE = "Choose wav2lip.pth, wav2lip_gan.pth or wav2lip256.pth, or what `python -m joyhallo.convert` made of one."
 WANTED = f"a Wav2Lip generator. {ADVICE}"
-EXPERT_WANTED = "Wav2Lip's sync expert, lipsync_expert.pth."
 EXPERT = "Wav2Lip's sync expert"
+EXPERT_WANTED = f"{EXPERT}, lipsync_expert.pth."
 SIZES = {"a Wav2Lip generator": 96, "a Wav2Lip generator of 256 pixels": 256}  # by what a file looks like
 
 
