@@ -97,7 +97,7 @@ def moments(samples: Tensor) -> tuple[float, float]:
 
 
 def check_numbers(samples: Tensor) -> None:
-    if not torch.isfinite(samples).all():
+    if not all(torch.isfinite(block).all() for block in samples.split(BLOCK, dim=-1)):
         raise AudioError(
             "The recording has samples that are not numbers, as broken speech synthesis leaves them. Export it again."
         )
