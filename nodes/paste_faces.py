@@ -13,7 +13,7 @@ from torch import Tensor
 from ..joyhallo.faces.blend import Blend
 from ..joyhallo.faces.cutouts import Cutouts
 from ..joyhallo.faces.track import Track
-from ..joyhallo.film.batches import most
+from ..joyhallo.film.batches import most, read_need
 from ..joyhallo.film.lengths import in_order
 from ..joyhallo.film.write import as_floats, check_frames, pieces
 from ..joyhallo.methods.chunks import Progress
@@ -156,6 +156,7 @@ class Pasting:
             moving=size,
             device=self.device,
             memory=Memory("Pasting faces into this video", memory, memory, "use a smaller video"),
+            held=read_need(size, together, self.device),
             marks=self.film.marks,
         )
 

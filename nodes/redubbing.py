@@ -13,7 +13,7 @@ from torch import Tensor
 from ..joyhallo.diffusion.solvers import SOLVERS as METHODS_OF_SAMPLING
 from ..joyhallo.faces.track import Track, gaps
 from ..joyhallo.files.journal import Journal, key_of
-from ..joyhallo.film.batches import most
+from ..joyhallo.film.batches import most, read_need
 from ..joyhallo.film.lengths import in_order
 from ..joyhallo.methods.plan import Look, Plan, plan
 from ..joyhallo.methods.redub import Redubbed, Wishes, chunk_count, redub
@@ -77,6 +77,7 @@ class Redubbing:
             moving=self.pictures.size,
             device=self.model.device,
             memory=Memory("Redubbing", self._memory, self._memory, "use a smaller video"),
+            held=read_need(self.pictures.size, self.plan.method.at_once, self.model.device),
             journal=self.journal,
             marks=self.pictures.marks,
         )

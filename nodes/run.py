@@ -48,7 +48,7 @@ class Job:
     moving: Size  # of the part of them that changes from frame to frame
     device: torch.device
     memory: Memory
-    held: int = 0  # bytes of the computer's own memory in which finished chunks wait and are placed
+    held: int = 0  # bytes of the computer's own memory in which pictures are read, or finished chunks wait
     journal: Journal | None = None
     marks: Marks = field(default_factory=Marks)  # of what it is made from
 

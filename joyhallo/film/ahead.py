@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,10 +31,13 @@ class _End:
                 del error
 
 
-def read_ahead(coming: Iterable[T], most: int) -> Iterator[T]:
-    """The same, read by another thread while the last one is worked on; `most`: that wait, or are being read."""
+def read_ahead(coming: Iterable[T], most: int, stopped: threading.Event | None = None) -> Generator[T, None, None]:
+    """The same, read by another thread while the last one is worked on.
+
+    most: that wait, or are being read; stopped: set once nobody wants more, for what is read to end sooner
+    """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    wanted, stopped = threading.Semaphore(most), threading.Event()
+    wanted, stopped = threading.Semaphore(most), stopped or threading.Event()
 
     def read() -> None:
         end = _End()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -22,12 +24,21 @@ def most(size: Size, beside: int = 0) -> int:
     return max(1, PIXELS // max(math.prod(size), beside))
 
 
-def batches(pictures: Iterable[Tensor], counts: Iterable[int]) -> Iterator[Tensor]:
+def batches(pictures: Iterable[Tensor], counts: Iterable[int]) -> Generator[Tensor, None, None]:
     """So many pictures each, (count, height, width, 3) of bytes; one batch is read ahead.
 
-    pictures: (height, width, 3) each, of the same size. They are let go once they are copied.
+    pictures: (height, width, 3) each, of the same size. They are let go once they are copied. Whoever stops waits for
+    one of them, not for a batch.
     """
-    return read_ahead(_together(pictures, counts), 1)
+    stopped = threading.Event()
+    wanted = takewhile(lambda _: not stopped.is_set(), pictures)
+    return read_ahead(_together(wanted, counts), 1, stopped)
+
+
+def read_need(size: Size, count: int, device: torch.device) -> int:
+    """Bytes of the computer's own memory that reading takes beside the batch that a device works on: the one that is
+    read ahead and, unless that device is the CPU, the one that it was given."""
+    return (1 if device.type == "cpu" else 2) * 3 * count * math.prod(size)
 
 
 def _together(pictures: Iterable[Tensor], counts: Iterable[int]) -> Iterator[Tensor]:

@@ -26,10 +26,11 @@ class Memory:
     def check(self, device: torch.device, held: int, total: Callable[[torch.device], int]) -> None:
         """Raise a RoomError for what would run out of memory.
 
-        held: bytes of the computer's own memory in which finished chunks wait and are placed; total: of a device
+        held: bytes of the computer's own memory in which pictures are read, or finished chunks wait and are placed;
+            total: of a device
         """
         check_memory(self.task, self.least + shared(device, held), total(device), self.remedy)
-        check_memory("Holding finished frames", held, total(torch.device("cpu")), self.remedy)
+        check_memory("Holding frames", held, total(torch.device("cpu")), self.remedy)
 
 
 def shared(device: torch.device, held: int) -> int:

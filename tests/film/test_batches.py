@@ -43,6 +43,23 @@ def test_pictures_that_end_too_early_are_told():
         list(batches(PICTURES, [8, 8]))
 
 
+def test_who_stops_waits_for_one_picture_not_for_a_batch():
+    read = []
+
+    def slowly():
+        for picture in PICTURES.repeat(20, 1, 1, 1):
+            read.append(1)
+            time.sleep(0.01)
+            yield picture
+
+    coming = batches(slowly(), [1, 200])
+    next(coming)
+    while len(read) < 5:  # the next batch is being read
+        time.sleep(0.01)
+    coming.close()
+    assert len(read) < 100
+
+
 def test_large_pictures_come_a_few_at_a_time():
     assert most((512, 512)) * 512 * 512 == PIXELS
     assert most((512, 512), beside=1 << 24) == 2
