@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, replace
 from fractions import Fraction
 from functools import cache
@@ -38,6 +38,7 @@ from joyhallo.drawn.drawing import Look as Sitting
 from joyhallo.drawn.drawing import Pose, Sitter
 from joyhallo.faces.find import FaceMesh
 from joyhallo.faces.finders import Landmarker, mesh_box
+from joyhallo.faces.regions import FOLLOWED
 from joyhallo.faces.sights import Sights
 from joyhallo.faces.track import Track
 from joyhallo.faces.tracking import EVERY, track
@@ -81,12 +82,12 @@ def _poses() -> list[Pose]:
     ]
 
 
-def known_track(side: int, count: int, every: int = 1) -> Track:
-    """every: frames from one look to the next"""
+def known_track(side: int, count: int, every: int = 1, kept: Sequence[int] = range(478)) -> Track:
+    """every: frames from one look to the next; kept: points of the mesh"""
     meshes = np.stack([Sitter(Sitting(), side).mesh(pose) for pose in _poses()]).astype(np.float32)
     boxes = np.array([astuple(mesh_box(mesh)) for mesh in meshes], np.float32)
     looks = np.arange(0, count, every)
-    points = Sights.of(meshes[looks % SHAPES], looks, count)
+    points = Sights.of(meshes[:, list(kept)][looks % SHAPES], looks, count, kept)
     for before, after in pairwise(looks.tolist()):
         points.bridge(before, after)
     points.hold(int(looks[-1]), count)
@@ -287,7 +288,7 @@ def peak(seconds: float, side: int, folder: Path) -> float:
     """Bytes of this process, in which nothing else was done. The film is there already."""
     count, heard = round(seconds * FPS), speech(seconds)
     method = Wav2Lip(Copying(), 96, 32, wishes=Wishes(cover_tail=True))
-    along = known_track(side, count, EVERY)
+    along = known_track(side, count, EVERY, FOLLOWED)
     whole(method, film(folder, side, count), along, heard, folder / f"film_{seconds:g}.mkv")
     told = Path("/proc/self/status").read_text().partition("VmHWM:")[2]  # getrusage tells the parent's, if that is more
     return 1024.0 * int(told.split()[0])

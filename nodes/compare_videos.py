@@ -137,5 +137,5 @@ def _shapes(film: Pictures, truth: Pictures) -> tuple[dict[str, float], dict[str
 
 def _meshes(film: Pictures) -> NDArray[np.float32]:
     """(frames, points, 2): NaN where the face was not seen."""
-    track = tracked(film, every=1).track
+    track = tracked(film, every=1, whole=True).track
     return np.where((track.scores > 0)[:, None, None], track.points, np.nan)

@@ -167,9 +167,12 @@ class TrackFace(io.ComfyNode):
         return io.NodeOutput(found.track, sheet, report.shown(found.report), ui={FACES: [shown]})
 
 
-def tracked(film: Pictures, mask: Tensor | None = None, every: int = EVERY) -> Tracked:
-    """The largest face, as MediaPipe sees it, every few frames; with a mask, what is under that."""
-    wishes = Wishes(every=every)
+def tracked(film: Pictures, mask: Tensor | None = None, every: int = EVERY, whole: bool = False) -> Tracked:
+    """The largest face, as MediaPipe sees it, every few frames; with a mask, what is under that.
+
+    whole: with all points of its mesh
+    """
+    wishes = Wishes(every=every, whole=whole)
     return track(counted(film), _mediapipe(None, 0), film.rate, wishes) if mask is None else _drawn(film, mask)
 
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from joyhallo.config import FPS
 from joyhallo.diffusion.codec import CodecConfig
 from joyhallo.faces.blend import Blend
-from joyhallo.faces.regions import BROWS
+from joyhallo.faces.regions import BROWS, UPPER_BROWS
 from joyhallo.faces.track import Track
 from joyhallo.methods.redub import Redubber, placed, redub
 from joyhallo.methods.script import Script
@@ -30,7 +30,6 @@ from ..redub import known_track, pictures, speech, spent
 
 SOUND = 384  # numbers of each token, those of Whisper tiny
 TINY = 4  # its blocks
-UPPER_BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))  # of the mesh, where drawn people have no points
 SILENT = -30.0  # the logarithm of a variance that is practically zero: what is drawn is then the mean
 
 
@@ -51,7 +50,7 @@ class Clip:
         shown = torch.from_numpy(np.stack(list(pictures(side, frames))))
         track = known_track(side, frames)
         points = np.array(track.points)
-        for upper, lower in zip(UPPER_BROWS, BROWS, strict=True):
+        for upper, lower in zip(UPPER_BROWS, BROWS, strict=True):  # drawn people have no points there
             points[:, upper] = points[:, lower]
         return cls(shown, replace(track, points=points), recording or speech(spoken / FPS))
 

@@ -39,7 +39,7 @@ from .jobs import Job
 log = logging.getLogger(__name__)
 
 ENDING = ".unfinished"
-FACE, SOUND = ".face", ".sound"
+FACE, SOUND = ".track", ".sound"
 OURS = re.compile(rf"[0-9a-f]{{64}}({re.escape(CHUNKS)}|{re.escape(FACE)}|{re.escape(SOUND)})")
 SOON = 10.0  # seconds: what a run does before is not worth a file, as the next one does it again as soon
 LATER = ("quality", "label", "blend")  # options that change nothing of what is kept

@@ -127,7 +127,7 @@ class Showing:
         path = self.kept / f"{key_of(film=self.digest, finding=self.finding.digest)[:32]}.npz"
         if path.exists():
             return _kept_track(path)
-        found = track(self.pictures(), finder_of(self.finding), RATE, Wishes(every=1)).track
+        found = track(self.pictures(), finder_of(self.finding), RATE, Wishes(every=1, whole=True)).track
         facts = {"size": np.array(found.size), "scheme": np.array(found.scheme), "cuts": np.array(found.cuts)}
         saved(path, {name: getattr(found, name) for name in OF_TRACK} | facts)
         return found

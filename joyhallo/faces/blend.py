@@ -123,10 +123,10 @@ def around_mouths(track: Track) -> Weights:
 
 def lower_face(track: Track, frame: int) -> Points:
     """Its outline (n, 2), convex, by whatever points there are."""
-    points = track.points[frame]
     if track.scheme == "mesh":
-        return points[list(JAW)]
+        return track.points[frame, list(JAW)]
     if track.scheme == "marks":
+        points = track.points[frame]
         eyes, mouth = points[:2], points[3:5]
         apart, middle = float(np.linalg.norm(eyes[1] - eyes[0])), mouth.mean(0)
         down = middle - eyes.mean(0)

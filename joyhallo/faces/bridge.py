@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .boxes import Points
-from .regions import OUTLINE
+from .regions import BRIDGE, OUTLINE
 from .track import Track
 
-BRIDGE = 195  # of the mesh: the third of the four points that others find on the bridge of the nose
 CHEEKS = OUTLINE[7:30]  # of the mesh, from ear to ear below the eyes: the forehead is wider than what others find
 DOWN_THE_NOSE = 0.62  # from the line of the eyes to the tip, where nothing but these is known
 DOWN_THE_FACE = 0.41  # from the hairline to the chin, where nothing but these is known

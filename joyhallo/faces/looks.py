@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from .finders import Seen
 class Looks:
     """A film has many thousands of them, so there is no object for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Sequence[int] | None = None) -> None:
+        """kept: numbers of the points that are, of each face; None: all"""
+        self.kept = kept
         self.last: Seen | None = None
         self._frames, self._turned, self._facing = (array("q") for _ in range(3))
         self._boxes, self._scores, self._points = (array("f") for _ in range(3))
@@ -33,7 +36,9 @@ class Looks:
         self._facing.append(frame)
         self._boxes.extend((face.box.left, face.box.top, face.box.right, face.box.bottom))
         self._scores.append(face.score)
-        self._points.frombytes(np.ascontiguousarray(face.points, np.float32).tobytes())
+        self._points.frombytes(
+            np.asarray(face.points if self.kept is None else face.points[list(self.kept)], np.float32).tobytes()
+        )
 
     @property
     def frames(self) -> NDArray[np.int64]:

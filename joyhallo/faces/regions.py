@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,10 +27,17 @@ INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
 LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # their lower borders
+UPPER_BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
+NOSE_OUTLINE = (168, 129, 98, 2, 327, 358)  # from between the eyes around both wings
 # fmt: on
 JAW = OUTLINE[10:27]  # from the height of the nose down to the chin, and up again
 CHIN, UNDER_NOSE, NOSE_TIP = 152, 2, 1
 FOREHEAD = (10, 338, 297, 332, 109, 67, 103)  # of the outline, its uppermost point first
+BRIDGE = 195  # the third of the four points that others find on the bridge of the nose
+NOSE_RIDGE = (5, 4, 129, 358)  # from the bridge to the tip, and both wings
+
+# All that films are redubbed by: of every look at a face no others are kept.
+FOLLOWED = tuple(sorted({*OUTLINE, *LIPS, *NOSE_OUTLINE, BRIDGE, *NOSE_RIDGE, *chain(*UPPER_BROWS)}))
 
 FACE_EXPAND = 1.2
 LIP_EXPAND = 2.0

@@ -26,7 +26,7 @@ class Track:
     """
 
     boxes: NDArray[np.float32]  # (frames, 4): left, top, right, bottom, in pixels of the film
-    points: NDArray[np.float32] | Sights  # (frames, points, 2), in the order of the scheme
+    points: NDArray[np.float32] | Sights  # (frames, points, 2), by their numbers in the scheme
     scores: NDArray[np.float32]  # (frames): how sure the finder was, in 0..1; 0 where nobody was seen
     scheme: Scheme
     size: Size  # of the film's pictures

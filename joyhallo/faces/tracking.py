@@ -22,6 +22,7 @@ from .find import FaceError, least_found
 from .finders import Finder
 from .looks import Looks
 from .pursuit import First, Pursuit, Sighting, Which
+from .regions import FOLLOWED
 from .sights import Sights, steps
 from .track import Track, gaps
 
@@ -43,6 +44,7 @@ class Wishes:
     bridged: float = BRIDGED
     cuts: bool = True  # whether other shots are expected
     every: int = EVERY
+    whole: bool = False  # whether all points of a mesh are kept, and not only those that films are redubbed by
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,11 @@ class _Search:
     wishes: Wishes
     count: int = 0
     size: Size = (0, 0)
-    looks: Looks = field(default_factory=Looks)
     cuts: Cuts = field(default_factory=Cuts)
     sheet: Sheet = field(default_factory=Sheet)
 
     def __post_init__(self) -> None:
+        self.looks = Looks(FOLLOWED if self.finder.scheme == "mesh" and not self.wishes.whole else None)
         self._pursuit = Pursuit(self.finder, self.wishes.which, self.wishes.reference)
         self._waiting: list[_Waiting] = []
         self._step = 1
@@ -174,7 +176,7 @@ class _Search:
         looks, there = self.looks, self.looks.facing
         boxes, scores = np.full((self.count, 4), np.nan, np.float32), np.zeros(self.count, np.float32)
         boxes[there], scores[there] = looks.boxes, looks.scores
-        points = Sights.of(looks.points, there, self.count)
+        points = Sights.of(looks.points, there, self.count, looks.kept)
         for before, after in pairwise(looks.frames.tolist()):
             if after - before > 1 and scores[before] and scores[after]:
                 points.bridge(before, after)

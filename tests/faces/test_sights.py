@@ -1,5 +1,7 @@
 """Sights: as the array of all points would say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ SURE = [0, 1, 2, 3, 4, 6, 8, 9, 12, 14, 15, 16, 17, 18]  # of those between two 
 
 
 def test_each_frame_is_what_was_seen_or_on_the_way(sights, whole):
-    assert sights.shape == whole.shape
+    assert np.shape(sights) == whole.shape
     for frame in SURE:
         np.testing.assert_array_equal(sights[frame], whole[frame])
 
@@ -48,6 +50,17 @@ def test_some_frames_and_some_points(sights, whole):
     np.testing.assert_array_equal(sights[:, [5, 2]][SURE], whole[SURE][:, [5, 2]])
     np.testing.assert_array_equal(sights[:, 3, 1][SURE], whole[SURE][:, 3, 1])
     np.testing.assert_array_equal(np.asarray(sights)[SURE], whole[SURE])
+
+
+def test_only_some_points_are_kept(sights, whole, seen):
+    some = replace(sights, seen=seen[:, [1, 3, 5]], kept=np.array([1, 3, 5]))
+    np.testing.assert_array_equal(some[:, [5, 1]][SURE], whole[SURE][:, [5, 1]])
+    np.testing.assert_array_equal(some[12, [3, 5]], whole[12, [3, 5]])
+    np.testing.assert_array_equal(some[12, 3], whole[12, 3])
+    np.testing.assert_array_equal(some.at(np.array([17, 12]))[:, 3, 1], whole[[17, 12], 3, 1])
+    for asked in (lambda: some[12], lambda: some[:, [1, 2]], lambda: some[12, 6]):
+        with pytest.raises(IndexError):
+            asked()
 
 
 def test_frames_in_another_order(sights, whole):

@@ -20,7 +20,7 @@ from joyhallo.faces.cuts import Cuts
 from joyhallo.faces.find import FaceError, FaceMesh, InsightFace
 from joyhallo.faces.finders import Detector, Landmarker, Seen, mesh_box
 from joyhallo.faces.pursuit import Unclear
-from joyhallo.faces.regions import OUTLINE
+from joyhallo.faces.regions import FOLLOWED, OUTLINE
 from joyhallo.faces.track import Scheme, Track
 from joyhallo.faces.tracking import Wishes, drawn, track
 from joyhallo.libraries import LibraryError
@@ -428,10 +428,12 @@ def test_known_motion_is_followed(landmarker, name, motion):
     picture = photograph(name).resize((768, 768))
     (still,) = landmarker.meshes(np.asarray(picture))
     ways = [_similarity(*MOTIONS[motion](frame)) for frame in range(60)]
-    shown = (np.asarray(picture.transform((512, 512), Image.Transform.AFFINE, _inverse(way), 2)) for way in ways)
-    made = track(shown, Landmarker(landmarker), RATE).track
+    shown = [np.asarray(picture.transform((512, 512), Image.Transform.AFFINE, _inverse(way), 2)) for way in ways]
+    made = track(iter(shown), Landmarker(landmarker), RATE, Wishes(whole=True)).track
     assert made.scheme == "mesh"
-    assert made.points.shape == (60, 478, 2)
+    assert np.shape(made.points) == (60, 478, 2)
+    usual = track(iter(shown), Landmarker(landmarker), RATE).track
+    np.testing.assert_array_equal(usual.points[:, list(FOLLOWED)], made.points[:, list(FOLLOWED)])
     truth = [mesh_box(still @ way[:, :2].T + way[:, 2]) for way in ways]
     assert np.mean(overlaps(made, truth) >= 0.9) >= 0.99
 

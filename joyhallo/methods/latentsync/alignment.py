@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...faces.boxes import Size
+from ...faces.regions import NOSE_RIDGE, UPPER_BROWS
 from ...faces.steady import averaged, stretches
 from ...faces.track import Track
 
@@ -18,9 +19,8 @@ TEMPLATE = np.array([[17.0, 20.0], [58.0, 20.0], [37.5, 40.0]])  # brows left an
 KEPT = 0.2  # of the shift of the frame before
 LEAST = 0.5  # pixels by which the three points must be spread, or there is no face to see
 
-# Of the face mesh: the upper borders of both brows; the nose's bridge, its tip and both wings. Chosen to lie where the
-# points lie that the original averages, which are of another model.
-MESH = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300), (5, 4, 129, 358))
+# Chosen to lie where the points lie that the original averages, which are of another model.
+MESH = (*UPPER_BROWS, NOSE_RIDGE)
 
 # Where five points or a box are all there is, the three are put where they lie in the mesh of an average face: brows
 # above and outside the eyes, in distances of the eyes; all three in shares of a box, which begins at the hairline.

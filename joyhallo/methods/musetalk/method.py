@@ -15,7 +15,7 @@ from torch import Tensor
 from ...faces.blend import Patch, lower_face
 from ...faces.boxes import Box
 from ...faces.lanczos import lanczos
-from ...faces.regions import LIPS, OUTLINE
+from ...faces.regions import LIPS, NOSE_OUTLINE, OUTLINE
 from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
@@ -33,7 +33,6 @@ SIZE = 256
 AT_ONCE = 8  # frames
 WORKED = 7_000_000  # numbers for each of them that the network holds at the same time: a tenth more than was counted
 LEAST = 2  # pixels of a box: of fewer there would be nothing to see
-NOSE_OUTLINE = (168, 129, 98, 2, 327, 358)  # of the mesh, from between the eyes around both wings
 CHOICES = ("jaw", "raw", "neck", "box")  # what of a face may be replaced
 AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless something else is wished
 KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
@@ -93,9 +92,10 @@ class Faces:
 
     def _drawn(self, frame: int, device: torch.device) -> Tensor:
         """Labels (1, 512, 512), by whatever points there are."""
-        square, points = Square.around(self.box(frame)), self.track.points[frame]
+        square, points = Square.around(self.box(frame)), self.track.points
         if self.track.scheme == "mesh":
-            each = {SKIN: points[list(OUTLINE)], NOSE: points[list(NOSE_OUTLINE)], LOWER_LIP: points[list(LIPS)]}
+            lines = {SKIN: OUTLINE, NOSE: NOSE_OUTLINE, LOWER_LIP: LIPS}
+            each = {label: points[frame, list(line)] for label, line in lines.items()}
         else:
             each = {SKIN: lower_face(self.track, frame)}
         scale = SIDE / square.side

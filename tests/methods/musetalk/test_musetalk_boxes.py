@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from joyhallo.faces.bridge import BRIDGE
-from joyhallo.faces.regions import OUTLINE
+from joyhallo.faces.regions import BRIDGE, OUTLINE
 from joyhallo.faces.track import Track
 from joyhallo.methods.musetalk.boxes import Pads, boxes_of, halved
 

@@ -8,8 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joyhallo.faces.bridge import BRIDGE
-from joyhallo.faces.regions import OUTLINE
+from joyhallo.faces.regions import BRIDGE, OUTLINE
 from joyhallo.faces.track import Track
 from joyhallo.methods.ultralight.boxes import boxes_of, squares
 from joyhallo.methods.ultralight.method import Faces
