@@ -17,6 +17,7 @@ import time
 import wave
 from pathlib import Path
 
+from benchmarks import PLAIN_MALLOC
 from tools.comfyui.server import Client, Server
 from tools.comfyui.workflow import Graph
 from tools.demo import prepare
@@ -24,7 +25,6 @@ from tools.demo_model.bundle import FOLDER
 
 RATE = 16_000
 MEGABYTE = 1 << 20
-PLAIN_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000"}
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ face landmarker is given), cutting and pasting, and the lossless file, the least
 network alone and of the whole, and the CPU that each takes, in five turns of both; and our network's time against that
 of the same weights in plain torch layers, with their norms and in torch's usual order of memory. `--memory` measures
 the peak for films of so many seconds, each in a process of its own, with a network that copies: the real one needs the
-same for every chunk, and hours for ten minutes on a CPU. `--seconds 0` measures nothing else.
+same for every chunk, and hours for ten minutes on a CPU. What was given back counts as given back, see PLAIN_MALLOC;
+`--usual-malloc` leaves glibc its own ways. `--seconds 0` measures nothing else.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from fractions import Fraction
 from functools import cache
@@ -33,6 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import PLAIN_MALLOC
 from joyhallo.config import FPS
 from joyhallo.drawn.drawing import Look as Sitting
 from joyhallo.drawn.drawing import Pose, Sitter
@@ -294,10 +297,11 @@ def peak(seconds: float, side: int, folder: Path) -> float:
     return 1024.0 * int(told.split()[0])
 
 
-def peak_apart(seconds: float, side: int, folder: Path) -> float:
+def peak_apart(seconds: float, side: int, folder: Path, malloc: Mapping[str, str]) -> float:
     film(folder, side, round(seconds * FPS))
     command = [sys.executable, "-m", "benchmarks.redub", "--side", str(side), "--peak", str(seconds), str(folder)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    told = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **malloc})
+    return float(told.stdout)
 
 
 def main() -> None:
@@ -305,6 +309,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--memory", type=float, nargs="*", default=[])
+    parser.add_argument("--usual-malloc", action="store_true")
     parser.add_argument("--landmarker", type=Path)
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -315,8 +320,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         found = measured(asked.side, asked.seconds, asked.landmarker, folder) if asked.seconds else {}
+        malloc = {} if asked.usual_malloc else PLAIN_MALLOC
         for seconds in asked.memory:
-            found[f"peak_{seconds:g}_s_mb"] = peak_apart(seconds, asked.side, folder) / 1e6
+            found[f"peak_{seconds:g}_s_mb"] = peak_apart(seconds, asked.side, folder, malloc) / 1e6
             found[f"peak_{seconds:g}_s_without_its_sound_mb"] = found[f"peak_{seconds:g}_s_mb"] - 0.064 * seconds
     rounded = {name: round(value, 3) for name, value in found.items()}
     print(json.dumps(rounded) if asked.json else "\n".join(f"{name}: {value}" for name, value in rounded.items()))
