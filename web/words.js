@@ -3,6 +3,7 @@
 import { app } from "../../scripts/app.js"
 import { advice } from "./advice.js"
 
+const UNITS = { s: "秒", min: "分钟", h: "小时" }
 const REGIONS = { pose: "姿态", expression: "表情", lip: "唇部" }
 
 const WORDS = {
@@ -73,6 +74,10 @@ const WORDS = {
     cancelled: "已取消。收到的部分会保留，下次从断点继续。",
     panels: "自上而下：颜色、对比度、清晰度、人脸、接缝",
     stopped: advice,
+    ahead: (frames, chunks, earlier, disk, free, memory, all) =>
+      `共 ${frames} 帧，分 ${chunks} 段${earlier ? `，其中 ${earlier} 段以前已完成` : ""}；最多占用硬盘 ${disk}（可用 ${free}）；权重之外还要 ${memory} 内存或显存（共 ${all}）。`,
+    left: (time) => `大约还要 ${lasting(time)}。`,
+    made: (time, pace) => `用时 ${lasting(time)}，每秒视频要算 ${pace} 秒。`,
     // Of nodes' notices; in English the node says them itself.
     notice_silent: "录音是静音的：所有采样都为零，嘴几乎不会动。",
     notice_nearly_silent: ({ peak }) => `录音几乎没有声音：最响处只有 ${peak} dB。请检查音量。`,
@@ -99,6 +104,12 @@ export function say(what, ...about) {
   const language = app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en"
   const words = WORDS[language.startsWith("zh") ? "zh" : "en"][what]
   return typeof words === "function" ? words(...about) : words
+}
+
+/** "12 s" in Chinese. */
+function lasting(time) {
+  const [number, unit] = time.split(" ")
+  return `${number} ${UNITS[unit] ?? unit}`
 }
 
 export function amount(bytes) {

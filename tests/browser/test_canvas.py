@@ -28,6 +28,10 @@ TEXT = """pattern => {
   return [...document.querySelectorAll('p, span, div')].some(e => seen(e) && new RegExp(pattern).test(e.textContent))
 }"""
 
+PACE = {
+    "en": ("^[0-9]+ frames in .*[.]$", "^About .* s left[.]$", "^Made in .* s, .* s for a second of video[.]$"),
+    "zh": ("^共 [0-9]+ 帧，分 .*。$", "^大约还要 .* 秒。$", "^用时 .* 秒，每秒视频要算 .* 秒。$"),
+}
 SAVED = "id => app.graph.serialize().nodes.find(node => node.id == id).widgets_values"
 
 
@@ -41,8 +45,14 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     sampler = only(page.nodes("JoyHalloSampler"))
     page.look_at(sampler, 0.8)
     page.queue()
-    page.tab.wait_for_function(TEXT, arg=r"^About .* left\.$", timeout=60_000, polling=100)  # of milliseconds
     assert page.wait() == "success"
+    first, *later, last = (told["text"] for told in page.seen("progress_text"))
+    ahead, left, made = PACE[view.language]
+    assert re.fullmatch(ahead, first)
+    assert later
+    assert all(re.fullmatch(left, text) for text in later)
+    assert re.fullmatch(made, last)
+    page.tab.wait_for_function(TEXT, arg=made, timeout=60_000)
     plot = page.tab.locator("button.joyhallo-plot img:visible")
     plot.wait_for()
     assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") == 768

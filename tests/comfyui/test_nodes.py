@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from film import FILM, NODES, Film
+from page_lines import known_as
 from PIL import Image
 
 SAMPLING = {"JoyHalloSampler", "SaveTalkingVideo"}
@@ -106,6 +107,7 @@ def test_what_is_ahead_is_told_on_the_node(run):
     assert len(later) == 4
     assert all(re.fullmatch(r"About \d+ s left\.", text) for text in later)
     assert re.fullmatch(r"Made in \d+ s, [\d.]+ s for a second of video\.", last)
+    assert [known_as(text) for text in (first, later[0], last)] == [["ahead"], ["left"], ["made"]]
 
 
 def test_cancelling_stops_within_a_step_and_harms_nothing(run, client):

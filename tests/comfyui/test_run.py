@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from page_lines import known_as
 from painter import CORNERS, Painter
 
 FRAMES, RATE = 23, Fraction(30_000, 1001)
@@ -98,6 +99,7 @@ def test_a_run_that_was_stopped_goes_on(pack, job, ours, preview, tmp_path):
     rested = Painter()
     made = pack.nodes.run.make(job(rested, journal), preview())
     assert "2 of them finished earlier" in made.plan
+    assert known_as(made.plan) == ["ahead"]
     assert len(rested.spoken) == 3
     assert torch.equal(made.video.get_components().images, whole)
 
