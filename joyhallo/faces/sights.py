@@ -52,10 +52,8 @@ class Sights:
         """Where these lie among those that are kept."""
         wanted = np.arange(self.kept.max(initial=-1) + 1)[points]
         places = np.searchsorted(self.kept, wanted)
-        if (missing := np.setdiff1d(wanted, self.kept)).size:
-            raise IndexError(
-                f"Points {', '.join(map(str, missing[:3]))} of the mesh were not kept; see regions.FOLLOWED."
-            )
+        if not np.array_equal(self.kept[places], wanted):
+            raise IndexError(f"Of the points {points} not all were kept; add them to regions.FOLLOWED.")
         return places
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
