@@ -395,7 +395,8 @@ def meshes(nodes, ours, monkeypatch):  # noqa: F811
     def give(*found):
         coming = iter(found)
 
-        def tracked(film, every):
+        def tracked(film, every, whole):
+            assert whole
             points, scores = next(coming)
             return SimpleNamespace(track=SimpleNamespace(points=points, scores=scores))
 
