@@ -10,6 +10,7 @@ import lips
 import numpy as np
 import pytest
 import torch
+from boxed_frames import cut, pasted
 from painter import CORNERS, Painter
 
 HEIGHT, WIDTH, FRAMES, RATE = 96, 128, 12, Fraction(25)
@@ -134,8 +135,8 @@ def test_wav2lip_s_frames_are_those_of_the_original_order(ours, wav2lip, film, t
     pictures = bytes_of(film)[:count]
     recording = audio.prepare(sound(0.36)["waveform"][0], 16_000)
     heard = mel.listen(recording.samples, RATE, cover_tail=True)[:count]
-    answer = wav2lip.network(heard[:, None], pixels.inputs(pixels.cut(pictures, places, 96)))
-    expected = pixels.pasted(pictures, places, pixels.as_crops(answer))
+    answer = wav2lip.network(heard[:, None], pixels.inputs(cut(pictures, places, 96)))
+    expected = pasted(pictures, places, pixels.as_crops(answer))
     assert made.frames.shape == expected.shape
     off = (made.frames.int() - expected.int()).abs()
     assert off.max() <= 1  # chunks of another size are summed in another order

@@ -167,7 +167,7 @@ def test_what_is_damaged_is_made_again(long, models, caplog):
     assert np.array_equal(again.boxes, found.boxes, equal_nan=True)
     assert (again.cuts, again.size, again.rate, again.scheme, report) == (
         (15,), found.size, found.rate, "none", ["a report"])  # fmt: skip
-    (path,) = known.folder.glob("*.face")
+    (path,) = known.folder.glob("*.track")
     content = bytearray(path.read_bytes())
     content[200] ^= 255
     for torn in (bytes(content), content[:300], b""):

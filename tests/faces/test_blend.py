@@ -8,8 +8,9 @@ import torch
 
 from joyhallo.faces.blend import Blend, Patch, around_mouths, blended, both, feathered, lower_face, painted
 from joyhallo.faces.boxes import Box
+from joyhallo.faces.rescale import rescale
 from joyhallo.faces.track import Track, gaps
-from joyhallo.methods.wav2lip.method import Boxes
+from joyhallo.methods.boxed import Boxed
 
 BOX = Box(20, 10, 60, 70)
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def test_an_unchanged_crop_comes_back(size):
     """Of a box as large as a crop to the bit, of a smaller one nearly."""
     frame = torch.randint(0, 256, (1, 200, 200, 3), generator=torch.Generator().manual_seed(1)).byte()
     smooth = torch.nn.functional.avg_pool2d(frame.permute(0, 3, 1, 2).float(), 31, 1, 15).permute(0, 2, 3, 1).byte()
-    boxes = Boxes(torch.tensor([[30, 20, 30 + size[0], 20 + size[1]]]), 96)
+    boxes = Boxed(torch.tensor([[30, 20, 30 + size[0], 20 + size[1]]]), 96, rescale)
     made = smooth[0].clone()
     patch = boxes.patch(boxes.cut(smooth, [0])[0], 0)
     blended(made, patch, Blend().of(patch, 0), 1.0, False)

@@ -25,7 +25,7 @@ from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.methods.musetalk.boxes import Pads, halved, padded
 from joyhallo.methods.musetalk.checkpoint import without_norms
 from joyhallo.methods.musetalk.masks import CONE, LENS, Cheeks, Rim, Square, masks, share
-from joyhallo.methods.musetalk.method import AREAS, Faces, MuseTalk
+from joyhallo.methods.musetalk.method import AREAS, MuseTalk, faces_of
 from joyhallo.methods.musetalk.network import TOKENS, Sizes, UNet, placed
 from joyhallo.methods.musetalk.parser import LABELS, Parser, normalised
 from joyhallo.methods.redub import placed as pasted
@@ -223,7 +223,7 @@ def whole(case):
         assert found.tolist() == facts["boxes"]
         found = padded(found, Pads(bottom=10 if version == "1.5" else 0), picture)
         nowhere = Track(np.zeros((0, 4)), np.zeros((0, 0, 2)), np.zeros(0), "none", picture, 25)
-        faces = Faces(nowhere, found, AREAS[version], lambda seen: F.one_hot(labels, LABELS).permute(2, 0, 1)[None])
+        faces = faces_of(nowhere, found, AREAS[version], lambda seen: F.one_hot(labels, LABELS).permute(2, 0, 1)[None])
         shown = np.arange(case.facts["frames"]) % (2 * len(frames))
         shown = np.minimum(shown, 2 * len(frames) - 1 - shown)  # both ends twice
         script, steps = Script(shown, np.ones(len(shown), np.float32)), []

@@ -13,7 +13,7 @@ from joyhallo.faces.blend import blended
 from joyhallo.files.checkpoint import Checkpoint
 from joyhallo.methods.ultralight.boxes import squares
 from joyhallo.methods.ultralight.checkpoint import without_norms
-from joyhallo.methods.ultralight.method import AFTER, BEFORE, Faces
+from joyhallo.methods.ultralight.method import AFTER, BEFORE, boxed
 from joyhallo.methods.ultralight.network import HUBERT, WENET, Generator, Sizes
 from joyhallo.methods.ultralight.pixels import as_crops, inputs
 from joyhallo.sound.heard import Heard, windows
@@ -37,7 +37,7 @@ def generators(case):
 @answers("pictures", "ultralight")
 def there_and_back(case):
     picture, points = case["picture_bgr"].flip(2), case["landmarks"].long()
-    faces = Faces(squares(torch.stack([points[place] for place in (LEFT, TOP, RIGHT)])[None]))
+    faces = boxed(squares(torch.stack([points[place] for place in (LEFT, TOP, RIGHT)])[None]))
     yield "out.box", faces.boxes[0].int()
     crops = faces.cut(picture[None], [0])
     yield "out.crop168", crops[0].flip(0).permute(1, 2, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import seeded
 import torch
+from boxed_frames import cut, pasted
 from cases import Case, answers
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from joyhallo.methods.wav2lip.boxes import Pads, padded, smoothed
 from joyhallo.methods.wav2lip.checkpoint import published, without_norms
 from joyhallo.methods.wav2lip.expert import Expert, agreement
 from joyhallo.methods.wav2lip.network import Generator
-from joyhallo.methods.wav2lip.pixels import as_crops, cut, inputs, pasted
+from joyhallo.methods.wav2lip.pixels import as_crops, inputs
 from joyhallo.sound.mel import COLUMNS, basis, listen, mel, windows
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

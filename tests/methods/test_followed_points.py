@@ -14,7 +14,7 @@ from joyhallo.faces.sights import Sights
 from joyhallo.faces.track import Track
 from joyhallo.methods.latentsync.alignment import matrices
 from joyhallo.methods.musetalk.boxes import boxes_of as musetalk_boxes
-from joyhallo.methods.musetalk.method import Faces
+from joyhallo.methods.musetalk.method import faces_of
 from joyhallo.methods.ultralight.boxes import boxes_of as ultralight_boxes
 
 FRAMES, LOOKS = 9, np.array([0, 4, 8])
@@ -41,7 +41,7 @@ def followed(whole):
 
 
 def _musetalk(track):
-    faces = Faces(track, musetalk_boxes(track, "original"), "jaw")
+    faces = faces_of(track, musetalk_boxes(track, "original"), "jaw")
     return torch.stack([faces.patch(torch.zeros(3, 256, 256), frame).weights.sum() for frame in range(FRAMES)]).numpy()
 
 

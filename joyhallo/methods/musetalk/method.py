@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...faces.blend import Patch, lower_face
-from ...faces.boxes import Box
 from ...faces.lanczos import lanczos
 from ...faces.regions import LIPS, NOSE_OUTLINE, OUTLINE
-from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
 from ...sound.heard import HeardWindows
 from ...sound.whisper import MUSETALK
+from ..boxed import Boxed
 from ..redub import Codec, Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers, in_parts
 from ..whispered import Hear, heard_at_frames, hearing
 from .avatar import Avatar
@@ -32,7 +31,6 @@ from .parser import SIDE, normalised
 SIZE = 256
 AT_ONCE = 8  # frames
 WORKED = 7_000_000  # numbers for each of them that the network holds at the same time: a tenth more than was counted
-LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 CHOICES = ("jaw", "raw", "neck", "box")  # what of a face may be replaced
 AREAS = {"1.5": "jaw", "1.0": "raw"}  # what each version replaces, unless something else is wished
 KNOWN = frozenset({"sync_offset", "cover_tail", "smoothing", "area", "joints"})  # of the wishes, by both versions
@@ -45,54 +43,42 @@ AVATAR = Avatar()  # of every film, as long as the program runs
 
 @dataclass(frozen=True)
 class Faces:
-    """The part of each frame that the network sees, and what of it is replaced."""
+    """The boxes that the network sees, and what of them is replaced."""
 
+    boxed: Boxed
     track: Track
-    boxes: Tensor  # (frames, 4), whole numbers: left, top, right, bottom
     area: str
     parse: Parse | None = None
     parsed: Mapping[int, Tensor] = field(default_factory=dict)  # masks of the frames that are just being looked at
 
     @property
     def usable(self) -> NDArray[np.bool_]:
-        left, top, right, bottom = self.boxes.unbind(1)
-        return ((right - left >= LEAST) & (bottom - top >= LEAST)).numpy()
-
-    def box(self, frame: int) -> Box:
-        return Box(*self.boxes[frame].tolist())
+        return self.boxed.usable
 
     def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
-        """-> (n, 3, 256, 256), of bytes"""
-        boxes = [self.box(frame).slices for frame in frames]
-        crops = [
-            lanczos(picture[rows, columns][None], (SIZE, SIZE))
-            for picture, (rows, columns) in zip(pictures, boxes, strict=True)
-        ]
-        return torch.cat(crops).permute(0, 3, 1, 2) if crops else pictures.new_zeros(0, 3, SIZE, SIZE)
+        return self.boxed.cut(pictures, frames)
 
     def observing(self, pictures: Tensor, frames: Sequence[int]) -> Faces:
         """Where a parser is at hand, it is shown the faces, and what surrounds them."""
         if self.parse is None or self.area == "box":
             return self
-        squares = [Square.around(self.box(frame)) for frame in frames]
+        squares = [Square.around(self.boxed.box(frame)) for frame in frames]
         seen = torch.stack([square.seen(picture) for square, picture in zip(squares, pictures, strict=True)])
         parts = seen.split(1 if seen.device.type == "cpu" else len(seen))  # one at a time fits into a CPU's cache
         labels = torch.cat([self.parse(normalised(part)).argmax(1) for part in parts])
         return replace(self, parsed=dict(zip(frames, masks(labels, self.area).float(), strict=True)))
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
-        box = self.box(frame)
-        if not box.area:
+        if (whole := self.boxed.patch(crop, frame)) is None:
             return None
-        pixels = rescale(crop.byte().permute(1, 2, 0)[None], (int(box.width), int(box.height)))
         mask = self.parsed.get(frame)
         if mask is None:
             mask = masks(self._drawn(frame, crop.device), self.area)[0].float()
-        return Patch(box, pixels[0], share(mask, box))
+        return replace(whole, weights=share(mask, whole.box))
 
     def _drawn(self, frame: int, device: torch.device) -> Tensor:
         """Labels (1, 512, 512), by whatever points there are."""
-        square, points = Square.around(self.box(frame)), self.track.points
+        square, points = Square.around(self.boxed.box(frame)), self.track.points
         if self.track.scheme == "mesh":
             lines = {SKIN: OUTLINE, NOSE: NOSE_OUTLINE, LOWER_LIP: LIPS}
             each = {label: points[frame, list(line)] for label, line in lines.items()}
@@ -105,6 +91,10 @@ class Faces:
                 for label, outline in each.items()
             ]
         )
+
+
+def faces_of(track: Track, boxes: Tensor, area: str, parse: Parse | None = None) -> Faces:
+    return Faces(Boxed(boxes, SIZE, lanczos), track, area, parse)
 
 
 @dataclass(frozen=True)
@@ -139,7 +129,7 @@ class MuseTalk:
         shift = wishes.shift if "shift" in known else 0
         pads = Pads(*wishes.pads) if "pads" in known else Pads()
         boxes = boxes_of(track, wishes.smoothing, shift, pads)
-        return Faces(track, boxes, wishes.area or AREAS[self.version], self.parse)
+        return faces_of(track, boxes, wishes.area or AREAS[self.version], self.parse)
 
     def listen(self, recording: Recording, rate: Fraction) -> HeardWindows:
         return heard_at_frames(self.hear, MUSETALK, recording, rate, self.wishes)

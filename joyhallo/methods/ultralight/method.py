@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...faces.area import area
-from ...faces.blend import Patch
-from ...faces.boxes import Box
-from ...faces.rescale import rescale
 from ...faces.track import Track
 from ...sound.audio import Recording
 from ...sound.heard import Heard, HeardWindows, Joints, windows
 from ...sound.hubert import Hubert, frames_of, hear
+from ..boxed import Boxed
 from ..redub import Engine, OnStep, Ready, RedubError, Wishes, as_it_is, check_numbers
 from .boxes import boxes_of
 from .network import HUBERT, Ear, Generator
@@ -28,40 +25,14 @@ from .pixels import SIDE, as_crops, inputs
 KNOWN = frozenset({"strength", "sync_offset", "cover_tail", "smoothing", "shift", "joints"})  # of the wishes
 AT_ONCE = 16  # frames that go through the network together
 WORKED = 480 * 160**2  # numbers for each of them that are held at the same time: a third more than was counted
-LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 BEFORE, AFTER = 4, 3  # 25ths of a second that a frame hears before and after its own
 
 Network = Callable[..., Tensor]  # network.Generator: what is heard, faces, strength of the sound -> faces
 Hear = Callable[[Tensor, Joints], Heard]  # samples, how parts of long sound are joined
 
 
-@dataclass(frozen=True)
-class Faces:
-    """The part of each frame that the network sees, and replaces."""
-
-    boxes: Tensor  # (frames, 4), whole numbers: left, top, right, bottom
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        left, top, right, bottom = self.boxes.unbind(1)
-        return ((right - left >= LEAST) & (bottom - top >= LEAST)).numpy()
-
-    def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
-        """-> (n, 3, 168, 168), of bytes"""
-        boxes = [Box(*box).slices for box in self.boxes[list(frames)].tolist()]
-        crops = [
-            area(picture[rows, columns][None], (SIDE, SIDE))
-            for picture, (rows, columns) in zip(pictures, boxes, strict=True)
-        ]
-        return torch.cat(crops).permute(0, 3, 1, 2) if crops else pictures.new_zeros(0, 3, SIDE, SIDE)
-
-    def patch(self, crop: Tensor, frame: int) -> Patch | None:
-        """All of a crop, its rim included, which the original lays over its box as it is, too."""
-        box = Box(*self.boxes[frame].tolist())
-        if not box.area:
-            return None
-        pixels = rescale(crop.byte().permute(1, 2, 0)[None], (int(box.width), int(box.height)))
-        return Patch(box, pixels[0])
+def boxed(boxes: Tensor) -> Boxed:
+    return Boxed(boxes, SIDE, area)
 
 
 @dataclass(frozen=True)
@@ -82,8 +53,8 @@ class Ultralight:
     def memory(self) -> int:
         return self.at_once * WORKED * self.dtype.itemsize
 
-    def crops(self, track: Track) -> Faces:
-        return Faces(boxes_of(track, self.wishes.smoothing, self.wishes.shift))
+    def crops(self, track: Track) -> Boxed:
+        return boxed(boxes_of(track, self.wishes.smoothing, self.wishes.shift))
 
     def listen(self, recording: Recording, rate: Fraction) -> HeardWindows:
         """At 25 frames a second as in the original, at other rates by time, so that nothing drifts."""

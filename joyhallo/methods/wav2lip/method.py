@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ...faces.blend import Patch
-from ...faces.boxes import Box
 from ...faces.rescale import rescale
 from ...faces.steady import stretches
 from ...faces.track import Track
 from ...sound import mel
 from ...sound.audio import Recording
 from ...sound.mel import MelWindows
+from ..boxed import Boxed
 from ..redub import Engine, OnStep, Wishes
 from .boxes import Pads, Smoothing, padded, smoothed
 from .network import Generator
-from .pixels import as_crops, cut, inputs
+from .pixels import as_crops, inputs
 
 KNOWN = frozenset({"strength", "sync_offset", "cover_tail", "smoothing", "pads"})  # of the wishes
 AT_ONCE = {96: 32, 256: 8}  # frames that go through the network together, by the side of a face
 WORKED = 380  # numbers for each pixel of a crop that are held at the same time: a third more than was measured
-LEAST = 2  # pixels of a box: of fewer there would be nothing to see
 
 Network = Callable[..., Tensor]  # network.Generator: what is heard, faces, strength of the sound -> faces
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """The part of each frame that the network sees, and replaces."""
-
-    boxes: Tensor  # (frames, 4), whole numbers: left, top, right, bottom
-    size: int
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        left, top, right, bottom = self.boxes.unbind(1)
-        return ((right - left >= LEAST) & (bottom - top >= LEAST)).numpy()
-
-    def cut(self, pictures: Tensor, frames: Sequence[int]) -> Tensor:
-        """-> (n, 3, size, size), of bytes"""
-        return cut(pictures, self.boxes[list(frames)], self.size).permute(0, 3, 1, 2)
-
-    def patch(self, crop: Tensor, frame: int) -> Patch | None:
-        box = Box(*self.boxes[frame].tolist())
-        if not box.area:
-            return None
-        pixels = rescale(crop.byte().permute(1, 2, 0)[None], (int(box.width), int(box.height)))
-        return Patch(box, pixels[0])
 
 
 @dataclass(frozen=True)
@@ -72,7 +45,7 @@ class Wav2Lip:
     def memory(self) -> int:
         return self.at_once * WORKED * self.size**2 * self.dtype.itemsize
 
-    def crops(self, track: Track) -> Boxes:
+    def crops(self, track: Track) -> Boxed:
         """Boxes are smoothed within a shot, from gap to gap."""
         known = np.where(np.isfinite(track.boxes), track.boxes, 0)
         boxes = torch.from_numpy(known.clip(min=0).astype(np.int64))  # as the original takes a detector's
@@ -80,7 +53,7 @@ class Wav2Lip:
         for stretch in stretches(track):
             boxes[stretch] = smoothed(boxes[stretch], cast(Smoothing, self.wishes.smoothing))
         boxes[torch.from_numpy(~track.found)] = 0
-        return Boxes(boxes, self.size)
+        return Boxed(boxes, self.size, rescale)
 
     def listen(self, recording: Recording, rate: Fraction) -> MelWindows:
         samples, wishes = recording.samples, self.wishes

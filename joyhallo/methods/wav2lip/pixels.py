@@ -5,37 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...faces.rescale import rescale
 from ...faces.unshared import unshared
-
-
-def cut(pictures: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """pictures uint8 (n, height, width, 3), boxes (n, 4) inside them -> crops uint8 (n, size, size, 3), stretched."""
-    crops = [rescale(part[None], (size, size)) for part in _parts(pictures, boxes)]
-    return torch.cat(crops) if crops else pictures.new_zeros(0, size, size, 3)
-
-
-def pasted(pictures: Tensor, boxes: Tensor, crops: Tensor) -> Tensor:
-    """Copies of the pictures in which each crop covers its whole box, as in the original: nothing is blended."""
-    result = pictures.clone()
-    for part, crop in zip(_parts(result, boxes), crops, strict=True):
-        part[:] = rescale(crop[None], (part.shape[1], part.shape[0]))[0]
-    return result
-
-
-def _parts(pictures: Tensor, boxes: Tensor) -> list[Tensor]:
-    """Views of the pictures. The boxes of a film differ in size, so each picture is done by itself."""
-    width, height = pictures.shape[2], pictures.shape[1]
-    for left, top, right, bottom in boxes.tolist():
-        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise ValueError(
-                f"The box of the face is {left}, {top}, {right}, {bottom} (left, top, right, bottom); it must have an "
-                f"area inside the picture of {width}x{height} pixels."
-            )
-    return [
-        picture[top:bottom, left:right]
-        for picture, (left, top, right, bottom) in zip(pictures, boxes.tolist(), strict=True)
-    ]
 
 
 def inputs(crops: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from test_musetalk_boxes import track
 from joyhallo.faces.boxes import Box
 from joyhallo.methods.musetalk.boxes import boxes_of
 from joyhallo.methods.musetalk.masks import Rim, Square, bell, drawn, filled, masks, share
-from joyhallo.methods.musetalk.method import Faces
+from joyhallo.methods.musetalk.method import faces_of
 
 SQUARES = [Box(40, 30, 160, 190), Box(-10, 100, 61, 133), Box(0, 0, 300, 40)]
 
@@ -89,7 +89,7 @@ def test_outlines_are_filled_as_pillow_fills_them():
 def test_the_mesh_draws_what_a_parser_would_see_of_a_plain_face():
     """Of a face that is an ellipse the mask is the lower half of it, without the nose and with the lips."""
     seen = track()
-    faces = Faces(seen, boxes_of(seen, "original"), "jaw")
+    faces = faces_of(seen, boxes_of(seen, "original"), "jaw")
     patch = faces.patch(torch.zeros(3, 256, 256), 0)
     assert patch is not None
     weights, (height, width) = patch.weights, patch.box.shape
@@ -98,7 +98,7 @@ def test_the_mesh_draws_what_a_parser_would_see_of_a_plain_face():
     assert weights[: height // 2 - 6].max() == 0, "above the bridge nothing is replaced"
     assert weights[round(0.7 * height), width // 2] == 1
     assert weights[-3, :20].max() == 0, "beside the chin there is no face"
-    square = Square.around(faces.box(0))
+    square = Square.around(faces.boxed.box(0))
     skin = drawn([(1, torch.from_numpy(ellipse(square)).float()[None])])
     ideal = share(masks(skin, "jaw")[0].float(), patch.box)
     assert (ideal - weights).abs().mean() < 0.02

@@ -13,7 +13,7 @@ from joyhallo.faces.blend import Blend
 from joyhallo.methods import METHODS
 from joyhallo.methods.musetalk.avatar import Avatar
 from joyhallo.methods.musetalk.boxes import boxes_of
-from joyhallo.methods.musetalk.method import Faces, MuseTalk, redubber
+from joyhallo.methods.musetalk.method import MuseTalk, faces_of, redubber
 from joyhallo.methods.musetalk.network import Sizes, UNet
 from joyhallo.methods.musetalk.parser import LABELS
 from joyhallo.methods.redub import Engine, RedubError, Wishes, placed, redub, repainted
@@ -83,7 +83,7 @@ def made(method, pictures, seen, seconds=0.24, shown=None, seed=0):
 def test_a_crop_that_did_not_change_changes_nothing(pictures, scheme, area):
     """But for what shrinking and enlarging loses; and to the last bit where the mask is black."""
     seen = track(scheme, 1)
-    faces = Faces(seen, boxes_of(seen, "original"), area)
+    faces = faces_of(seen, boxes_of(seen, "original"), area)
     patch = faces.patch(faces.cut(pictures[:1], [0])[0], 0)
     assert patch is not None
     assert patch.weights is not None
@@ -226,7 +226,7 @@ def test_versions_differ_in_box_and_mask(engine):
         method = redubber(Engine(engine.network, parts=engine.parts, version=version), 8, Wishes(shift=5))
         faces, plain = method.crops(track()), boxes_of(track(), "original")
         assert known in method.known
-        assert (faces.boxes[0] - plain[0]).tolist() == [0, 10 if version == "1.0" else 0, 0, margin]
+        assert (faces.boxed.boxes[0] - plain[0]).tolist() == [0, 10 if version == "1.0" else 0, 0, margin]
         assert faces.area == {"1.5": "jaw", "1.0": "raw"}[version]
 
 

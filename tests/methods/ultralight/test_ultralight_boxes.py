@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joyhallo.faces.regions import BRIDGE, OUTLINE
 from joyhallo.faces.track import Track
 from joyhallo.methods.ultralight.boxes import boxes_of, squares
-from joyhallo.methods.ultralight.method import Faces
+from joyhallo.methods.ultralight.method import boxed
 
 SIZE = (200, 240)
 BRIDGE_AT, CHIN_AT = 100.0, 190.0
@@ -98,7 +98,7 @@ def test_whatever_is_usable_can_be_cut_and_put_back(corners, lost, smoothing, sh
         boxes[::2] = np.nan
     nothing = np.zeros((len(boxes), 0, 2), np.float32)
     seen = Track(boxes, nothing, np.ones(len(boxes), np.float32), "none", SIZE, Fraction(25))
-    faces, picture = Faces(boxes_of(seen, smoothing, shift)), torch.zeros(1, *SIZE[::-1], 3, dtype=torch.uint8)
+    faces, picture = boxed(boxes_of(seen, smoothing, shift)), torch.zeros(1, *SIZE[::-1], 3, dtype=torch.uint8)
     assert not faces.usable[~seen.found].any()
     for frame in np.flatnonzero(faces.usable).tolist():
         patch = faces.patch(faces.cut(picture, [frame])[0], frame)

@@ -17,7 +17,7 @@ from joyhallo.methods import METHODS
 from joyhallo.methods.redub import Engine, RedubError, Wishes, placed, redub, repainted
 from joyhallo.methods.script import script
 from joyhallo.methods.ultralight.boxes import boxes_of
-from joyhallo.methods.ultralight.method import KNOWN, Faces, redubber
+from joyhallo.methods.ultralight.method import KNOWN, boxed, redubber
 from joyhallo.methods.ultralight.network import Generator
 from joyhallo.sound.audio import Recording
 
@@ -71,7 +71,7 @@ def shaken(**more):
 def test_a_face_that_did_not_change_changes_nothing(pictures, scheme):
     """But for what enlarging and shrinking lose."""
     seen = track(scheme, 1)
-    faces = Faces(boxes_of(seen))
+    faces = boxed(boxes_of(seen))
     patch = faces.patch(faces.cut(pictures[:1], [0])[0], 0)
     assert patch is not None
     rows, columns = patch.box.slices
