@@ -194,6 +194,17 @@ def test_length_rules(painted, film, track, redub, seconds, rules, expected):
         assert torch.equal(made.frames[6:], bytes_of(film)[6:])
 
 
+def test_memory_is_asked_for_as_many_batches_as_there_are_at_a_time(ours, painted, film, track, redub, monkeypatch):
+    """One is read, one is worked on, one waits and one is written; of the last two there are crops as well."""
+    import comfy.model_management
+
+    painter = painted.painter
+    monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: 1)
+    need = painter.at_once * 3 * (4 * WIDTH * HEIGHT + 2 * 4 * painter.size**2)
+    with pytest.raises(ValueError, match=f"Redubbing needs {ours('joyhallo.files.space').amount(need)} of memory"):
+        redub(painted, film, sound(0.4), face_track=track())
+
+
 def test_a_picture_speaks(painted, film, track, redub):
     one = redub(painted, film[:1], sound(0.4), face_track=track().until(1))
     assert len(one.frames) == 10
