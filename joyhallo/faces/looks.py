@@ -36,9 +36,8 @@ class Looks:
         self._facing.append(frame)
         self._boxes.extend((face.box.left, face.box.top, face.box.right, face.box.bottom))
         self._scores.append(face.score)
-        self._points.frombytes(
-            np.asarray(face.points if self.kept is None else face.points[list(self.kept)], np.float32).tobytes()
-        )
+        points = face.points if self.kept is None else face.points[list(self.kept)]
+        self._points.frombytes(np.asarray(points, np.float32).tobytes())
 
     @property
     def frames(self) -> NDArray[np.int64]:

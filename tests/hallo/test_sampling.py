@@ -19,11 +19,13 @@ def net():
     return small.net(small.SHALLOW)
 
 
-def frames_of(net, settings=QUICK, *, count=6, portrait=None, **more) -> torch.Tensor:
+def chunks_of(net, settings=QUICK, *, count=6, portrait=None, **more):
     portrait = portrait or small.portrait(config=small.SHALLOW)
-    windows = small.windows(count)
-    chunks = animate(net, small.BlockCodec(), Schedule(), portrait, windows, settings, **more)
-    return torch.cat([chunk.frames for chunk in chunks])
+    return animate(net, small.BlockCodec(), Schedule(), portrait, small.windows(count), settings, **more)
+
+
+def frames_of(*given, **more) -> torch.Tensor:
+    return torch.cat([chunk.frames for chunk in chunks_of(*given, **more)])
 
 
 def close(a, b, atol=2e-5):
@@ -298,17 +300,7 @@ def test_progress_is_told_after_every_step(net):
 
 def test_the_last_estimate_is_the_result(net):
     seen = []
-    chunk = next(
-        animate(
-            net,
-            small.BlockCodec(),
-            Schedule(),
-            small.portrait(config=small.SHALLOW),
-            small.windows(4),
-            QUICK,
-            on_step=seen.append,
-        )
-    )
+    chunk = next(chunks_of(net, count=4, on_step=seen.append))
     close(seen[-1].estimate, chunk.latents)
 
 
@@ -329,15 +321,7 @@ def test_an_exception_stops_at_once(net):
 
 def test_chunks_come_one_by_one(net):
     seen = []
-    chunks = animate(
-        net,
-        small.BlockCodec(),
-        Schedule(),
-        small.portrait(config=small.SHALLOW),
-        small.windows(9),
-        QUICK,
-        on_step=seen.append,
-    )
+    chunks = chunks_of(net, count=9, on_step=seen.append)
     first = next(chunks)
     assert (first.index, first.start, len(first.frames), len(seen)) == (0, 0, 4, 2)
     assert next(chunks).start == 4
