@@ -7,6 +7,7 @@ import { Faces } from "./faces.js"
 import { chain, everyNode, nodeAt } from "./graph.js"
 import { MissingLandmarker, MissingModels, MissingRedubModel, MissingSpeaker, MissingTracker } from "./missing.js"
 import { recall, remember } from "./memory.js"
+import { inWords } from "./progress.js"
 import "./notices.js" // registered first, so that notices stand above pictures
 
 // By class of node: the part of its output that is shown, and how.
@@ -36,7 +37,9 @@ app.registerExtension({
   setup() {
     // Sent when a choice must be made before the node can go on: it ends in an error, so no output follows.
     api.addEventListener?.("joyhallo.faces", ({ detail }) => show(nodeAt(detail?.node), "joyhallo_faces", detail))
-    api.addEventListener?.("progress_text", ({ detail }) => panels.get(nodeAt(detail?.nodeId))?.tell?.(detail.text))
+    api.addEventListener?.("progress_text", ({ detail }) => {
+      panels.get(nodeAt(detail?.nodeId))?.tell?.(inWords(detail.text))
+    })
     api.addEventListener?.("joyhallo.fetch", ({ detail }) => needy((panel) => panel.hear(detail)))
     api.addEventListener?.("execution_error", ({ detail }) => {
       for (const map of [panels, needs]) map.get(nodeAt(detail?.node_id))?.fail?.(detail.exception_message)

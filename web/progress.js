@@ -1,5 +1,5 @@
 // What is ahead of a node that makes a video, and how long it took, in ComfyUI's language. ComfyUI shows the text as it
-// comes from the node, in English, so it is put into other words before that.
+// comes from the node, in English, in a widget of the node; other words are put there before it is drawn.
 
 import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
@@ -19,15 +19,23 @@ app.registerExtension({
   name: "JoyHallo.Progress",
 
   setup() {
-    // Who captures is told first.
-    api.addEventListener?.("progress_text", ({ detail }) => translate(detail), { capture: true })
+    // Whether ComfyUI hears of the text before us is chance, so wait until all have.
+    api.addEventListener?.("progress_text", ({ detail }) => queueMicrotask(() => translate(detail)))
   },
 })
 
-function translate(told) {
-  if (!NODES.includes(nodeAt(told?.nodeId)?.comfyClass)) return
+function translate({ nodeId, text }) {
+  const node = nodeAt(nodeId)
+  const translated = NODES.includes(node?.comfyClass) ? inWords(text) : text
+  if (translated === text) return
+  for (const widget of node.widgets ?? []) if (widget.value === text) widget.value = translated
+}
+
+/** A line that a node tells of its work; whatever else it tells stays as it is. */
+export function inWords(text) {
   for (const [name, line] of LINES) {
-    const found = line.exec(told.text)
-    if (found) told.text = say(name, ...found.slice(1)) ?? told.text
+    const found = line.exec(text)
+    if (found) return say(name, ...found.slice(1)) ?? text
   }
+  return text
 }
