@@ -1,50 +1,17 @@
 """Boxes that the bridge of the nose halves, from whatever points there are."""
 
-from fractions import Fraction
-
-import numpy as np
 import pytest
 import torch
+from upright_face import BRIDGE_AT, CHIN_AT, LEFT, POINTS, RIGHT, SIZE, track
 
-from joyhallo.faces.regions import BRIDGE, OUTLINE
-from joyhallo.faces.track import Track
 from joyhallo.methods.musetalk.boxes import Pads, boxes_of, halved
 
-SIZE = (200, 240)
-BRIDGE_AT, CHIN_AT = 110.0, 190.0
-TURNS = np.linspace(0, 2 * np.pi, len(OUTLINE), endpoint=False)
 
-
-def mesh() -> np.ndarray:
-    """An upright face from 40 to 160, whose forehead is wider than its cheeks."""
-    points = np.full((478, 2), (100.0, BRIDGE_AT))
-    down = -np.cos(TURNS)
-    outline = np.stack([100 + 60 * np.sin(TURNS), 120 + 70 * down], axis=1)
-    outline[down < -0.5, 0] = 100 + 90 * np.sin(TURNS)[down < -0.5]
-    points[list(OUTLINE)] = outline
-    points[BRIDGE] = 100, BRIDGE_AT
-    return points
-
-
-def track(scheme="mesh", count=3, found=None, **more) -> Track:
-    boxes = np.tile(np.array([40, 50, 160, CHIN_AT], np.float32), (count, 1))
-    points = {
-        "mesh": mesh(),
-        "marks": np.array([[70.0, 90], [130, 90], [100, 122], [80, 150], [120, 150]]),
-        "none": np.zeros((0, 2)),
-    }[scheme]
-    points = np.tile(points.astype(np.float32), (count, 1, 1))
-    if found is not None:
-        boxes[~np.array(found)] = np.nan
-        points[~np.array(found)] = np.nan
-    return Track(boxes, points, np.ones(count, np.float32), scheme, SIZE, Fraction(25), **more)
-
-
-@pytest.mark.parametrize("scheme", ["mesh", "marks", "none"])
+@pytest.mark.parametrize("scheme", POINTS)
 def test_the_bridge_is_in_the_middle_and_the_chin_at_the_end(scheme):
     left, top, right, bottom = boxes_of(track(scheme), "original")[0].tolist()
     assert bottom == CHIN_AT
-    assert (left, right) == pytest.approx((40, 160), abs=2), "the forehead does not count"
+    assert (left, right) == pytest.approx((LEFT, RIGHT), abs=2), "the forehead does not count"
     assert (top + bottom) / 2 == pytest.approx(BRIDGE_AT, abs=3)
 
 
@@ -56,7 +23,7 @@ def test_the_box_moves_down_and_grows_as_wished():
     assert boxes_of(track(), "original", pads=Pads(bottom=1000))[0, 3] == SIZE[1]
 
 
-@pytest.mark.parametrize("scheme", ["mesh", "marks", "none"])
+@pytest.mark.parametrize("scheme", POINTS)
 def test_a_frame_without_a_face_keeps_its_place(scheme):
     found = [True, False, True, True, False]
     boxes = boxes_of(track(scheme, 5, found), "centred")

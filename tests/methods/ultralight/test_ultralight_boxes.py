@@ -7,46 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from upright_face import BRIDGE_AT, LEFT, POINTS, RIGHT, SIZE, track
 
-from joyhallo.faces.regions import BRIDGE, OUTLINE
+from joyhallo.faces.regions import OUTLINE
 from joyhallo.faces.track import Track
 from joyhallo.methods.ultralight.boxes import boxes_of, squares
 from joyhallo.methods.ultralight.method import boxed
 
-SIZE = (200, 240)
-BRIDGE_AT, CHIN_AT = 100.0, 190.0
-TURNS = np.linspace(0, 2 * np.pi, len(OUTLINE), endpoint=False)
 
-
-def mesh() -> np.ndarray:
-    """An upright face from 40 to 160, whose forehead is wider than its cheeks."""
-    points = np.full((478, 2), (100.0, BRIDGE_AT))
-    down = -np.cos(TURNS)
-    outline = np.stack([100 + 60 * np.sin(TURNS), 120 + 70 * down], axis=1)
-    outline[down < -0.5, 0] = 100 + 90 * np.sin(TURNS)[down < -0.5]
-    points[list(OUTLINE)] = outline
-    points[BRIDGE] = 100, BRIDGE_AT
-    return points
-
-
-def track(scheme="mesh", count=3, found=None, rate=25, **more) -> Track:
-    boxes = np.tile(np.array([40, 38, 160, CHIN_AT], np.float32), (count, 1))
-    points = {
-        "mesh": mesh(),
-        "marks": np.array([[70.0, 80], [130, 80], [100, 112], [80, 150], [120, 150]]),
-        "none": np.zeros((0, 2)),
-    }[scheme]
-    points = np.tile(points.astype(np.float32), (count, 1, 1))
-    if found is not None:
-        boxes[~np.array(found)] = np.nan
-        points[~np.array(found)] = np.nan
-    return Track(boxes, points, np.ones(count, np.float32), scheme, SIZE, Fraction(rate), **more)
-
-
-@pytest.mark.parametrize("scheme", ["mesh", "marks", "none"])
+@pytest.mark.parametrize("scheme", POINTS)
 def test_the_square_reaches_from_ear_to_ear_and_from_the_nose_as_far_down(scheme):
     left, top, right, bottom = boxes_of(track(scheme))[0].tolist()
-    assert (left, right) == pytest.approx((40, 160), abs=2), "the forehead does not count"
+    assert (left, right) == pytest.approx((LEFT, RIGHT), abs=2), "the forehead does not count"
     assert top == pytest.approx(BRIDGE_AT, abs=3)
     assert bottom - top == right - left
 
@@ -65,7 +37,7 @@ def test_the_square_starts_lower_as_wished():
     assert (boxes_of(track(), shift=-7)[0] - plain).tolist() == [0, -7, 0, -7]
 
 
-@pytest.mark.parametrize("scheme", ["mesh", "marks", "none"])
+@pytest.mark.parametrize("scheme", POINTS)
 @pytest.mark.parametrize("smoothing", ["original", "centred"])
 def test_a_frame_without_a_person_keeps_its_place(scheme, smoothing):
     found = [True, False, True, True, False]
@@ -79,7 +51,7 @@ def test_a_square_is_cut_at_the_borders_of_the_picture():
     moved = track()
     moved.points[:, :, 0] -= 90
     moved.points[:, :, 1] += 100
-    assert boxes_of(moved)[0].tolist() == pytest.approx([0, 200, 70, SIZE[1]], abs=2)
+    assert boxes_of(moved)[0].tolist() == pytest.approx([0, BRIDGE_AT + 100, 70, SIZE[1]], abs=2)
     moved.points[:, :, 0] -= 400
     left, _, right, _ = boxes_of(moved)[0].tolist()
     assert left == right == 0
