@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from test_musetalk_boxes import track
+from upright_face import track
 
 from joyhallo.faces.boxes import Box
 from joyhallo.methods.musetalk.boxes import boxes_of

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from test_musetalk_boxes import SIZE, track
 from torch.nn import functional as F
+from upright_face import SIZE, track
 
 from joyhallo.config import SAMPLE_RATE
 from joyhallo.faces.blend import Blend

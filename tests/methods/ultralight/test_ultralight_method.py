@@ -8,8 +8,8 @@ import people
 import pytest
 import torch
 from small import small_hubert
-from test_ultralight_boxes import SIZE, track
 from torch.nn import functional as F
+from upright_face import SIZE, track
 
 from joyhallo.config import SAMPLE_RATE
 from joyhallo.faces.blend import Blend
