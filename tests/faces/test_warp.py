@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from warps import Warps
 
 from joyhallo.faces.blend import blended
-from joyhallo.faces.warp import Warps, similarity
 
 TEMPLATE = np.array([[20.0, 20.0], [44.0, 20.0], [32.0, 50.0], [25.0, 44.0]])
 
@@ -11,28 +11,6 @@ TEMPLATE = np.array([[20.0, 20.0], [44.0, 20.0], [32.0, 50.0], [25.0, 44.0]])
 def moved(points, scale: float, angle: float, shift) -> np.ndarray:
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return points @ turn.T + shift
-
-
-@pytest.mark.parametrize(("scale", "angle"), [(1, 0), (0.3, 0.4), (2.5, -1.2), (1.1, 3.0)])
-def test_a_similarity_is_found_again(scale, angle):
-    source = moved(TEMPLATE, scale, angle, (100, -7))
-    matrix = similarity(source, TEMPLATE)
-    assert np.allclose(source @ matrix[:, :2].T + matrix[:, 2], TEMPLATE, atol=1e-9)
-
-
-def test_it_is_scikit_images_for_points_that_do_not_fit():
-    transform = pytest.importorskip("skimage.transform", reason="scikit-image comes with insightface")
-    noise = np.random.default_rng(1)
-    for _ in range(20):
-        source = moved(TEMPLATE, 2, 0.5, (30, 40)) + noise.normal(0, 6, TEMPLATE.shape)
-        theirs = transform.SimilarityTransform()
-        theirs.estimate(source, TEMPLATE)
-        assert np.allclose(similarity(source, TEMPLATE), theirs.params[:2], atol=1e-9)
-
-
-def test_points_that_lie_mirrored_are_not_mirrored():
-    turn = similarity(TEMPLATE * (-1, 1), TEMPLATE)[:, :2]
-    assert np.linalg.det(turn) > 0
 
 
 def place(warps: Warps, crops: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import torch
 from torch import Tensor
+from warps import Warps
 
 from joyhallo.config import SAMPLE_RATE
 from joyhallo.faces.track import Track
-from joyhallo.faces.warp import Warps
 from joyhallo.methods.redub import Crops, OnStep
 from joyhallo.sound.audio import Recording
 

@@ -212,7 +212,13 @@ class Client:
         return self.get("/view", **file)
 
     def history(self, run: Run) -> dict[str, Any]:
-        return json.loads(self.get(f"/history/{run.prompt_id}"))[run.prompt_id]
+        """ComfyUI tells of a run's end a moment before it writes it down."""
+        end = time.monotonic() + PATIENCE
+        while run.prompt_id not in (found := json.loads(self.get(f"/history/{run.prompt_id}"))):
+            if time.monotonic() > end:
+                raise RuntimeError(f"ComfyUI remembers no run {run.prompt_id}.")
+            time.sleep(0.05)
+        return found[run.prompt_id]
 
     def interrupt(self, run: Run) -> None:
         self.post("/interrupt", {"prompt_id": run.prompt_id})
@@ -265,6 +271,7 @@ class Client:
 
 TEXT, PREVIEW = 3, 4  # binary events: words or a picture, and which node they belong to
 SETTLING = 0.5  # seconds that the worker is given to act on what it was told
+PATIENCE = 10  # seconds that it is given to write down what it did
 ENDS = {"execution_success": "success", "execution_error": "error", "execution_interrupted": "interrupted"}
 
 
