@@ -15,22 +15,21 @@ from test_redub_lips import bytes_of, file, film, ours, redub, sound, track  # n
 from test_redub_methods import QUICK, folder, hiss, load  # noqa: F401
 
 LEVELS = 2  # by which frames may differ: a card works on other portions, and in another order of memory
+OF_HALVES = 0.3  # the same on the average, where numbers have 16 bits
 
 
-def both(make: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a CPU makes of something, and what a card does."""
+def assert_alike(make: Callable[[], torch.Tensor], halves: bool = False) -> None:
+    """What a CPU and a card make, frames of bytes."""
     here = make()
-    with comfyui_computes_on_the_card() as card:
-        there = make()
+    with comfyui_computes_on_the_card(halves) as card:
+        there = make().cpu()
     assert card.operations.total() > 10, "the card had nothing to do"
-    return here, there.cpu()
-
-
-def assert_alike(make: Callable[[], torch.Tensor]) -> None:
-    """make: frames of bytes"""
-    here, there = both(make)
     assert here.shape == there.shape
-    assert (here.int() - there.int()).abs().max() <= LEVELS
+    apart = (here.int() - there.int()).abs()
+    if halves:
+        assert 0 < apart.float().mean() <= OF_HALVES
+    else:
+        assert apart.max() <= LEVELS
 
 
 @pytest.mark.usefixtures("pack")
@@ -56,9 +55,14 @@ def test_wav2lip(ours, file, film, track, redub, blend):  # noqa: F811
     assert_alike(make)
 
 
+@pytest.mark.parametrize("halves", [False, True])
 @pytest.mark.parametrize("name", [LATENTSYNC, MUSETALK, ULTRALIGHT])
-def test_other_redubbers(load, film, track, redub, name):  # noqa: F811
-    assert_alike(lambda: redub(load(name), film, hiss(), face_track=track(missing=(1,)), **QUICK).frames)
+def test_other_redubbers(load, film, track, redub, name, halves):  # noqa: F811
+    def make():
+        model = load(name, weight_dtype="auto")
+        return redub(model, film, hiss(), face_track=track(missing=(1,)), **QUICK).frames
+
+    assert_alike(make, halves)
 
 
 def test_a_parser_of_faces(load, folder, film, track, redub):  # noqa: F811
@@ -66,8 +70,9 @@ def test_a_parser_of_faces(load, folder, film, track, redub):  # noqa: F811
     assert_alike(lambda: redub(load(MUSETALK), film, hiss(), face_track=track()).frames)
 
 
-def test_a_portrait_speaks(pack):
-    assert_alike(lambda: bytes_of(Loaded(pack).frames()))
+@pytest.mark.parametrize("halves", [False, True])
+def test_a_portrait_speaks(pack, halves):
+    assert_alike(lambda: bytes_of(Loaded(pack).frames()), halves)
 
 
 def test_a_puppet_speaks(speak):  # noqa: F811

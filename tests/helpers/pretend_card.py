@@ -144,14 +144,18 @@ KEEP = ("unet_offload_device", "text_encoder_offload_device", "vae_offload_devic
 
 
 @contextmanager
-def comfyui_computes_on_the_card() -> Iterator[Card]:
-    """In this thread and in those that begin meanwhile."""
+def comfyui_computes_on_the_card(halves: bool = False) -> Iterator[Card]:
+    """In this thread and in those that begin meanwhile.
+
+    halves: whether it is a card for which ComfyUI chooses numbers of 16 bits, networks and VAEs each their own
+    """
     import comfy.model_management as manager
 
     card = Card()
     changed: dict[str, Any] = {name: lambda *_: CARD for name in COMPUTE}
     changed |= {name: lambda *_: MEMORY for name in KEEP}
     changed |= {name: _room(getattr(manager, name)) for name in ("get_free_memory", "get_total_memory")}
+    changed |= {name: lambda *_, **__: halves for name in ("should_use_fp16", "should_use_bf16")}
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(manager, vram_state=manager.VRAMState.NORMAL_VRAM, **changed))
         stack.enter_context(mock.patch.object(threading.Thread, "run", _beside(card, threading.Thread.run)))
