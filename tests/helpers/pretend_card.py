@@ -93,16 +93,20 @@ def done(func: Any, args: tuple, kwargs: dict) -> Any:
     known = {id(leaf.inner): leaf for leaf in given if isinstance(leaf, OnCard)}
     if name == "_has_compatible_shallow_copy_type":
         return not known
-    if known and name not in MOVES:
-        check(name, args, kwargs)
-    made = func(*tree_map(bare, args), **tree_map(bare, kwargs))
     device = goal(func, args, kwargs)
     there = bool(known) if device is None else device.type == CARD.type
+    if not known and not there:
+        return func(*args, **kwargs)
+    if known and name not in MOVES:
+        check(name, args, kwargs)
     if name == "copy_":
+        func(*map(bare, args), **kwargs)
         return args[0]
-    if given and there != isinstance(given[0], OnCard):  # torch sees no reason to copy what is in memory anyway
-        made = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, made)
-    return tree_map(lambda leaf: wrapped(leaf, known), made) if there else made
+    with torch.inference_mode(False), torch.no_grad():  # or what is made in that mode is of no use outside of it
+        made = func(*tree_map(bare, args), **tree_map(bare, kwargs))
+        if given and there != isinstance(given[0], OnCard):  # torch sees no reason to copy what is in memory anyway
+            made = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, made)
+        return tree_map(lambda leaf: wrapped(leaf, known), made) if there else made
 
 
 def name_of(func: Any) -> str:
