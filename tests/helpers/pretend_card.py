@@ -26,6 +26,7 @@ CARD, MEMORY = torch.device("card:0"), torch.device("cpu")
 ROOM = 24 << 30  # bytes
 
 MOVES = {"to", "_to_copy", "copy_"}  # whose tensors may lie apart
+UP, DOWN = "up", "down"  # numbers that go to the card, or come from it
 INDEXES = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}  # whose places may lie in memory
 
 
@@ -65,14 +66,18 @@ class Card(TorchDispatchMode):
     """Inside `with`, of the threads that enter it: `.to("card")` works, and whatever makes tensors there."""
 
     def __init__(self, operations: Counter[str] | None = None) -> None:
-        """operations: by their names; those of several threads may be counted together"""
+        """operations: on the card by their names, UP and DOWN among them; several threads may count together"""
         super().__init__()
         self.operations = Counter[str]() if operations is None else operations
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = done(func, args, kwargs or {})
-        if any(isinstance(leaf, OnCard) for leaf in tree_leaves(made)):
-            self.operations[name_of(func)] += 1
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        places = [isinstance(leaf, OnCard) for leaf in (*given, *tree_leaves(made)) if isinstance(leaf, Tensor)]
+        if any(places):
+            name = name_of(func)
+            goes = places[1::-1] if name == "copy_" else (places[0], places[-1])
+            self.operations[{(0, 1): UP, (1, 0): DOWN}.get(tuple(goes), name) if name in MOVES else name] += 1
         return made
 
     def __enter__(self) -> Card:
