@@ -1,4 +1,5 @@
-"""Where the pixels of a picture lie on a canvas that a turned, scaled and shifted face fills, and the way back."""
+"""Where the pixels of a picture lie on a canvas that a turned, scaled and shifted face fills, and the way back; and how
+a picture is read between its pixels."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from .boxes import Box, Size, around, whole
 
@@ -36,3 +38,14 @@ def sampled_at(matrices: NDArray[np.float64], shape: Sequence[int], source: Sequ
     y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in shape), indexing="ij")
     places = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ torch.from_numpy(matrices).mT[:, None]
     return (places * 2 + 1) / torch.tensor([width, height], dtype=torch.float64) - 1
+
+
+BORDERLESS = ("mps",)  # kinds of devices whose grid_sample knows no borders, before torch 2.13
+
+
+def read_at(pictures: Tensor, places: Tensor) -> Tensor:
+    """Pictures (n, channels, height, width) at places (n, rows, columns, 2), of which -1 is the middle of the first
+    pixel and 1 that of the last one; beyond them the border goes on."""
+    if pictures.device.type in BORDERLESS:
+        return F.grid_sample(pictures, places.clamp(-1, 1), align_corners=True)
+    return F.grid_sample(pictures, places, padding_mode="border", align_corners=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..faces.warp import read_at
 from ..files.checkpoint import Checkpoint, check, shapes, weights_of
 from ..files.contents import KINDS, Kind
 from ..ops import Ops, TorchOps
@@ -78,7 +79,7 @@ def warped(x: Tensor, flow: Tensor) -> Tensor:
     height, width = x.shape[2:]
     down, across = (torch.linspace(-1, 1, side, dtype=x.dtype, device=x.device) for side in (height, width))
     moved = across + flow[:, 0] / ((width - 1) / 2), down[:, None] + flow[:, 1] / ((height - 1) / 2)
-    return F.grid_sample(x, torch.stack(moved, -1), padding_mode="border", align_corners=True)
+    return read_at(x, torch.stack(moved, -1))
 
 
 # ---- how places of two pictures are alike

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..faces.boxes import Box
+from ..faces.warp import read_at
 from ..files.checkpoint import Checkpoint, check, check_floats, shapes
 from ..files.contents import WeightsError, looks_like
 from ..files.weights import open_weights
@@ -151,11 +152,11 @@ def crops(frames: Tensor, faces: Tensor, wider: float = 1.0) -> Tensor:
     vertical, horizontal = _reached(down, frames.shape[1]), _reached(across, frames.shape[2])
     grey = frames[:, vertical, horizontal].float() @ LUMA.to(frames.device) / 255
     down, across = (
-        (places - part.start) * (2 / (part.stop - part.start)) - 1
+        (places - part.start - 0.5) * (2 / max(1, part.stop - part.start - 1)) - 1
         for places, part in ((down, vertical), (across, horizontal))
     )
     grid = torch.stack(torch.broadcast_tensors(across[:, None], down[..., None]), dim=3)
-    sampled = F.grid_sample(grey[:, None], grid, padding_mode="border", align_corners=False)
+    sampled = read_at(grey[:, None], grid)
     return F.avg_pool2d(sampled, fine)[:, 0]
 
 

@@ -3,7 +3,9 @@ import pytest
 import torch
 from warps import Warps
 
+from joyhallo.faces import warp
 from joyhallo.faces.blend import blended
+from joyhallo.faces.warp import read_at
 
 TEMPLATE = np.array([[20.0, 20.0], [44.0, 20.0], [32.0, 50.0], [25.0, 44.0]])
 
@@ -68,3 +70,12 @@ def test_a_face_that_leaves_the_picture_is_cut_and_placed_all_the_same():
         crops = warps.cut(pictures, [0])
         assert crops.isfinite().all()
         assert place(warps, crops, pictures).shape == pictures.shape
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 4)])
+def test_beyond_a_picture_its_border_is_read_by_any_device(shape, monkeypatch):
+    dice = torch.Generator().manual_seed(1)
+    pictures, places = torch.rand(2, 3, *shape, generator=dice), 3 * torch.rand(2, 20, 9, 2, generator=dice) - 1.5
+    usual = read_at(pictures, places)
+    monkeypatch.setattr(warp, "BORDERLESS", ("cpu",))
+    torch.testing.assert_close(read_at(pictures, places), usual, rtol=0, atol=1e-6)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...faces.boxes import Points
+from ...faces.warp import read_at
 from .easing import smooth
 from .face import Features
 
@@ -121,7 +121,7 @@ def sampled(field: Tensor, uv: Tensor, bounds: tuple[float, float, float, float]
     left, right, top, bottom = bounds
     u, v = uv.unbind(1)
     grid = torch.stack([(u - left) * (2 / (right - left)) - 1, (v - top) * (2 / (bottom - top)) - 1], dim=-1)
-    return F.grid_sample(field, grid, padding_mode="border", align_corners=True)
+    return read_at(field, grid)
 
 
 class Mouth:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...faces.boxes import Box, around, joint, whole
+from ...faces.warp import read_at
 from .eyes import Lid
 from .face import Features, Frame
 from .head import Head, Moves, around_head, farthest
@@ -140,7 +141,7 @@ class Puppet:
         texture, grid = self.texture.expand(len(places), -1, -1, -1), places.permute(0, 2, 3, 1)
         if self.is_small:
             return F.grid_sample(texture, grid, "bicubic", padding_mode="border", align_corners=True).clamp_(0, 1)
-        return F.grid_sample(texture, grid, padding_mode="border", align_corners=True)
+        return read_at(texture, grid)
 
 
 class Part:
