@@ -20,7 +20,7 @@ app.registerExtension({
 
   setup() {
     // Whether ComfyUI hears of the text before us is chance, so wait until all have.
-    api.addEventListener?.("progress_text", ({ detail }) => queueMicrotask(() => translate(detail)))
+    api.addEventListener?.("progress_text", ({ detail }) => queueMicrotask(() => translate(detail ?? {})))
   },
 })
 

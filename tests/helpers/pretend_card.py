@@ -76,8 +76,9 @@ class Card(TorchDispatchMode):
         places = [isinstance(leaf, OnCard) for leaf in (*given, *tree_leaves(made)) if isinstance(leaf, Tensor)]
         if any(places):
             name = name_of(func)
-            goes = places[1::-1] if name == "copy_" else (places[0], places[-1])
-            self.operations[{(0, 1): UP, (1, 0): DOWN}.get(tuple(goes), name) if name in MOVES else name] += 1
+            way = (places[1], places[0]) if name == "copy_" else (places[0], places[-1])
+            moved = {(False, True): UP, (True, False): DOWN}.get(way) if name in MOVES else None
+            self.operations[moved or name] += 1
         return made
 
     def __enter__(self) -> Card:
@@ -134,7 +135,7 @@ def bare(leaf: Any) -> Any:
 def wrapped(leaf: Any, known: dict[int, OnCard]) -> Any:
     if not isinstance(leaf, Tensor) or isinstance(leaf, OnCard):
         return leaf
-    return known.get(id(leaf)) if id(leaf) in known else OnCard(leaf)
+    return known[id(leaf)] if id(leaf) in known else OnCard(leaf)
 
 
 def check(name: str, args: tuple, kwargs: dict) -> None:
