@@ -39,7 +39,13 @@ WATCH = """pace => {
   }
   // What is written and written over before anything is drawn was not read by anybody.
   const watched = {subtree: true, childList: true, characterData: true}
-  new MutationObserver(changes => setTimeout(look, 0, changes)).observe(document.body, watched)
+  window.joyhalloWatch = new MutationObserver(changes => setTimeout(look, 0, changes))
+  joyhalloWatch.observe(document.body, watched)
+}"""
+READ = "() => { joyhalloWatch.disconnect(); return [...joyhalloRead] }"
+IN_WORDS = """async texts => {
+  const {inWords} = await import('/extensions/ComfyUI-JoyHallo/progress.js')
+  return texts.map(inWords)
 }"""
 
 PACE = {
@@ -61,7 +67,10 @@ def test_a_workflow_is_dropped_and_run_and_its_video_seen(page, view):
     page.tab.evaluate(WATCH, PACE)
     page.queue()
     assert page.wait() == "success"
-    assert page.tab.evaluate("() => [...joyhalloRead]") == [view.language]
+    assert page.tab.evaluate(READ) == [view.language]
+    told = [told["text"] for told in page.seen("progress_text") if told["nodeId"] == str(sampler)]
+    words, lines = page.tab.evaluate(IN_WORDS, told), PACE[view.language]
+    assert {only([line for line in lines if re.fullmatch(line, text)]) for text in words} == set(lines)
     plot = page.tab.locator("button.joyhallo-plot img:visible")
     plot.wait_for()
     assert plot.evaluate("image => image.decode().then(() => image.naturalWidth)") == 768
