@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .boxes import Box, Size, around, whole
 
 
-def reached(matrix: NDArray[np.float64], size: Size, picture: Size, beyond: float = 0.5) -> Box:
+def reached(matrix: NDArray[np.float64], size: Size, picture: Size, beyond: float) -> Box:
     """The part of a picture, in whole pixels, that a canvas of this size may touch; `matrix` leads onto the canvas.
 
     beyond: pixels of the canvas that count around the middles of its outer ones.

@@ -67,7 +67,13 @@ def test_other_redubbers(load, film, track, redub, name, halves):  # noqa: F811
 
 def test_a_parser_of_faces(load, folder, film, track, redub):  # noqa: F811
     write_parser(folder)
-    assert_alike(lambda: redub(load(MUSETALK), film, hiss(), face_track=track()).frames)
+
+    def make():
+        made = redub(load(MUSETALK), film, hiss(), face_track=track())
+        assert "parser " in made.report.partition("With it")[2].splitlines()[0]
+        return made.frames
+
+    assert_alike(make)
 
 
 @pytest.mark.parametrize("halves", [False, True])

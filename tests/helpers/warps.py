@@ -63,7 +63,7 @@ class Warps:
 
     def patch(self, crop: Tensor, frame: int) -> Patch | None:
         """crop (3, size, size) in 0..1; where the mask gives nothing the picture stays as it was."""
-        box = reached(self.matrices[frame], (self.size, self.size), self.picture)
+        box = reached(self.matrices[frame], (self.size, self.size), self.picture, 0.5)
         if not box.area:
             return None
         shift = np.eye(3)
